@@ -1,0 +1,12 @@
+//! `bifocal analyze`.
+
+use std::process::ExitCode;
+
+/// Arguments of `bifocal analyze`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// Runs the subcommand.
+pub(super) fn run(_args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not built yet")
+}

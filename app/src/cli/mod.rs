@@ -1,0 +1,69 @@
+//! The command line: one file a subcommand, each with its arguments and a `run`.
+
+mod analyze;
+mod evaluate;
+mod index;
+mod inspect;
+mod phantom;
+mod progress;
+mod render;
+mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Two linked lenses on medical images: lesion heatmaps and organ-level attention. Research use only.
+#[derive(Debug, Parser)]
+#[command(name = "bifocal", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Files, folders or ZIP archives to open in the window; the sample study where none is given.
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Analyses files or folders without a window and writes a report for each series.
+    Analyze(analyze::Args),
+    /// Prints the tree of patients, studies and series.
+    Index(index::Args),
+    /// Prints the key attributes of one file and the hash of a decoded frame.
+    Inspect(inspect::Args),
+    /// Draws one slice as PNG, as the viewport would.
+    Render(render::Args),
+    /// Trains a bundle from a configuration file.
+    Train(train::Args),
+    /// Measures a bundle on an annotated data set.
+    Evaluate(evaluate::Args),
+    /// Simulates a thorax with known truth as CT and radiograph.
+    Phantom(phantom::Args),
+}
+
+/// Runs the program. Exit codes: 0 done, 1 failed (or partly failed, as the subcommand says), 2 wrong use.
+pub fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("BIFOCAL_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::Analyze(args)) => analyze::run(args),
+        Some(Command::Index(args)) => index::run(args),
+        Some(Command::Inspect(args)) => inspect::run(args),
+        Some(Command::Render(args)) => render::run(args),
+        Some(Command::Train(args)) => train::run(args),
+        Some(Command::Evaluate(args)) => evaluate::run(args),
+        Some(Command::Phantom(args)) => phantom::run(args),
+        None => Err(anyhow::anyhow!("the window is not built yet; {} paths given", cli.paths.len())),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("bifocal: {error:#}");
+        ExitCode::FAILURE
+    })
+}

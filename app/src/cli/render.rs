@@ -1,0 +1,12 @@
+//! `bifocal render`.
+
+use std::process::ExitCode;
+
+/// Arguments of `bifocal render`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// Runs the subcommand.
+pub(super) fn run(_args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not built yet")
+}

@@ -1,0 +1,3 @@
+//! Bifocal's application: the window and the command line, over [`bifocal_core`].
+
+pub mod cli;

@@ -1,0 +1,11 @@
+//! From a frame and a model bundle to findings and maps.
+//!
+//! An [`Analysis`] is immutable: reviews and comments live in [`crate::annotation::Session`]. All coordinates are those of the
+//! analysed frame: (row, column) in pixels, the centre of the first pixel at (0, 0).
+
+mod types;
+
+pub use types::{
+    Analysis, AttentionMap, AttentionMethod, Calibration, Finding, FindingId, Flag, HeatMap, ModelIdentity,
+    OrganAttention, OrganMap, Prediction, SizeMm, Target, TokenAttention, Zone,
+};

@@ -1,0 +1,41 @@
+//! Bifocal's library: from a folder of medical images to findings, maps and a report.
+//!
+//! Data flows one way, and so do the dependencies between the rooms (`core/tests/architecture.rs` checks them):
+//!
+//! ```text
+//! folder -> dicom::index -> study -> dicom::pixels -> model::input -> model -> explain -> analysis -> render -> report
+//! ```
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`task`] | progress and cancellation, taken by every long function |
+//! | [`study`] | patient, study, series, instance, frame, geometry, window: plain data, no input or output |
+//! | [`dicom`] | the only room that knows DICOM files: index, pixels, writing |
+//! | [`image_io`] | PNG and JPEG into the same types |
+//! | [`render`] | frame + window + overlays to RGBA; shared by screen, report and tests |
+//! | [`nn`] | layers and kernels, each with its gradient |
+//! | [`model`] | ResNet, ViT, the ways to join them, heads, bundles |
+//! | [`explain`] | class activation maps, rollout, relevance, organ shares |
+//! | [`analysis`] | frame + bundle to findings and maps |
+//! | [`annotation`] | reviews of a session, as invertible edits; autosave |
+//! | [`dataset`] | COCO data sets, splits by patient, augmentation |
+//! | [`train`] | training runs from a configuration file |
+//! | [`evaluate`] | metrics with intervals, and the page that shows them |
+//! | [`phantom`] | a simulated thorax with known truth |
+//! | [`report`] | PDF and JSON |
+
+pub mod analysis;
+pub mod annotation;
+pub mod dataset;
+pub mod dicom;
+pub mod evaluate;
+pub mod explain;
+pub mod image_io;
+pub mod model;
+pub mod nn;
+pub mod phantom;
+pub mod render;
+pub mod report;
+pub mod study;
+pub mod task;
+pub mod train;

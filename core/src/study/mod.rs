@@ -1,0 +1,15 @@
+//! Patient, study, series, instance, frame, geometry and window: plain data without input or output.
+//!
+//! Nouns are DICOM's (PS3.3 A.1.2): a [`Study`] holds [`Series`], a series holds [`Instance`]s, an instance holds frames.
+
+mod frame;
+mod geometry;
+mod hierarchy;
+mod window;
+
+pub use frame::{DisplayAttributes, Frame, GrayPixels, Pixels};
+pub use geometry::{PixelSpacing, PlaneGeometry, SpacingKind};
+pub use hierarchy::{
+    Instance, InstanceUid, Patient, Problem, Series, SeriesNote, SeriesUid, Source, Study, StudyIndex, StudyUid,
+};
+pub use window::{LookupTable, ModalityTransform, VoiFunction, Window};
