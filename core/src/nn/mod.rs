@@ -1,1 +1,28 @@
-//! nn
+//! Layers and kernels, each with its gradient.
+//!
+//! On the CPU every operation here is a kernel of our own, run as a candle custom op with a backward pass; candle's own
+//! convolution copies its input per image, its backward convolves with a kernel as large as the image, and several of its
+//! layers cut gradients silently (candle issues 3569, 1593, 3507). On CUDA and Metal the same functions are composed from
+//! candle's operations. Every gradient is checked by finite differences in the tests.
+//!
+//! Axis order is `(batch, channel, height, width)` for images and `(batch, token, dimension)` for tokens; `f32` throughout.
+
+mod activation;
+mod attention;
+mod conv;
+mod gemm;
+#[cfg(test)]
+mod gradient_check;
+mod linear;
+mod norm;
+mod pool;
+mod raw;
+mod resize;
+
+pub use activation::{add_relu, gelu, sigmoid, softmax};
+pub use attention::{attention, attention_with_probabilities};
+pub use conv::{ConvShape, conv2d};
+pub use linear::linear;
+pub use norm::{group_norm, layer_norm};
+pub use pool::{adaptive_avg_pool2d, max_pool2d};
+pub use resize::{bicubic_matrix, resize_bilinear};

@@ -1,7 +1,5 @@
 //! From stored values to display values: modality transform, window, lookup table (PS3.3 C.11).
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 /// Modality LUT module: stored values to the modality's units (PS3.3 C.11.1).
@@ -39,7 +37,7 @@ pub struct LookupTable {
     /// Bits per entry: entries are in `0 ..= 2^bits - 1`.
     pub bits: u16,
     /// The entries; never empty.
-    pub entries: Arc<[u16]>,
+    pub entries: Vec<u16>,
 }
 
 impl LookupTable {

@@ -1,0 +1,34 @@
+//! Access to the numbers behind a tensor.
+
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+
+/// The `f32` values of a contiguous storage.
+pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout, op: &'static str) -> Result<&'a [f32]> {
+    let CpuStorage::F32(values) = storage else {
+        bail!("{op} takes f32 tensors");
+    };
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&values[start..end]),
+        None => bail!("{op} takes contiguous tensors"),
+    }
+}
+
+/// Calls `f` with the `f32` values of `tensor` in row-major order.
+pub(super) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(f(slice(storage, layout, "kernel")?)),
+        _ => bail!("kernel takes CPU tensors"),
+    }
+}
+
+/// Whether the kernels of this room apply; elsewhere the same function is composed from candle's operations.
+pub(super) fn on_cpu(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.dtype() == candle_core::DType::F32
+}
+
+/// Runs an element-wise loop with the widest vectors that the processor has.
+pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}

@@ -1,0 +1,163 @@
+//! Resampling: bilinear for feature maps, bicubic as a matrix for position embeddings.
+
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+use super::raw::{slice, with_values};
+
+/// Bilinear resampling of `x` (batch, channel, height, width) to `rows` x `cols`, pixel centres at half-integers (PyTorch's
+/// `align_corners=False`, no antialias). On CUDA and Metal it runs on the CPU.
+pub fn resize_bilinear(x: &Tensor, rows: usize, cols: usize) -> Result<Tensor> {
+    let (_, _, height, width) = x.dims4()?;
+    if (height, width) == (rows, cols) {
+        return Ok(x.clone());
+    }
+    if rows == 0 || cols == 0 || height == 0 || width == 0 {
+        bail!("resize_bilinear: from {height}x{width} to {rows}x{cols}");
+    }
+    let op = Bilinear { rows, cols };
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op1(op);
+    }
+    x.to_device(&Device::Cpu)?.contiguous()?.apply_op1(op)?.to_device(x.device())
+}
+
+struct Bilinear {
+    rows: usize,
+    cols: usize,
+}
+
+/// For each output: the two inputs it lies between and the weight of the second.
+fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    let scale = from as f32 / to as f32;
+    (0..to)
+        .map(|out| {
+            let at = ((out as f32 + 0.5) * scale - 0.5).clamp(0.0, (from - 1) as f32);
+            let first = at as usize;
+            (first, (first + 1).min(from - 1), at - first as f32)
+        })
+        .collect()
+}
+
+impl CustomOp1 for Bilinear {
+    fn name(&self) -> &'static str {
+        "resize_bilinear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let &[batch, channels, height, width] = l.dims() else {
+            bail!("resize_bilinear takes (batch, channel, height, width)")
+        };
+        let x = slice(x, l, "resize_bilinear")?;
+        let (by_row, by_col) = (taps(height, self.rows), taps(width, self.cols));
+        let mut y = vec![0.0; batch * channels * self.rows * self.cols];
+        y.par_chunks_exact_mut(self.rows * self.cols).zip(x.par_chunks_exact(height * width)).for_each_init(
+            || vec![0.0; width],
+            |line, (y, x)| {
+                for (y, &(upper, lower, weight)) in y.chunks_exact_mut(self.cols).zip(&by_row) {
+                    let (upper, lower) = (&x[upper * width..][..width], &x[lower * width..][..width]);
+                    for ((line, a), b) in line.iter_mut().zip(upper).zip(lower) {
+                        *line = a + weight * (b - a);
+                    }
+                    for (y, &(left, right, weight)) in y.iter_mut().zip(&by_col) {
+                        *y = line[left] + weight * (line[right] - line[left]);
+                    }
+                }
+            },
+        );
+        Ok((CpuStorage::F32(y), (batch, channels, self.rows, self.cols).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (_, _, height, width) = x.dims4()?;
+        let (by_row, by_col) = (taps(height, self.rows), taps(width, self.cols));
+        let dx = with_values(dy, |dy| {
+            let mut dx = vec![0.0; x.elem_count()];
+            dx.par_chunks_exact_mut(height * width).zip(dy.par_chunks_exact(self.rows * self.cols)).for_each_init(
+                || vec![0.0; width],
+                |line, (dx, dy)| {
+                    for (dy, &(upper, lower, weight)) in dy.chunks_exact(self.cols).zip(&by_row) {
+                        line.fill(0.0);
+                        for (dy, &(left, right, weight)) in dy.iter().zip(&by_col) {
+                            line[left] += dy * (1.0 - weight);
+                            line[right] += dy * weight;
+                        }
+                        for (col, value) in line.iter().enumerate() {
+                            dx[upper * width + col] += value * (1.0 - weight);
+                            dx[lower * width + col] += value * weight;
+                        }
+                    }
+                },
+            );
+            dx
+        })?;
+        Ok(Some(Tensor::from_vec(dx, x.dims(), x.device())?))
+    }
+}
+
+/// Matrix (to, from) that resamples a line of `from` values to `to` by the cubic kernel with a = -0.5 and antialiasing where it
+/// shrinks (Pillow's and timm's `bicubic, antialias=True`). Rows sum to 1. A resize by a matrix is differentiable.
+pub fn bicubic_matrix(from: usize, to: usize, device: &Device) -> Result<Tensor> {
+    if from == 0 || to == 0 {
+        bail!("bicubic_matrix: from {from} to {to}");
+    }
+    let cubic = |t: f64| {
+        let (t, a) = (t.abs(), -0.5);
+        if t < 1.0 {
+            ((a + 2.0) * t - (a + 3.0)) * t * t + 1.0
+        } else if t < 2.0 {
+            (((t - 5.0) * t + 8.0) * t - 4.0) * a
+        } else {
+            0.0
+        }
+    };
+    let scale = from as f64 / to as f64;
+    let stretch = scale.max(1.0);
+    let mut values = vec![0.0f32; to * from];
+    for (out, row) in values.chunks_exact_mut(from).enumerate() {
+        let centre = (out as f64 + 0.5) * scale;
+        let weights: Vec<f64> = (0..from).map(|at| cubic((at as f64 + 0.5 - centre) / stretch)).collect();
+        let sum: f64 = weights.iter().sum();
+        row.iter_mut().zip(weights).for_each(|(value, weight)| *value = (weight / sum) as f32);
+    }
+    Tensor::from_vec(values, (to, from), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::super::gradient_check::{check, random};
+    use super::{bicubic_matrix, resize_bilinear};
+
+    #[test]
+    fn bilinear_gradients_equal_finite_differences() {
+        let x = random(&[2, 2, 3, 5], 1);
+        for (rows, cols) in [(6, 10), (7, 4), (2, 3), (1, 9)] {
+            check(std::slice::from_ref(&x), |t| resize_bilinear(&t[0], rows, cols));
+        }
+    }
+
+    #[test]
+    fn bilinear_follows_half_pixel_centres() {
+        let x = Tensor::new(&[[[[0.0f32, 4.0]]]], &Device::Cpu).unwrap();
+        let y = resize_bilinear(&x, 1, 4).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(y, [0.0, 1.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn bicubic_rows_sum_to_one_and_keep_lines() {
+        for (from, to) in [(14, 7), (14, 16), (7, 7), (1, 5)] {
+            let rows = bicubic_matrix(from, to, &Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
+            assert!(rows.iter().all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5), "{from} {to}");
+        }
+        let same = bicubic_matrix(5, 5, &Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
+        assert!(
+            same.iter().enumerate().all(|(r, row)| row.iter().enumerate().all(|(c, v)| (v - f32::from(u8::from(
+                r == c
+            )))
+            .abs()
+                < 1e-6))
+        );
+    }
+}
