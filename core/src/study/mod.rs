@@ -5,6 +5,7 @@
 mod frame;
 mod geometry;
 mod hierarchy;
+mod resample;
 mod window;
 
 pub use frame::{DisplayAttributes, Frame, GrayPixels, Pixels};
@@ -12,4 +13,5 @@ pub use geometry::{PixelSpacing, PlaneGeometry, SpacingKind};
 pub use hierarchy::{
     Instance, InstanceUid, Patient, Problem, Series, SeriesNote, SeriesUid, Source, Study, StudyIndex, StudyUid,
 };
+pub use resample::{Affine, Displacement, letterbox, warp, warp_displaced};
 pub use window::{LookupTable, ModalityTransform, VoiFunction, Window};
