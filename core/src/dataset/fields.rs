@@ -73,7 +73,7 @@ pub(super) fn fractal_noise(
 
 /// Gaussian blur of standard deviation `sigma` pixels, by two passes of a sampled kernel; borders repeat.
 pub(super) fn blur(image: &Array2<f32>, sigma: f32) -> Array2<f32> {
-    if !(sigma > 0.05) || image.is_empty() {
+    if sigma.is_nan() || sigma <= 0.05 || image.is_empty() {
         return image.clone();
     }
     let radius = ((sigma * 2.5).ceil() as usize).clamp(1, 64);

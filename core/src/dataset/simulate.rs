@@ -58,10 +58,13 @@ pub fn simulate_opacity(
     // Soft edges: the spread of the field inside the lung sets what soft means.
     let high = quantile(inside.iter().map(|at| field[*at]), 0.995)?;
     let softness = (high - threshold).max(1e-3) * uniform(rng, 0.25, 0.8);
+    // Where the field is flat around the focus, a soft edge would otherwise cover the whole lung.
+    let rim = quantile(inside.iter().map(|at| field[*at]), 1.0 - (1.7 * extent).min(1.0))?;
+    let low = (threshold - softness).max(rim).min(threshold - 1e-3);
     let soft_lung = blur(&lung.to_owned(), side * 0.008);
     let mut alpha = field;
     for (value, lung) in alpha.iter_mut().zip(&soft_lung) {
-        *value = smoothstep(threshold - softness, threshold + softness, *value) * smoothstep(0.25, 0.8, *lung);
+        *value = smoothstep(low, threshold + softness, *value) * smoothstep(0.25, 0.8, *lung);
     }
 
     let density = uniform(rng, options.density[0], options.density[1]).clamp(0.0, 1.0);
@@ -88,9 +91,12 @@ pub fn simulate_opacity(
         *value = base[at] + strength * lift * (1.0 - air) + detail * (1.0 - 0.65 * strength * consolidated);
     }
     output.mapv_inplace(|v| v.clamp(0.0, 1.0));
-    let mask = alpha.mapv(|v| f32::from(u8::from(v > 0.35)));
+    let mask = alpha.mapv(|v| f32::from(u8::from(v > MASK_FROM)));
     Some(Simulated { image: output, mask })
 }
+
+/// Share of its full strength from which a pixel belongs to the opacity.
+const MASK_FROM: f32 = 0.3;
 
 /// Brightness of soft tissue: the upper part of what is not lung and not background.
 fn tissue_level(image: ArrayView2<'_, f32>, lung: ArrayView2<'_, f32>, lung_level: f32) -> f32 {

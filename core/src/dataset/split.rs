@@ -24,7 +24,8 @@ pub fn split_by_patient(dataset: &CocoDataset, validation_fraction: f64, seed: u
     for image in &dataset.images {
         patients.entry(&image.patient_id).or_default().push(image);
     }
-    let mut strata: BTreeMap<(&str, &str), Vec<([u8; 32], &str)>> = BTreeMap::new();
+    type Ranked<'a> = Vec<([u8; 32], &'a str)>;
+    let mut strata: BTreeMap<(&str, &str), Ranked<'_>> = BTreeMap::new();
     for (patient, images) in &patients {
         // A patient with several images belongs where the annotated ones are: those decide what is measured.
         let first = images
