@@ -126,7 +126,8 @@ impl Augmentation {
         let shift = |rng: &mut _| uniform(rng, -self.translation, self.translation) * side;
         let shift = Affine::translation(shift(rng), shift(rng));
         let centre = ((side - 1.0) / 2.0, (side - 1.0) / 2.0);
-        let in_output = Affine::scaling(magnify * stretch, across).then(&shear).then(&rotation).about(centre).then(&shift);
+        let in_output =
+            Affine::scaling(magnify * stretch, across).then(&shear).then(&rotation).about(centre).then(&shift);
         let displacement = (self.elastic > 0.0).then(|| {
             let strength = self.elastic * side * rng.random::<f32>();
             Displacement {

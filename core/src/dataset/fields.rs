@@ -55,13 +55,7 @@ pub(super) fn value_noise(rows: usize, columns: usize, cell: f32, rng: &mut impl
 }
 
 /// Octaves of [`value_noise`], each half as wide and half as strong.
-pub(super) fn fractal_noise(
-    rows: usize,
-    columns: usize,
-    cell: f32,
-    octaves: usize,
-    rng: &mut impl Rng,
-) -> Array2<f32> {
+pub(super) fn fractal_noise(rows: usize, columns: usize, cell: f32, octaves: usize, rng: &mut impl Rng) -> Array2<f32> {
     let mut field = Array2::zeros((rows, columns));
     let (mut cell, mut weight) = (cell, 1.0f32);
     for _ in 0..octaves {
@@ -79,8 +73,7 @@ pub(super) fn blur(image: &Array2<f32>, sigma: f32) -> Array2<f32> {
     let radius = ((sigma * 2.5).ceil() as usize).clamp(1, 64);
     let half: Vec<f32> = (0..=radius).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
     let total = half[0] + 2.0 * half[1..].iter().sum::<f32>();
-    let kernel: Vec<f32> =
-        half[1..].iter().rev().chain(&half).map(|weight| weight / total).collect();
+    let kernel: Vec<f32> = half[1..].iter().rev().chain(&half).map(|weight| weight / total).collect();
     let (rows, columns) = image.dim();
     let mut across = Array2::<f32>::zeros((rows, columns));
     let mut padded = vec![0.0f32; columns + 2 * radius];

@@ -12,9 +12,8 @@ use super::coco::{DatasetError, ImageRecord};
 /// Reads an image as 8-bit gray `[row, column]`; colour becomes luminance, 16 bits are scaled to 8. Files that claim more
 /// than 16,384 pixels a side or need more than 1 GiB are refused.
 pub fn load_gray(path: &Path) -> Result<Array2<u8>, String> {
-    let mut reader = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|error| error.to_string())?;
+    let mut reader =
+        ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| error.to_string())?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(16_384);
     limits.max_image_height = Some(16_384);

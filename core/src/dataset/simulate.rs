@@ -76,7 +76,8 @@ pub fn simulate_opacity(
     let cell = side * uniform(rng, 0.015, 0.04);
     let texture = fractal_noise(rows, columns, cell, 3, rng);
     let mottle = uniform(rng, 0.05, 0.3);
-    let bronchi = if chance(rng, 0.5 * consolidated) { air_bronchogram(&inside, &alpha, (rows, columns), rng) } else { None };
+    let bronchi =
+        if chance(rng, 0.5 * consolidated) { air_bronchogram(&inside, &alpha, (rows, columns), rng) } else { None };
 
     let mut output = image.to_owned();
     for ((at, value), alpha) in output.indexed_iter_mut().zip(&alpha) {
@@ -336,7 +337,8 @@ mod tests {
         let (image, lung) = chest();
         let options = OpacityOptions::default();
         for id in 0..40 {
-            let simulated = simulate_opacity(image.view(), lung.view(), &options, &mut image_rng(1, 0, id)).expect("a lung");
+            let simulated =
+                simulate_opacity(image.view(), lung.view(), &options, &mut image_rng(1, 0, id)).expect("a lung");
             let area = simulated.mask.sum();
             let outside = (&simulated.mask * &lung.mapv(|l| 1.0 - l)).sum();
             assert!(area > 20.0 && area < 0.6 * lung.sum(), "area {area} of {}", lung.sum());
@@ -345,7 +347,8 @@ mod tests {
             let within = (&change * &simulated.mask).sum() / area;
             assert!(within > 0.01, "{id}: brighter by {within}");
             assert!(simulated.image.iter().all(|v| (0.0..=1.0).contains(v)));
-            let again = simulate_opacity(image.view(), lung.view(), &options, &mut image_rng(1, 0, id)).expect("a lung");
+            let again =
+                simulate_opacity(image.view(), lung.view(), &options, &mut image_rng(1, 0, id)).expect("a lung");
             assert_eq!(again, simulated);
         }
     }

@@ -28,12 +28,11 @@ pub fn split_by_patient(dataset: &CocoDataset, validation_fraction: f64, seed: u
     let mut strata: BTreeMap<(&str, &str), Ranked<'_>> = BTreeMap::new();
     for (patient, images) in &patients {
         // A patient with several images belongs where the annotated ones are: those decide what is measured.
-        let first = images
-            .iter()
-            .min_by_key(|image| (image.annotated.is_empty(), image.radiologist_read.as_deref().unwrap_or(""), image.id));
-        let stratum = first.map_or(("", ""), |image| {
-            (image.source.as_str(), image.radiologist_read.as_deref().unwrap_or(""))
+        let first = images.iter().min_by_key(|image| {
+            (image.annotated.is_empty(), image.radiologist_read.as_deref().unwrap_or(""), image.id)
         });
+        let stratum =
+            first.map_or(("", ""), |image| (image.source.as_str(), image.radiologist_read.as_deref().unwrap_or("")));
         strata.entry(stratum).or_default().push((patient_hash(patient, seed), patient));
     }
     let fraction = if validation_fraction.is_finite() { validation_fraction.clamp(0.0, 1.0) } else { 0.0 };
