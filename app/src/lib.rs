@@ -1,3 +1,32 @@
 //! Bifocal's application: the window and the command line, over [`bifocal_core`].
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`cli`] | subcommands |
+//! | [`launch`] | opens the window, or says why not |
+//! | [`app`] | state and frame loop; `perform` carries commands out |
+//! | [`state`] | everything that is shown |
+//! | [`command`] | what panels ask for, drained last in the frame |
+//! | [`keymap`] | actions, their keys, words and icons |
+//! | [`view`] | slice, window, zoom and pan, shared by both lenses |
+//! | [`images`] | decoded frames, textures, thumbnails |
+//! | [`jobs`] | long work on threads |
+//! | [`io`] | the seam to the library's readers |
+//! | [`settings`] | what is remembered |
+//! | [`theme`] | design tokens |
+//! | [`ui`] | the panels |
 
+pub mod app;
 pub mod cli;
+pub mod command;
+pub mod images;
+pub mod io;
+pub mod jobs;
+pub mod keymap;
+pub mod launch;
+mod perform;
+pub mod settings;
+pub mod state;
+pub mod theme;
+pub mod ui;
+pub mod view;

@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Evaluate(args)) => evaluate::run(args),
         Some(Command::Phantom(args)) => phantom::run(args),
-        None => Err(anyhow::anyhow!("the window is not built yet; {} paths given", cli.paths.len())),
+        None => Ok(crate::launch::run(cli.paths)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("bifocal: {error:#}");

@@ -1,0 +1,294 @@
+//! The application: state and frame loop.
+//!
+//! A frame goes: take in what the background sent, read the keyboard, draw (panels read the state and queue commands), carry the
+//! commands out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bifocal_core::study::{Study, StudyIndex};
+use eframe::egui;
+
+use crate::command::{Command, Queue};
+use crate::images::Images;
+use crate::jobs::{Ended, JobError, JobKind, Jobs};
+use crate::keymap;
+use crate::launch::FrameTimes;
+use crate::settings::{Recent, Settings};
+use crate::state::{Reading, Screen, State, Toast, Tone};
+use crate::theme::{self, Theme};
+use crate::ui::{self, Cx};
+
+/// What a job results in.
+pub enum Outcome {
+    /// The user chose these in a dialog; empty where it was closed, or where the platform has no dialog.
+    Picked(Vec<PathBuf>),
+    /// The studies under the paths.
+    Indexed(Vec<PathBuf>, StudyIndex),
+}
+
+/// Bytes of decoded frames that are kept.
+const FRAME_BYTES: usize = 1 << 30;
+/// Images decoded ahead of the one in view, to each side.
+const PREFETCH: usize = 12;
+/// Seconds that a message stays.
+const TOAST_SECONDS: f64 = 6.0;
+
+/// The application.
+pub struct App {
+    pub(crate) state: State,
+    pub(crate) jobs: Jobs<Outcome>,
+    pub(crate) images: Images,
+    pub(crate) ctx: egui::Context,
+    pub(crate) now: f64,
+    queue: Queue,
+    settings_path: Option<PathBuf>,
+    saved: Settings,
+    saved_at: f64,
+    next_toast: u64,
+    frame_times: Option<FrameTimes>,
+    started: Instant,
+    first_image: bool,
+}
+
+impl App {
+    /// The application in a fresh window. Settings are read from and written to `settings_path`, where there is one.
+    pub fn new(ctx: &egui::Context, settings_path: Option<PathBuf>, paths: Vec<PathBuf>) -> Self {
+        theme::install(ctx);
+        let settings = settings_path.as_deref().map(Settings::load).unwrap_or_default();
+        ctx.set_zoom_factor(settings.ui_scale);
+        let mut app = Self {
+            state: State::new(settings.clone()),
+            jobs: Jobs::new(ctx.clone()),
+            images: Images::new(ctx.clone(), FRAME_BYTES),
+            ctx: ctx.clone(),
+            now: 0.0,
+            queue: Queue::default(),
+            settings_path,
+            saved: settings,
+            saved_at: 0.0,
+            next_toast: 1,
+            frame_times: None,
+            started: Instant::now(),
+            first_image: false,
+        };
+        if !paths.is_empty() {
+            app.open(paths);
+        }
+        app
+    }
+
+    /// Measures frames and the time to the first image; the result is printed when the window closes.
+    pub fn measure(&mut self, started: Instant) {
+        self.frame_times = Some(FrameTimes::default());
+        self.started = started;
+    }
+
+    /// The state, for tests.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Shows a message that goes by itself; errors stay until they are dismissed.
+    pub(crate) fn toast(&mut self, tone: Tone, text: impl Into<String>) {
+        let text = text.into();
+        tracing::debug!("message: {tone:?}");
+        self.state.toasts.retain(|toast| toast.text != text);
+        let until = (tone != Tone::Error).then_some(self.now + TOAST_SECONDS);
+        self.state.toasts.push(Toast { id: self.next_toast, tone, text, until });
+        self.next_toast += 1;
+        if self.state.toasts.len() > 4 {
+            self.state.toasts.remove(0);
+        }
+    }
+
+    /// Starts reading the headers under `paths`.
+    pub(crate) fn open(&mut self, paths: Vec<PathBuf>) {
+        let missing: Vec<_> = paths.iter().filter(|path| !path.exists()).collect();
+        if let Some(path) = missing.first() {
+            let text = format!("{} does not exist: check the path, or choose it by a dialog.", path.display());
+            self.toast(Tone::Error, text);
+            return;
+        }
+        self.jobs.start(JobKind::Index, "Reading headers", move |task| {
+            let index = crate::io::index(&paths, task)?;
+            Ok(Outcome::Indexed(paths, index))
+        });
+    }
+
+    fn ended(&mut self, ended: Ended<Outcome>) {
+        match ended.result {
+            Ok(Outcome::Picked(paths)) => {
+                if !paths.is_empty() {
+                    self.state.settings.last_folder =
+                        paths.first().and_then(|path| path.parent()).map(PathBuf::from);
+                    self.open(paths);
+                }
+            }
+            Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
+            Err(JobError::Cancelled) => self.toast(Tone::Info, format!("{}: cancelled.", ended.name)),
+            Err(JobError::Failed(message)) => self.toast(Tone::Error, format!("{}: {message}", ended.name)),
+        }
+    }
+
+    fn indexed(&mut self, paths: Vec<PathBuf>, index: StudyIndex) {
+        let library = &mut self.state.library;
+        library.studies = index.studies.into_iter().map(Arc::new).collect();
+        library.problems = index.problems;
+        library.paths = paths;
+        self.state.reading = None;
+        self.state.browser.search.clear();
+        self.state.screen = Screen::Reading;
+        let first = self.state.library.studies.iter().enumerate().find_map(|(study, entry)| {
+            entry.series.iter().position(|series| series.frame_count() > 0).map(|series| (study, series))
+        });
+        self.state.browser.problems_open = first.is_none();
+        match first {
+            Some((study, series)) => {
+                self.show_series(study, series);
+                self.remember(study, series);
+            }
+            None => self.toast(Tone::Warning, "No image was found there. The list of problems says why."),
+        }
+    }
+
+    fn remember(&mut self, study: usize, series: usize) {
+        let Some(entry) = self.state.library.studies.get(study) else { return };
+        let more = self.state.library.studies.len() - 1;
+        let mut title = ui::text::patient_name(&entry.patient);
+        if more > 0 {
+            title = format!("{title} +{more}");
+        }
+        let key = Reading::new(Arc::clone(entry), series)
+            .and_then(|reading| reading.key_at(reading.view.position));
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let mut thumbnail = key.clone().map(|key| key.source);
+        if let Some(source) = &mut thumbnail {
+            source.file = absolute(&source.file);
+        }
+        self.state.settings.remember(Recent {
+            paths: self.state.library.paths.iter().map(absolute).collect(),
+            title,
+            detail: recent_detail(entry),
+            thumbnail,
+            thumbnail_frame: key.map_or(0, |key| key.frame),
+        });
+    }
+
+    /// Shows a series of an open study.
+    pub(crate) fn show_series(&mut self, study: usize, series: usize) {
+        let Some(entry) = self.state.library.studies.get(study) else { return };
+        match Reading::new(Arc::clone(entry), series) {
+            Some(mut reading) => {
+                if let Some(before) = &self.state.reading {
+                    // How the lenses are arranged is the reader's, not the series'.
+                    reading.layout = before.layout;
+                    reading.overlays = before.overlays.clone();
+                }
+                self.state.reading = Some(reading);
+                self.state.screen = Screen::Reading;
+            }
+            None => self.toast(Tone::Info, "This series holds no image."),
+        }
+    }
+
+    fn take_in(&mut self, ui: &egui::Ui) {
+        self.now = ui.input(|input| input.time);
+        self.images.poll();
+        for ended in self.jobs.poll() {
+            self.ended(ended);
+        }
+        let now = self.now;
+        self.state.toasts.retain(|toast| toast.until.is_none_or(|until| until > now));
+        if let Some(until) = self.state.toasts.iter().filter_map(|toast| toast.until).reduce(f64::min) {
+            self.ctx.request_repaint_after(std::time::Duration::from_secs_f64((until - now).max(0.01)));
+        }
+        let dropped: Vec<PathBuf> =
+            ui.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_path_buf()).collect());
+        if !dropped.is_empty() {
+            self.queue.push(Command::Open(dropped));
+        }
+        for action in keymap::pressed(&self.ctx) {
+            self.queue.push(Command::Do(action));
+        }
+        if let Some(reading) = &mut self.state.reading
+            && self.state.screen == Screen::Reading
+        {
+            let frames = reading.frame_count();
+            if let Some(wait) = reading.view.play(frames, now) {
+                self.ctx.request_repaint_after(std::time::Duration::from_secs_f64(wait));
+            }
+            self.images.want(reading.wanted(PREFETCH));
+        }
+    }
+
+    fn keep_settings(&mut self, ui: &egui::Ui) {
+        ui.input(|input| {
+            let viewport = input.viewport();
+            let place = &mut self.state.settings.window;
+            place.maximized = viewport.maximized.unwrap_or(false) || viewport.fullscreen.unwrap_or(false);
+            if !place.maximized {
+                if let Some(inner) = viewport.inner_rect {
+                    place.size = [inner.width(), inner.height()];
+                }
+                place.position = viewport.outer_rect.map(|outer| [outer.left(), outer.top()]);
+            }
+        });
+        if self.state.settings != self.saved && self.now - self.saved_at > 2.0 {
+            self.save_settings();
+        }
+    }
+
+    fn save_settings(&mut self) {
+        self.saved_at = self.now;
+        if self.state.settings == self.saved {
+            return;
+        }
+        let Some(path) = self.settings_path.clone() else { return };
+        self.saved = self.state.settings.clone();
+        if let Err(error) = self.saved.save(&path) {
+            self.toast(Tone::Warning, format!("{}: settings were not saved: {error}", path.display()));
+        }
+    }
+}
+
+impl eframe::App for App {
+    fn ui(&mut self, ui: &mut egui::Ui, frame: &mut eframe::Frame) {
+        self.take_in(ui);
+        let theme = Theme::new(self.state.settings.dark);
+        self.ctx.set_theme(if theme.dark { egui::Theme::Dark } else { egui::Theme::Light });
+        let cx = Cx { state: &self.state, jobs: self.jobs.running(), images: &self.images, theme, queue: &self.queue };
+        let drawn = ui::show(ui, &cx);
+        for command in self.queue.drain() {
+            self.perform(command);
+            self.ctx.request_repaint();
+        }
+        self.keep_settings(ui);
+        if let Some(times) = &mut self.frame_times {
+            if drawn.image && !self.first_image {
+                self.first_image = true;
+                times.first_image = Some(self.started.elapsed());
+            }
+            times.add(frame.info().cpu_usage);
+        }
+    }
+
+    fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
+        self.save_settings();
+        if let Some(times) = &self.frame_times {
+            println!("{}", times.summary());
+        }
+    }
+}
+
+fn recent_detail(study: &Study) -> String {
+    let mut modalities: Vec<_> = study.series.iter().map(|series| series.modality.as_str()).collect();
+    modalities.sort_unstable();
+    modalities.dedup();
+    [ui::text::date(&study.date), modalities.join(" ")]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" · ")
+}

@@ -1,0 +1,73 @@
+//! What panels ask for. They put commands into a [`Queue`], which the application drains last in the frame.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use crate::jobs::JobKind;
+use crate::keymap::Action;
+use crate::state::{Lens, SortBy, Tone};
+use crate::view::{ImagePoint, Tool, ViewEdit};
+
+/// One thing that is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// An action of the key map, by whatever way it was asked for.
+    Do(Action),
+    /// Opens files, folders or archives.
+    Open(Vec<PathBuf>),
+    /// Shows a series of an open study.
+    ShowSeries {
+        /// Index of the study.
+        study: usize,
+        /// Index of the series in it.
+        series: usize,
+    },
+    /// Changes what both lenses show.
+    View(ViewEdit),
+    /// Chooses what the left mouse button does.
+    Tool(Tool),
+    /// Says where the pointer is.
+    Hover(Option<(Lens, ImagePoint)>),
+    /// Makes a lens the one that keys act on.
+    Activate(Lens),
+    /// Gives a lens all the room, or both their half again.
+    ToggleMaximise(Lens),
+    /// Searches the list of studies.
+    Search(String),
+    /// The search field has taken the keyboard.
+    SearchFocused,
+    /// Orders the list of studies.
+    Sort(SortBy),
+    /// Unfolds or folds the list of problems.
+    ToggleProblems,
+    /// Text of the path field.
+    PathField(String),
+    /// Asks a job to stop.
+    CancelJob(JobKind),
+    /// Shows a message.
+    Toast(Tone, String),
+    /// Takes a message away.
+    DismissToast(u64),
+    /// Scale of the whole window's contents.
+    UiScale(f32),
+    /// Takes an entry out of the recent list.
+    ForgetRecent(usize),
+    /// Whether a series is analysed as soon as it is opened.
+    AnalyseOnOpen(bool),
+}
+
+/// Commands of one frame, in order.
+#[derive(Debug, Default)]
+pub struct Queue(RefCell<Vec<Command>>);
+
+impl Queue {
+    /// Adds a command.
+    pub fn push(&self, command: Command) {
+        self.0.borrow_mut().push(command);
+    }
+
+    /// Takes all commands out.
+    pub fn drain(&self) -> Vec<Command> {
+        std::mem::take(&mut self.0.borrow_mut())
+    }
+}

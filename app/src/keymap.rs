@@ -1,0 +1,319 @@
+//! Every action that a reader can name, its keys, its words and its icon, in one table.
+//!
+//! Tooltips, menus, the `?` overlay and the keyboard itself all read [`ACTIONS`], so that they cannot disagree.
+
+use eframe::egui::{self, Key, Modifiers};
+use lucide_icons::Icon;
+
+/// Something the reader can ask for by key, button or menu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Action {
+    OpenFolder,
+    OpenFiles,
+    OpenSample,
+    Home,
+    FullScreen,
+    ShowKeys,
+    Undo,
+    Redo,
+    ToggleBrowser,
+    ToggleFindings,
+    ToggleTheme,
+    FindStudy,
+    NextImage,
+    PreviousImage,
+    NextTenImages,
+    PreviousTenImages,
+    FirstImage,
+    LastImage,
+    NextSeries,
+    PreviousSeries,
+    NextViewport,
+    Cine,
+    ToolWindow,
+    ToolZoom,
+    ToolPan,
+    ToolScroll,
+    Crosshair,
+    Maximise,
+    Invert,
+    Rotate,
+    FlipHorizontal,
+    FlipVertical,
+    Escape,
+    Overlays,
+    /// A window preset, by its digit.
+    Preset(u8),
+    Analyse,
+    Probe,
+    NextFinding,
+    PreviousFinding,
+    KeyImage,
+    Report,
+}
+
+/// Where an action stands in the overlay of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Opening and the window itself.
+    General,
+    /// Moving through images and series.
+    Navigate,
+    /// Mouse tools and what they show.
+    View,
+    /// Windows on digits.
+    Window,
+    /// Findings and report.
+    Read,
+}
+
+impl Group {
+    /// All, in the order they are shown in.
+    pub const ALL: [Self; 5] = [Self::Navigate, Self::View, Self::Window, Self::Read, Self::General];
+
+    /// Heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::General => "General",
+            Self::Navigate => "Images and series",
+            Self::View => "View",
+            Self::Window => "Window presets",
+            Self::Read => "Findings and report",
+        }
+    }
+}
+
+/// A key with its modifiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shortcut {
+    /// Modifiers that must be held, and no others.
+    pub modifiers: Modifiers,
+    /// The key.
+    pub key: Key,
+}
+
+impl Shortcut {
+    /// How people write it: `Ctrl+Z`, `⇧ ↑`.
+    pub fn label(&self) -> String {
+        let mut label = String::new();
+        if self.modifiers.command {
+            label.push_str(if cfg!(target_os = "macos") { "Cmd+" } else { "Ctrl+" });
+        }
+        if self.modifiers.shift && self.key != Key::Questionmark {
+            label.push_str("Shift+");
+        }
+        label.push_str(match self.key {
+            Key::ArrowUp => "Up",
+            Key::ArrowDown => "Down",
+            Key::ArrowLeft => "Left",
+            Key::ArrowRight => "Right",
+            Key::PageUp => "PgUp",
+            Key::PageDown => "PgDn",
+            Key::Escape => "Esc",
+            Key::Questionmark => "?",
+            key => key.name(),
+        });
+        label
+    }
+
+    fn matches(&self, key: Key, modifiers: Modifiers) -> bool {
+        // `?` needs Shift on some layouts and not on others.
+        let held = if key == Key::Questionmark { Modifiers { shift: false, ..modifiers } } else { modifiers };
+        key == self.key && held.matches_exact(self.modifiers)
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The action.
+    pub action: Action,
+    /// Keys that ask for it; the first one is shown in tooltips.
+    pub keys: &'static [Shortcut],
+    /// Where it is listed.
+    pub group: Group,
+    /// What it does, in two or three words.
+    pub label: &'static str,
+    /// Its icon, where a button has it.
+    pub icon: Option<Icon>,
+}
+
+const fn key(key: Key) -> Shortcut {
+    Shortcut { modifiers: Modifiers::NONE, key }
+}
+
+const fn shift(key: Key) -> Shortcut {
+    Shortcut { modifiers: Modifiers::SHIFT, key }
+}
+
+const fn command(key: Key) -> Shortcut {
+    Shortcut { modifiers: Modifiers::COMMAND, key }
+}
+
+const fn row(
+    action: Action,
+    keys: &'static [Shortcut],
+    group: Group,
+    label: &'static str,
+    icon: Option<Icon>,
+) -> Entry {
+    Entry { action, keys, group, label, icon }
+}
+
+/// The table.
+pub const ACTIONS: &[Entry] = {
+    use Action::*;
+    use Group::*;
+    &[
+        row(NextImage, &[key(Key::ArrowDown)], Navigate, "Next image", None),
+        row(PreviousImage, &[key(Key::ArrowUp)], Navigate, "Previous image", None),
+        row(NextTenImages, &[shift(Key::ArrowDown)], Navigate, "Ten images on", None),
+        row(PreviousTenImages, &[shift(Key::ArrowUp)], Navigate, "Ten images back", None),
+        row(FirstImage, &[key(Key::Home)], Navigate, "First image", None),
+        row(LastImage, &[key(Key::End)], Navigate, "Last image", None),
+        row(NextSeries, &[key(Key::ArrowRight), key(Key::PageDown)], Navigate, "Next series", None),
+        row(PreviousSeries, &[key(Key::ArrowLeft), key(Key::PageUp)], Navigate, "Previous series", None),
+        row(NextViewport, &[key(Key::F6)], Navigate, "Next viewport", None),
+        row(Cine, &[key(Key::C)], Navigate, "Play as cine", Some(Icon::Play)),
+        row(ToolWindow, &[key(Key::W)], View, "Window", Some(Icon::Contrast)),
+        row(ToolZoom, &[key(Key::Z)], View, "Zoom", Some(Icon::ZoomIn)),
+        row(ToolPan, &[key(Key::T)], View, "Pan", Some(Icon::Move)),
+        row(ToolScroll, &[key(Key::S)], View, "Scroll", Some(Icon::ArrowUpDown)),
+        row(Crosshair, &[key(Key::H)], View, "Crosshair", Some(Icon::Crosshair)),
+        row(Invert, &[key(Key::I)], View, "Invert", Some(Icon::SunMoon)),
+        row(Rotate, &[key(Key::R)], View, "Rotate a quarter", Some(Icon::RotateCw)),
+        row(FlipHorizontal, &[key(Key::F)], View, "Flip left and right", Some(Icon::FlipHorizontal2)),
+        row(FlipVertical, &[shift(Key::F)], View, "Flip top and bottom", Some(Icon::FlipVertical2)),
+        row(Overlays, &[key(Key::Space)], View, "Overlays on or off", Some(Icon::Layers)),
+        row(Maximise, &[key(Key::M)], View, "One lens or two", Some(Icon::Maximize2)),
+        row(Escape, &[key(Key::Escape)], View, "Leave, or reset the view", Some(Icon::RotateCcw)),
+        row(Preset(0), &[key(Key::Num0)], Window, "Auto", None),
+        row(Preset(1), &[key(Key::Num1)], Window, "First of the file", None),
+        row(Preset(2), &[key(Key::Num2)], Window, "Second of the file", None),
+        row(Preset(3), &[key(Key::Num3)], Window, "Brain", None),
+        row(Preset(4), &[key(Key::Num4)], Window, "Abdomen", None),
+        row(Preset(5), &[key(Key::Num5)], Window, "Mediastinum", None),
+        row(Preset(6), &[key(Key::Num6)], Window, "Bone", None),
+        row(Preset(7), &[key(Key::Num7)], Window, "Lung", None),
+        row(Analyse, &[command(Key::Enter)], Read, "Analyse", Some(Icon::Sparkles)),
+        row(Probe, &[key(Key::B)], Read, "Attention probe", Some(Icon::Target)),
+        row(NextFinding, &[key(Key::N)], Read, "Next finding", None),
+        row(PreviousFinding, &[shift(Key::N)], Read, "Previous finding", None),
+        row(KeyImage, &[key(Key::K)], Read, "Key image", Some(Icon::Star)),
+        row(Report, &[key(Key::P)], Read, "Report", Some(Icon::FileText)),
+        row(Undo, &[command(Key::Z)], Read, "Undo", Some(Icon::Undo2)),
+        row(
+            Redo,
+            &[command(Key::Y), Shortcut { modifiers: Modifiers::COMMAND.plus(Modifiers::SHIFT), key: Key::Z }],
+            Read,
+            "Redo",
+            Some(Icon::Redo2),
+        ),
+        row(OpenFolder, &[command(Key::O)], General, "Open folder", Some(Icon::FolderOpen)),
+        row(
+            OpenFiles,
+            &[Shortcut { modifiers: Modifiers::COMMAND.plus(Modifiers::SHIFT), key: Key::O }],
+            General,
+            "Open files",
+            Some(Icon::FilePlus),
+        ),
+        row(OpenSample, &[], General, "Sample study", Some(Icon::FlaskConical)),
+        row(Home, &[command(Key::Home)], General, "Start screen", Some(Icon::House)),
+        row(FindStudy, &[command(Key::F)], General, "Search studies", Some(Icon::Search)),
+        row(ToggleBrowser, &[key(Key::OpenBracket)], General, "Study list", Some(Icon::PanelLeft)),
+        row(ToggleFindings, &[key(Key::CloseBracket)], General, "Findings panel", Some(Icon::PanelRight)),
+        row(ToggleTheme, &[command(Key::T)], General, "Dark or light", Some(Icon::Sun)),
+        row(FullScreen, &[key(Key::F11)], General, "Full screen", Some(Icon::Maximize)),
+        row(ShowKeys, &[key(Key::Questionmark), shift(Key::Slash), key(Key::F1)], General, "Keys", Some(Icon::Keyboard)),
+    ]
+};
+
+/// The row of an action.
+pub fn entry(action: Action) -> Option<&'static Entry> {
+    ACTIONS.iter().find(|entry| entry.action == action)
+}
+
+/// Label and first key, as tooltips show them: `Invert  (I)`.
+pub fn tooltip(action: Action) -> String {
+    match entry(action) {
+        Some(Entry { label, keys: [first, ..], .. }) => format!("{label}  ({})", first.label()),
+        Some(entry) => entry.label.to_owned(),
+        None => String::new(),
+    }
+}
+
+/// The first key of an action, for menus; empty where it has none.
+pub fn shortcut_text(action: Action) -> String {
+    entry(action).and_then(|entry| entry.keys.first()).map(Shortcut::label).unwrap_or_default()
+}
+
+/// The actions asked for by keyboard in this frame, in order; their key events are taken out of the input.
+///
+/// Nothing is taken while a text field has the keyboard, except chords with Ctrl that no text field uses and Esc.
+pub fn pressed(ctx: &egui::Context) -> Vec<Action> {
+    let typing = ctx.text_edit_focused();
+    ctx.input_mut(|input| {
+        let mut actions = Vec::new();
+        input.events.retain(|event| {
+            let egui::Event::Key { key, pressed: true, modifiers, .. } = event else { return true };
+            let found = ACTIONS.iter().find(|entry| entry.keys.iter().any(|s| s.matches(*key, *modifiers)));
+            match found {
+                Some(entry) if !typing || allowed_while_typing(entry.action) => {
+                    actions.push(entry.action);
+                    false
+                }
+                _ => true,
+            }
+        });
+        actions
+    })
+}
+
+fn allowed_while_typing(action: Action) -> bool {
+    matches!(action, Action::OpenFolder | Action::OpenFiles | Action::FullScreen | Action::Analyse | Action::FindStudy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_key_asks_for_two_things() {
+        let mut seen = HashSet::new();
+        for entry in ACTIONS {
+            for shortcut in entry.keys {
+                assert!(seen.insert(*shortcut), "{} is taken twice ({})", shortcut.label(), entry.label);
+            }
+        }
+    }
+
+    #[test]
+    fn every_action_is_listed_once() {
+        let mut seen = HashSet::new();
+        for entry in ACTIONS {
+            assert!(seen.insert(entry.action), "{:?} is listed twice", entry.action);
+        }
+        assert!((0..=7).all(|digit| entry(Action::Preset(digit)).is_some()));
+    }
+
+    #[test]
+    fn shift_tells_two_actions_apart() {
+        let find = |key: Key, modifiers: Modifiers| {
+            ACTIONS.iter().find(|e| e.keys.iter().any(|s| s.matches(key, modifiers))).map(|e| e.action)
+        };
+        assert_eq!(find(Key::ArrowDown, Modifiers::NONE), Some(Action::NextImage));
+        assert_eq!(find(Key::ArrowDown, Modifiers::SHIFT), Some(Action::NextTenImages));
+        assert_eq!(find(Key::Questionmark, Modifiers::SHIFT), Some(Action::ShowKeys));
+        assert_eq!(find(Key::Z, Modifiers::COMMAND), Some(Action::Undo));
+        assert_eq!(find(Key::Z, Modifiers::NONE), Some(Action::ToolZoom));
+    }
+
+    #[test]
+    fn tooltips_carry_the_key() {
+        assert_eq!(tooltip(Action::Invert), "Invert  (I)");
+        assert_eq!(tooltip(Action::OpenSample), "Sample study");
+    }
+}

@@ -1,0 +1,116 @@
+//! Opens the window, or says why there is none.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use eframe::egui;
+
+use crate::app::App;
+use crate::settings::Settings;
+
+/// What is said where no window can be opened.
+const WITHOUT_DISPLAY: &str = "without a display, use: bifocal analyze PATH --out DIR";
+
+/// Opens the window on `paths`, or on the sample study where there are none, and returns when it is closed.
+pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
+    let started = Instant::now();
+    if !has_display() {
+        eprintln!("bifocal: no display (neither WAYLAND_DISPLAY nor DISPLAY is set); {WITHOUT_DISPLAY}");
+        return ExitCode::FAILURE;
+    }
+    if paths.is_empty() {
+        paths.extend(crate::io::sample_folder());
+    }
+    let settings_path = Settings::path();
+    let place = settings_path.as_deref().map(Settings::load).unwrap_or_default().window;
+    let mut viewport = egui::ViewportBuilder::default()
+        .with_title("Bifocal")
+        .with_app_id("bifocal")
+        .with_inner_size(place.size)
+        .with_min_inner_size([720.0, 480.0])
+        .with_maximized(place.maximized)
+        .with_drag_and_drop(true);
+    if let Some(position) = place.position {
+        viewport = viewport.with_position(position);
+    }
+    let options = eframe::NativeOptions { viewport, persist_window: false, ..Default::default() };
+    let measure = std::env::var_os("BIFOCAL_FRAME_TIMES").is_some();
+    let result = eframe::run_native(
+        "bifocal",
+        options,
+        Box::new(move |creation| {
+            let mut app = App::new(&creation.egui_ctx, settings_path, paths);
+            if measure {
+                app.measure(started);
+            }
+            Ok(Box::new(app))
+        }),
+    );
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bifocal: no window could be opened ({error}); {WITHOUT_DISPLAY}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn has_display() -> bool {
+    if !cfg!(target_os = "linux") {
+        return true;
+    }
+    ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Times of frames, for `BIFOCAL_FRAME_TIMES=1`.
+#[derive(Debug, Default)]
+pub struct FrameTimes {
+    seconds: Vec<f32>,
+    /// From the start of the program to the first frame that showed an image.
+    pub first_image: Option<Duration>,
+}
+
+impl FrameTimes {
+    /// Adds the time that the last frame took on the CPU, drawing included.
+    pub fn add(&mut self, seconds: Option<f32>) {
+        self.seconds.extend(seconds);
+    }
+
+    /// One line for people.
+    pub fn summary(&self) -> String {
+        let mut sorted = self.seconds.clone();
+        sorted.sort_by(f32::total_cmp);
+        let at = |share: f32| {
+            let index = (sorted.len().saturating_sub(1) as f32 * share).round() as usize;
+            sorted.get(index).copied().unwrap_or(0.0) * 1000.0
+        };
+        let first = self.first_image.map_or("no image shown".to_owned(), |t| format!("{:.0} ms", t.as_secs_f64() * 1e3));
+        format!(
+            "first image after {first}; {} frames: median {:.1} ms, 95th percentile {:.1} ms, longest {:.1} ms",
+            sorted.len(),
+            at(0.5),
+            at(0.95),
+            at(1.0)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_times_are_summed_up() {
+        let mut times = FrameTimes::default();
+        for n in 1..=100 {
+            times.add(Some(n as f32 / 1000.0));
+        }
+        times.add(None);
+        let line = times.summary();
+        assert!(line.contains("100 frames") && line.contains("longest 100.0 ms"), "{line}");
+        assert!(FrameTimes::default().summary().contains("no image shown"));
+    }
+}

@@ -1,0 +1,211 @@
+//! Carries commands out. Only dispatch: what takes long is a job, what is deep is in the library.
+
+use eframe::egui;
+
+use crate::app::{App, Outcome};
+use crate::command::Command;
+use crate::jobs::JobKind;
+use crate::keymap::Action;
+use crate::state::{Lens, LensLayout, Reading, Screen, Tone};
+use crate::view::{Tool, ViewEdit, WindowChoice};
+
+impl App {
+    /// Carries one command out.
+    pub(crate) fn perform(&mut self, command: Command) {
+        match command {
+            Command::Do(action) => self.act(action),
+            Command::Open(paths) => self.open(paths),
+            Command::ShowSeries { study, series } => self.show_series(study, series),
+            Command::View(edit) => self.edit_view(edit),
+            Command::Tool(tool) => self.state.tool = tool,
+            Command::Hover(hover) => self.with_reading(|reading| reading.hover = hover),
+            Command::Activate(lens) => self.with_reading(|reading| reading.active = lens),
+            Command::ToggleMaximise(lens) => self.with_reading(|reading| {
+                reading.active = lens;
+                reading.layout = match reading.layout {
+                    LensLayout::Both => LensLayout::Only(lens),
+                    LensLayout::Only(_) => LensLayout::Both,
+                };
+            }),
+            Command::Search(text) => self.state.browser.search = text,
+            Command::SearchFocused => self.state.browser.focus_search = false,
+            Command::Sort(sort) => self.state.browser.sort = sort,
+            Command::ToggleProblems => self.state.browser.problems_open = !self.state.browser.problems_open,
+            Command::PathField(text) => self.state.path_field = text,
+            Command::CancelJob(kind) => self.jobs.cancel(kind),
+            Command::Toast(tone, text) => self.toast(tone, text),
+            Command::DismissToast(id) => self.state.toasts.retain(|toast| toast.id != id),
+            Command::UiScale(scale) => {
+                self.state.settings.ui_scale = scale.clamp(0.6, 3.0);
+                self.ctx.set_zoom_factor(self.state.settings.ui_scale);
+            }
+            Command::ForgetRecent(index) => {
+                if index < self.state.settings.recents.len() {
+                    self.state.settings.recents.remove(index);
+                }
+            }
+            Command::AnalyseOnOpen(on) => self.state.settings.analyse_on_open = on,
+        }
+    }
+
+    fn with_reading(&mut self, change: impl FnOnce(&mut Reading)) {
+        if let Some(reading) = &mut self.state.reading {
+            change(reading);
+        }
+    }
+
+    fn edit_view(&mut self, edit: ViewEdit) {
+        let now = self.now;
+        self.with_reading(|reading| {
+            let frames = reading.frame_count();
+            reading.view.apply(edit, frames, now);
+        });
+    }
+
+    fn act(&mut self, action: Action) {
+        // Esc closes what lies on top, and resets the view only where nothing does.
+        if action != Action::Escape && action != Action::ShowKeys {
+            self.state.keys_shown = false;
+        }
+        match action {
+            Action::OpenFolder => self.pick(true),
+            Action::OpenFiles => self.pick(false),
+            Action::OpenSample => match crate::io::sample_folder() {
+                Some(folder) => self.open(vec![folder]),
+                None => self.toast(
+                    Tone::Error,
+                    "The folder sample-data was not found. Make one: bifocal phantom --out sample-data",
+                ),
+            },
+            Action::Home => {
+                self.state.screen = match self.state.screen {
+                    Screen::Reading => Screen::Start,
+                    Screen::Start if self.state.library.paths.is_empty() => Screen::Start,
+                    Screen::Start => Screen::Reading,
+                }
+            }
+            Action::FullScreen => {
+                let full = self.ctx.input(|input| input.viewport().fullscreen.unwrap_or(false));
+                self.ctx.send_viewport_cmd(egui::ViewportCommand::Fullscreen(!full));
+            }
+            Action::ShowKeys => self.state.keys_shown = !self.state.keys_shown,
+            Action::ToggleBrowser => self.state.settings.browser_open = !self.state.settings.browser_open,
+            Action::ToggleFindings => self.state.settings.findings_open = !self.state.settings.findings_open,
+            Action::ToggleTheme => self.state.settings.dark = !self.state.settings.dark,
+            Action::FindStudy => {
+                self.state.settings.browser_open = true;
+                self.state.browser.focus_search = true;
+            }
+            Action::NextImage => self.edit_view(ViewEdit::Step(1)),
+            Action::PreviousImage => self.edit_view(ViewEdit::Step(-1)),
+            Action::NextTenImages => self.edit_view(ViewEdit::Step(10)),
+            Action::PreviousTenImages => self.edit_view(ViewEdit::Step(-10)),
+            Action::FirstImage => self.edit_view(ViewEdit::Position(0)),
+            Action::LastImage => self.edit_view(ViewEdit::Position(usize::MAX)),
+            Action::NextSeries => self.step_series(1),
+            Action::PreviousSeries => self.step_series(-1),
+            Action::NextViewport => self.with_reading(|reading| {
+                reading.active = reading.active.other();
+                if let LensLayout::Only(_) = reading.layout {
+                    reading.layout = LensLayout::Only(reading.active);
+                }
+            }),
+            Action::Cine => self.edit_view(ViewEdit::ToggleCine),
+            Action::ToolWindow => self.state.tool = Tool::Window,
+            Action::ToolZoom => self.state.tool = Tool::Zoom,
+            Action::ToolPan => self.state.tool = Tool::Pan,
+            Action::ToolScroll => self.state.tool = Tool::Scroll,
+            Action::Crosshair => self.edit_view(ViewEdit::ToggleCrosshair),
+            Action::Maximise => {
+                let active = self.state.reading.as_ref().map_or(Lens::Local, |reading| reading.active);
+                self.perform(Command::ToggleMaximise(active));
+            }
+            Action::Invert => self.edit_view(ViewEdit::Invert),
+            Action::Rotate => self.edit_view(ViewEdit::Rotate),
+            Action::FlipHorizontal => self.edit_view(ViewEdit::FlipHorizontal),
+            Action::FlipVertical => self.edit_view(ViewEdit::FlipVertical),
+            Action::Overlays => self.edit_view(ViewEdit::ToggleOverlays),
+            Action::Preset(digit) => {
+                if let Some(window) = WindowChoice::preset(digit) {
+                    self.edit_view(ViewEdit::Window(window));
+                }
+            }
+            Action::Escape => self.escape(),
+            Action::Probe => self.with_reading(|reading| {
+                reading.probing = !reading.probing;
+                if !reading.probing {
+                    reading.probe = None;
+                }
+            }),
+            Action::Analyse
+            | Action::NextFinding
+            | Action::PreviousFinding
+            | Action::KeyImage
+            | Action::Report
+            | Action::Undo
+            | Action::Redo => self.act_on_analysis(action),
+        }
+    }
+
+    fn act_on_analysis(&mut self, _action: Action) {}
+
+    fn escape(&mut self) {
+        if self.state.keys_shown {
+            self.state.keys_shown = false;
+            return;
+        }
+        if self.state.toasts.pop().is_some() {
+            return;
+        }
+        let mut left_probe = false;
+        self.with_reading(|reading| {
+            left_probe = reading.probing;
+            reading.probing = false;
+            reading.probe = None;
+        });
+        if !left_probe {
+            self.edit_view(ViewEdit::Reset);
+        }
+    }
+
+    /// Goes through all series of all open studies, skipping those without images.
+    fn step_series(&mut self, step: isize) {
+        let Some(reading) = &self.state.reading else { return };
+        let all: Vec<(usize, usize)> = self
+            .state
+            .library
+            .studies
+            .iter()
+            .enumerate()
+            .flat_map(|(study, entry)| {
+                let with_images = entry.series.iter().enumerate().filter(|(_, series)| series.frame_count() > 0);
+                with_images.map(move |(series, _)| (study, series))
+            })
+            .collect();
+        let current = all.iter().position(|(study, series)| {
+            *series == reading.series_index && self.state.library.studies[*study].uid == reading.study.uid
+        });
+        let next = current.and_then(|index| index.checked_add_signed(step)).and_then(|index| all.get(index));
+        match next {
+            Some((study, series)) => self.show_series(*study, *series),
+            None => self.toast(Tone::Info, if step > 0 { "This is the last series." } else { "This is the first series." }),
+        }
+    }
+
+    fn pick(&mut self, folder: bool) {
+        let start = self.state.settings.last_folder.clone();
+        let name = if folder { "Choosing a folder" } else { "Choosing files" };
+        self.jobs.start(JobKind::Dialog, name, move |_| {
+            let mut dialog = rfd::FileDialog::new().set_title(if folder { "Open folder" } else { "Open files" });
+            if let Some(start) = start.filter(|start| start.is_dir()) {
+                dialog = dialog.set_directory(start);
+            }
+            let picked = if folder {
+                dialog.pick_folder().map(|path| vec![path])
+            } else {
+                dialog.pick_files()
+            };
+            Ok(Outcome::Picked(picked.unwrap_or_default()))
+        });
+    }
+}

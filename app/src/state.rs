@@ -1,0 +1,359 @@
+//! Everything that the window shows. Panels read it; only [`crate::app::App`] changes it, by commands.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bifocal_core::analysis::{Analysis, FindingId};
+use bifocal_core::study::{Instance, Problem, Series, Study};
+
+use crate::images::FrameKey;
+use crate::settings::Settings;
+use crate::view::{ImagePoint, Tool, ViewState};
+
+/// Which screen fills the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Screen {
+    /// Opening something.
+    #[default]
+    Start,
+    /// Reading a series through two lenses.
+    Reading,
+}
+
+/// The two lenses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lens {
+    /// Lesion heat map (warm).
+    Local,
+    /// Organ-level attention (cool).
+    Global,
+}
+
+impl Lens {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Local => Self::Global,
+            Self::Global => Self::Local,
+        }
+    }
+}
+
+/// The whole state of the window.
+pub struct State {
+    /// Screen in front.
+    pub screen: Screen,
+    /// What was opened.
+    pub library: Library,
+    /// How the list of studies is shown.
+    pub browser: Browser,
+    /// The series that is read.
+    pub reading: Option<Reading>,
+    /// What the left mouse button does.
+    pub tool: Tool,
+    /// What is remembered.
+    pub settings: Settings,
+    /// Messages that go by themselves, the oldest first.
+    pub toasts: Vec<Toast>,
+    /// Whether the map of keys is open.
+    pub keys_shown: bool,
+    /// Text of the path field on the start screen.
+    pub path_field: String,
+    /// Device that the network runs on, in words.
+    pub device: String,
+    /// The bundle in use, in words; `None` where none was found.
+    pub model: Option<String>,
+}
+
+impl State {
+    /// The state of a window that has just opened.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            screen: Screen::Start,
+            library: Library::default(),
+            browser: Browser::default(),
+            reading: None,
+            tool: Tool::default(),
+            settings,
+            toasts: Vec::new(),
+            keys_shown: false,
+            path_field: String::new(),
+            device: "CPU".to_owned(),
+            model: None,
+        }
+    }
+}
+
+/// The studies that are open.
+#[derive(Debug, Default)]
+pub struct Library {
+    /// What was asked for.
+    pub paths: Vec<PathBuf>,
+    /// Studies, newest first.
+    pub studies: Vec<Arc<Study>>,
+    /// Files that were refused or read with doubt.
+    pub problems: Vec<Problem>,
+}
+
+/// Order of the list of studies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SortBy {
+    /// Newest first.
+    #[default]
+    Date,
+    /// By patient's name.
+    Patient,
+    /// By modality.
+    Modality,
+}
+
+impl SortBy {
+    /// All orders, with their words.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Date, "Date"), (Self::Patient, "Patient"), (Self::Modality, "Modality")];
+}
+
+/// How the list of studies is shown.
+#[derive(Debug, Default)]
+pub struct Browser {
+    /// Only what contains all these words is shown.
+    pub search: String,
+    /// Order.
+    pub sort: SortBy,
+    /// Whether the list of problems is unfolded.
+    pub problems_open: bool,
+    /// Put the keyboard into the search field in the next frame.
+    pub focus_search: bool,
+}
+
+/// Which lenses are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LensLayout {
+    /// Side by side.
+    Both,
+    /// One has all the room.
+    Only(Lens),
+}
+
+/// How heat maps and attention are laid over the image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OverlaySettings {
+    /// Opacity of the lesion heat map, 0 to 1.
+    pub heat_opacity: f32,
+    /// Probability below which the heat map is clear; `None` takes the bundle's.
+    pub heat_threshold: Option<f32>,
+    /// Which heat map of the analysis is shown.
+    pub heat_map: usize,
+    /// Opacity of the attention map, 0 to 1.
+    pub attention_opacity: f32,
+    /// Which attention map of the analysis is shown.
+    pub attention_map: usize,
+    /// Whether organ contours are drawn.
+    pub organ_contours: bool,
+    /// Whether contours of findings are drawn.
+    pub finding_contours: bool,
+}
+
+impl Default for OverlaySettings {
+    fn default() -> Self {
+        Self {
+            heat_opacity: 0.55,
+            heat_threshold: None,
+            heat_map: 0,
+            attention_opacity: 0.55,
+            attention_map: 0,
+            organ_contours: true,
+            finding_contours: true,
+        }
+    }
+}
+
+/// One series being read.
+pub struct Reading {
+    /// The study.
+    pub study: Arc<Study>,
+    /// Which of its series.
+    pub series_index: usize,
+    /// What both lenses show of it.
+    pub view: ViewState,
+    /// Which lenses are shown.
+    pub layout: LensLayout,
+    /// The lens that keys act on.
+    pub active: Lens,
+    /// Where the pointer is, and in which lens: the other one shows a ghost cursor.
+    pub hover: Option<(Lens, ImagePoint)>,
+    /// The network's answer for the frame in view, once there is one.
+    pub analysis: Option<Arc<Analysis>>,
+    /// How it is laid over the image.
+    pub overlays: OverlaySettings,
+    /// The finding that is selected.
+    pub selected: Option<FindingId>,
+    /// Where the attention probe asks from; `None` while the probe is off or has not been put down.
+    pub probe: Option<ImagePoint>,
+    /// Whether a click on an image puts the probe down.
+    pub probing: bool,
+}
+
+impl Reading {
+    /// Starts reading a series of a study; `None` where it has no image.
+    pub fn new(study: Arc<Study>, series_index: usize) -> Option<Self> {
+        let frames = study.series.get(series_index)?.frame_count();
+        if frames == 0 {
+            return None;
+        }
+        // A stack opens in its middle, where the organs are.
+        let view = ViewState { position: if frames > 8 { frames / 2 } else { 0 }, ..ViewState::default() };
+        Some(Self {
+            study,
+            series_index,
+            view,
+            layout: LensLayout::Both,
+            active: Lens::Local,
+            hover: None,
+            analysis: None,
+            overlays: OverlaySettings::default(),
+            selected: None,
+            probe: None,
+            probing: false,
+        })
+    }
+
+    /// The series.
+    pub fn series(&self) -> Option<&Series> {
+        self.study.series.get(self.series_index)
+    }
+
+    /// Number of images to scroll through.
+    pub fn frame_count(&self) -> usize {
+        self.series().map_or(0, Series::frame_count)
+    }
+
+    /// Instance and frame at a scroll position.
+    pub fn instance_at(&self, position: usize) -> Option<(&Instance, usize)> {
+        self.series()?.frame_at(position)
+    }
+
+    /// The frame at a scroll position, as the store of images knows it.
+    pub fn key_at(&self, position: usize) -> Option<FrameKey> {
+        self.instance_at(position)
+            .map(|(instance, frame)| FrameKey { source: instance.source.clone(), frame })
+    }
+
+    /// Frames that should be decoded: the one in view, then its neighbours, those ahead first.
+    pub fn wanted(&self, ahead: usize) -> Vec<FrameKey> {
+        let position = self.view.position;
+        let mut keys: Vec<FrameKey> = self.key_at(position).into_iter().collect();
+        for distance in 1..=ahead {
+            keys.extend(self.key_at(position + distance));
+            keys.extend(position.checked_sub(distance).and_then(|p| self.key_at(p)));
+        }
+        keys
+    }
+
+    /// Whether the analysis is of the frame in view.
+    pub fn analysis_in_view(&self) -> Option<&Arc<Analysis>> {
+        let (instance, frame) = self.instance_at(self.view.position)?;
+        self.analysis
+            .as_ref()
+            .filter(|analysis| analysis.target.instance_uid == instance.uid && analysis.target.frame == frame)
+    }
+}
+
+/// How a message is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Something went well.
+    Info,
+    /// Something to look at.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// A message that goes by itself.
+#[derive(Debug, Clone)]
+pub struct Toast {
+    /// Names it for dismissal.
+    pub id: u64,
+    /// How it is meant.
+    pub tone: Tone,
+    /// What happened, and what to do.
+    pub text: String,
+    /// When it goes, seconds since the window opened; `None` stays until dismissed.
+    pub until: Option<f64>,
+}
+
+#[cfg(test)]
+pub(crate) mod fixtures {
+    //! Small studies for tests of the window.
+
+    use bifocal_core::study::{InstanceUid, Patient, SeriesUid, Source, StudyUid};
+
+    use super::*;
+
+    /// A study with one series of `frames` single-frame files.
+    pub fn study(name: &str, modality: &str, frames: usize) -> Study {
+        let instances = (0..frames)
+            .map(|n| Instance {
+                uid: InstanceUid(format!("1.2.{n}")),
+                sop_class: String::new(),
+                source: Source::file(format!("{name}-{n}.dcm")),
+                number: Some(n as i64),
+                transfer_syntax: String::new(),
+                rows: 16,
+                columns: 16,
+                frames: 1,
+                frame_order: Vec::new(),
+                geometry: None,
+            })
+            .collect();
+        let series = Series {
+            uid: SeriesUid(format!("1.2.{name}")),
+            modality: modality.into(),
+            number: Some(1),
+            description: "Thorax".into(),
+            body_part: "CHEST".into(),
+            view_position: String::new(),
+            laterality: String::new(),
+            manufacturer: String::new(),
+            institution: String::new(),
+            frame_of_reference: None,
+            instances,
+            notes: Vec::new(),
+        };
+        Study {
+            uid: StudyUid(format!("1.2.3.{name}")),
+            patient: Patient { name: name.into(), id: format!("id-{name}"), ..Patient::default() },
+            date: "20260102".into(),
+            time: String::new(),
+            description: "Chest".into(),
+            accession_number: String::new(),
+            series: vec![series],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_wants_the_frame_in_view_first() {
+        let mut reading = Reading::new(Arc::new(fixtures::study("A", "CT", 5)), 0).expect("has images");
+        reading.view.position = 2;
+        let names: Vec<_> = reading.wanted(9).iter().map(|key| key.source.to_string()).collect();
+        assert_eq!(names, ["A-2.dcm", "A-3.dcm", "A-1.dcm", "A-4.dcm", "A-0.dcm"]);
+    }
+
+    #[test]
+    fn a_series_without_images_is_not_read() {
+        assert!(Reading::new(Arc::new(fixtures::study("A", "SR", 0)), 0).is_none());
+        assert!(Reading::new(Arc::new(fixtures::study("A", "CT", 3)), 7).is_none());
+    }
+
+    #[test]
+    fn a_stack_opens_in_its_middle() {
+        let reading = Reading::new(Arc::new(fixtures::study("A", "CT", 100)), 0).expect("has images");
+        assert_eq!(reading.view.position, 50);
+    }
+}

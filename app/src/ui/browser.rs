@@ -1,0 +1,276 @@
+//! The list of studies on the left: patient, study, series with thumbnails; search, order, problems.
+
+use bifocal_core::study::{Series, Study};
+use eframe::egui::{
+    self, Align2, CornerRadius, Frame, Margin, Panel, Rect, RichText, ScrollArea, Sense, TextEdit, Ui,
+    pos2, vec2,
+};
+use lucide_icons::Icon;
+
+use super::widgets::ChipTone;
+use super::{Cx, start, text, widgets};
+use crate::command::Command;
+use crate::images::FrameKey;
+use crate::state::SortBy;
+
+/// Draws the panel.
+pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let frame = Frame::new().fill(theme.palette.panel).stroke(theme.line());
+    Panel::left("browser")
+        .default_size(theme.size().browser)
+        .size_range(200.0..=440.0)
+        .show_separator_line(false)
+        .frame(frame)
+        .show(ui, |ui| {
+            let space = theme.space();
+            Frame::new().inner_margin(Margin::same(space.m as i8)).show(ui, |ui| search_and_sort(ui, cx));
+            let shown = filtered(&cx.state.library.studies, &cx.state.browser.search, cx.state.browser.sort);
+            if !cx.state.library.problems.is_empty() {
+                problems(ui, cx);
+            }
+            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                if shown.is_empty() {
+                    nothing(ui, cx);
+                }
+                for index in shown {
+                    study(ui, cx, index);
+                }
+                ui.add_space(space.l);
+            });
+        });
+}
+
+fn nothing(ui: &mut Ui, cx: &Cx<'_>) {
+    let (title, next) = if cx.state.library.studies.is_empty() {
+        ("No study is open", "Open a folder (Ctrl+O) or drop files here.")
+    } else {
+        ("No study matches", "Search for name, id, date or description.")
+    };
+    widgets::empty(ui, &cx.theme, Icon::FolderSearch, title, next);
+}
+
+fn search_and_sort(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let mut search = cx.state.browser.search.clone();
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = theme.space().xs;
+        let sort_width = theme.size().control;
+        let field = TextEdit::singleline(&mut search)
+            .hint_text("Search")
+            .prefix(theme.icon(Icon::Search, theme.palette.faint).size(theme.tokens.text.body))
+            .desired_width(ui.available_width() - sort_width - 4.0 * theme.space().s)
+            .min_size(vec2(0.0, theme.size().control))
+            .align(egui::Align2::LEFT_CENTER);
+        let response = ui.add(field).accessible_name("Search studies");
+        if response.changed() {
+            cx.send(Command::Search(search.clone()));
+        }
+        if cx.state.browser.focus_search {
+            response.request_focus();
+            cx.send(Command::SearchFocused);
+        }
+        if !search.is_empty() && response.has_focus() && ui.input(|input| input.key_pressed(egui::Key::Escape)) {
+            cx.send(Command::Search(String::new()));
+        }
+        let icon = theme.icon(Icon::ArrowDownWideNarrow, theme.palette.weak);
+        let button = egui::Button::new(icon).min_size(vec2(sort_width, sort_width)).frame_when_inactive(false);
+        let (response, _) = egui::containers::menu::MenuButton::from_button(button).ui(ui, |ui| {
+            for (sort, label) in SortBy::ALL {
+                if ui.add(egui::Button::selectable(cx.state.browser.sort == sort, label)).clicked() {
+                    cx.send(Command::Sort(sort));
+                    ui.close();
+                }
+            }
+        });
+        widgets::named(response, "Order of studies").on_hover_text("Order of studies");
+    });
+}
+
+/// Indices of the studies that contain all words of `search`, in order.
+fn filtered(studies: &[std::sync::Arc<Study>], search: &str, sort: SortBy) -> Vec<usize> {
+    let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
+    let mut indices: Vec<usize> = (0..studies.len())
+        .filter(|index| {
+            let text = haystack(&studies[*index]);
+            words.iter().all(|word| text.contains(word))
+        })
+        .collect();
+    match sort {
+        SortBy::Date => {}
+        SortBy::Patient => indices.sort_by_key(|index| text::patient_name(&studies[*index].patient).to_lowercase()),
+        SortBy::Modality => indices.sort_by_key(|index| studies[*index].series.first().map(|s| s.modality.clone())),
+    }
+    indices
+}
+
+fn haystack(study: &Study) -> String {
+    let mut text = [
+        study.patient.name.as_str(),
+        &study.patient.id,
+        &study.date,
+        &text::date(&study.date),
+        &study.description,
+        &study.accession_number,
+    ]
+    .join(" ");
+    for series in &study.series {
+        for part in [&series.modality, &series.description, &series.body_part] {
+            text.push(' ');
+            text.push_str(part);
+        }
+    }
+    text.to_lowercase()
+}
+
+fn study(ui: &mut Ui, cx: &Cx<'_>, index: usize) {
+    let theme = &cx.theme;
+    let space = theme.space();
+    let Some(study) = cx.state.library.studies.get(index) else { return };
+    let margin = Margin { left: space.m as i8, right: space.m as i8, top: space.s as i8, bottom: space.xs as i8 };
+    Frame::new().inner_margin(margin).show(ui, |ui| {
+        ui.spacing_mut().item_spacing.y = 2.0;
+        ui.set_width(ui.available_width());
+        let name = RichText::new(text::patient_name(&study.patient)).color(theme.palette.text);
+        ui.add(egui::Label::new(name).truncate());
+        let detail = text::join([text::patient_detail(&study.patient), text::study_detail(study)]);
+        if !detail.is_empty() {
+            widgets::caption(ui, theme, detail);
+        }
+    });
+    for (series_index, series) in study.series.iter().enumerate() {
+        series_row(ui, cx, index, series_index, series);
+    }
+    ui.add_space(space.xs);
+}
+
+fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Series) {
+    let theme = &cx.theme;
+    let (palette, space) = (theme.palette, theme.space());
+    let open = cx.state.reading.as_ref().is_some_and(|reading| {
+        reading.series_index == index
+            && cx.state.library.studies.get(study).is_some_and(|entry| entry.uid == reading.study.uid)
+    });
+    let side = theme.size().thumbnail;
+    let height = side + 2.0 * space.xs;
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::click());
+    let title = text::series_title(series);
+    if ui.is_rect_visible(rect) {
+        let row = rect.shrink2(vec2(space.s, 0.0));
+        if open || response.hovered() || response.has_focus() {
+            let fill = if open { palette.active } else { palette.hover };
+            ui.painter().rect_filled(row, CornerRadius::same(theme.tokens.radius.m), fill);
+        }
+        if open {
+            // The open series is marked by a bar too, not by its shade alone.
+            let bar = Rect::from_min_size(row.left_top() + vec2(0.0, space.s), vec2(2.0, height - 2.0 * space.s));
+            ui.painter().rect_filled(bar, CornerRadius::same(1), palette.text);
+        }
+        let picture = Rect::from_min_size(row.min + vec2(space.s, space.xs), vec2(side, side));
+        let middle = series.frame_count() / 2;
+        let key = series
+            .frame_at(middle)
+            .map(|(instance, frame)| FrameKey { source: instance.source.clone(), frame });
+        start::thumbnail(ui, cx, key, picture);
+        let left = picture.right() + space.m;
+        let clip = Rect::from_min_max(pos2(left, rect.top()), pos2(row.right() - space.s, rect.bottom()));
+        let painter = ui.painter().with_clip_rect(clip.intersect(ui.clip_rect()));
+        let lines = if series.notes.is_empty() { 2.0 } else { 3.0 };
+        let line = theme.tokens.text.small + space.xs;
+        let mut y = picture.center().y - line * (lines - 1.0) / 2.0;
+        painter.text(pos2(left, y), Align2::LEFT_CENTER, &title, theme.body(), palette.text);
+        y += line;
+        let detail = text::join([series.modality.clone(), text::series_size(series)]);
+        painter.text(pos2(left, y), Align2::LEFT_CENTER, detail, theme.small(), palette.weak);
+        if let Some(note) = series.notes.first() {
+            y += line;
+            let sign = theme.icon_font(theme.tokens.text.small);
+            let icon = char::from(Icon::TriangleAlert);
+            let drawn = painter.text(pos2(left, y), Align2::LEFT_CENTER, icon, sign, palette.warning);
+            let more = if series.notes.len() > 1 { format!(" +{}", series.notes.len() - 1) } else { String::new() };
+            let at = pos2(drawn.right() + space.xs, y);
+            painter.text(at, Align2::LEFT_CENTER, format!("{note}{more}"), theme.small(), palette.warning);
+        }
+    }
+    let notes: Vec<String> = series.notes.iter().map(ToString::to_string).collect();
+    let mut hover = text::join([title.clone(), series.modality.clone(), text::series_size(series)]);
+    for note in &notes {
+        hover.push_str("\n△ ");
+        hover.push_str(note);
+    }
+    let response = widgets::named(response, &format!("Series {title}"));
+    if response.on_hover_text(hover).clicked() {
+        cx.send(Command::ShowSeries { study, series: index });
+    }
+}
+
+fn problems(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let (palette, space) = (theme.palette, theme.space());
+    let problems = &cx.state.library.problems;
+    let open = cx.state.browser.problems_open;
+    Frame::new().inner_margin(Margin::symmetric(space.m as i8, 0)).show(ui, |ui| {
+        let chevron = if open { Icon::ChevronDown } else { Icon::ChevronRight };
+        let words = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+        let button = egui::Button::new((
+            theme.icon(Icon::TriangleAlert, palette.warning),
+            RichText::new(&words).color(palette.text),
+            egui::Atom::grow(),
+            theme.icon(chevron, palette.weak),
+        ))
+        .min_size(vec2(ui.available_width(), theme.size().control));
+        if widgets::named(ui.add(button), &words).on_hover_text("Files that were refused or read with doubt").clicked()
+        {
+            cx.send(Command::ToggleProblems);
+        }
+        if open {
+            ui.add_space(space.xs);
+            let height = (ui.available_height() * 0.5).max(120.0);
+            ScrollArea::vertical().id_salt("problems").max_height(height).auto_shrink([false, true]).show(ui, |ui| {
+                for problem in problems {
+                    problem_row(ui, cx, problem);
+                }
+            });
+        }
+        ui.add_space(space.xs);
+    });
+}
+
+fn problem_row(ui: &mut Ui, cx: &Cx<'_>, problem: &bifocal_core::study::Problem) {
+    let theme = &cx.theme;
+    let name = problem.source.member.clone().unwrap_or_else(|| {
+        problem.source.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    });
+    let row = ui.vertical(|ui| {
+        ui.spacing_mut().item_spacing.y = 2.0;
+        ui.add(egui::Label::new(RichText::new(name).font(theme.small()).color(theme.palette.text)).truncate());
+        if let Some(tag) = &problem.tag {
+            widgets::chip(ui, theme, ChipTone::Plain, tag);
+        }
+        let cause = RichText::new(&problem.cause).font(theme.small()).color(theme.palette.weak);
+        ui.add(egui::Label::new(cause).wrap());
+        ui.add_space(theme.space().xs);
+    });
+    row.response.on_hover_text(problem.source.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::state::fixtures;
+
+    #[test]
+    fn search_finds_all_words_anywhere() {
+        let studies = [
+            Arc::new(fixtures::study("Berg, Anna", "CT", 2)),
+            Arc::new(fixtures::study("Adler, Ben", "DX", 1)),
+        ];
+        assert_eq!(filtered(&studies, "", SortBy::Date), [0, 1]);
+        assert_eq!(filtered(&studies, "anna ct", SortBy::Date), [0]);
+        assert_eq!(filtered(&studies, "anna dx", SortBy::Date), [] as [usize; 0]);
+        assert_eq!(filtered(&studies, "2026-01", SortBy::Patient), [1, 0]);
+        assert_eq!(filtered(&studies, "id-adler", SortBy::Modality), [1]);
+    }
+}

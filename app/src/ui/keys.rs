@@ -1,0 +1,87 @@
+//! The map of keys, drawn from the same table that the keyboard reads.
+
+use eframe::egui::{self, Align, Id, Layout, Modal, RichText};
+
+use super::{Cx, widgets};
+use crate::keymap::{ACTIONS, Action, Group};
+use crate::view::PRESETS;
+
+/// What the mouse does, for the overlay.
+const MOUSE: &[(&str, &str)] = &[
+    ("Left drag", "the tool in hand; window at first"),
+    ("Middle drag", "pan"),
+    ("Right drag", "zoom"),
+    ("Right click", "menu"),
+    ("Wheel", "scroll; zoom where there is one image"),
+    ("Ctrl+Wheel", "zoom"),
+    ("Double click", "one lens or two"),
+    ("Shift+Move", "linked crosshair"),
+];
+
+/// Draws the overlay.
+pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let space = theme.space();
+    let modal = Modal::new(Id::unique("keys")).backdrop_color(theme.palette.scrim).show(ui.ctx(), |ui| {
+        let available = ui.ctx().content_rect().size();
+        ui.set_max_width((available.x - 2.0 * space.xxl).min(960.0));
+        ui.horizontal(|ui| {
+            ui.label(RichText::new("Keys and mouse").size(theme.tokens.text.display));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if widgets::icon_button(ui, theme, lucide_icons::Icon::X, "Close  (Esc)", false).clicked() {
+                    cx.act(Action::ShowKeys);
+                }
+            });
+        });
+        ui.add_space(space.m);
+        egui::ScrollArea::vertical().max_height(available.y - 3.0 * space.xxl).show(ui, |ui| {
+            ui.columns(3, |columns| {
+                column(&mut columns[0], cx, &[Group::Navigate, Group::General]);
+                column(&mut columns[1], cx, &[Group::View]);
+                column(&mut columns[2], cx, &[Group::Window, Group::Read]);
+                let ui = &mut columns[1];
+                ui.add_space(space.l);
+                widgets::heading(ui, theme, "Mouse on an image");
+                for (input, effect) in MOUSE {
+                    row(ui, cx, effect, &[(*input).to_owned()]);
+                }
+            });
+        });
+    });
+    if modal.should_close() {
+        cx.act(Action::ShowKeys);
+    }
+}
+
+fn column(ui: &mut egui::Ui, cx: &Cx<'_>, groups: &[Group]) {
+    for (index, group) in groups.iter().enumerate() {
+        if index > 0 {
+            ui.add_space(cx.theme.space().l);
+        }
+        widgets::heading(ui, &cx.theme, group.title());
+        for entry in ACTIONS.iter().filter(|entry| entry.group == *group && !entry.keys.is_empty()) {
+            let keys: Vec<String> = entry.keys.iter().take(2).map(|key| key.label()).collect();
+            let preset = match entry.action {
+                Action::Preset(digit) => PRESETS.iter().find(|preset| preset.digit == digit),
+                _ => None,
+            };
+            let label = match preset {
+                Some(preset) => format!("{}  {} / {}", preset.name, preset.width_center.0, preset.width_center.1),
+                None => entry.label.to_owned(),
+            };
+            row(ui, cx, &label, &keys);
+        }
+    }
+}
+
+fn row(ui: &mut egui::Ui, cx: &Cx<'_>, label: &str, keys: &[String]) {
+    ui.horizontal(|ui| {
+        ui.spacing_mut().interact_size.y = 0.0;
+        ui.label(RichText::new(label).font(cx.theme.body()).color(cx.theme.palette.weak));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            for key in keys.iter().rev() {
+                widgets::key_cap(ui, &cx.theme, key);
+            }
+        });
+    });
+}

@@ -1,0 +1,82 @@
+//! The panels. Each reads [`Cx`] and queues commands; none changes state by itself.
+
+mod browser;
+mod drop_hint;
+mod findings;
+mod keys;
+mod lenses;
+mod reading;
+mod start;
+mod status_bar;
+pub mod text;
+mod toasts;
+mod top_bar;
+pub mod viewport;
+pub mod widgets;
+
+use eframe::egui;
+
+use crate::command::{Command, Queue};
+use crate::images::Images;
+use crate::jobs::Job;
+use crate::keymap::Action;
+use crate::state::{Screen, State};
+use crate::theme::Theme;
+
+/// What panels draw from.
+pub struct Cx<'a> {
+    /// What is shown.
+    pub state: &'a State,
+    /// Running jobs.
+    pub jobs: &'a [Job],
+    /// Decoded frames, textures, thumbnails.
+    pub images: &'a Images,
+    /// How it looks.
+    pub theme: Theme,
+    /// Where commands go.
+    pub queue: &'a Queue,
+}
+
+impl Cx<'_> {
+    /// Queues a command.
+    pub fn send(&self, command: Command) {
+        self.queue.push(command);
+    }
+
+    /// Queues an action of the key map.
+    pub fn act(&self, action: Action) {
+        self.queue.push(Command::Do(action));
+    }
+}
+
+/// What a frame has shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Drawn {
+    /// A decoded image.
+    pub image: bool,
+}
+
+/// Draws the whole window.
+pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
+    let mut drawn = Drawn::default();
+    status_bar::show(ui, cx);
+    match cx.state.screen {
+        Screen::Start => start::show(ui, cx),
+        Screen::Reading => {
+            top_bar::show(ui, cx);
+            if cx.state.settings.browser_open {
+                browser::show(ui, cx);
+            }
+            if cx.state.settings.findings_open && cx.state.reading.is_some() {
+                findings::show(ui, cx);
+            }
+            drawn.image = reading::show(ui, cx);
+        }
+    }
+    toasts::show(ui, cx);
+    if cx.state.keys_shown {
+        keys::show(ui, cx);
+    }
+    drop_hint::show(ui, cx);
+    drawn
+}

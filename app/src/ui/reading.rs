@@ -1,0 +1,96 @@
+//! The middle of the reading screen: the lenses, and the line below them that moves through the series.
+
+use eframe::egui::{
+    self, Align, CentralPanel, Frame, Key, Layout, Rect, RichText, Sense, Slider, Ui, UiBuilder, pos2, vec2,
+};
+use lucide_icons::Icon;
+
+use super::{Cx, lenses, widgets};
+use crate::command::Command;
+use crate::keymap::Action;
+use crate::state::Reading;
+use crate::view::ViewEdit;
+
+/// Draws the middle; returns whether an image was shown.
+pub fn show(ui: &mut Ui, cx: &Cx<'_>) -> bool {
+    let theme = &cx.theme;
+    let mut shown = false;
+    CentralPanel::default().frame(Frame::new().fill(theme.viewport().background)).show(ui, |ui| {
+        let rect = ui.available_rect_before_wrap();
+        let Some(reading) = &cx.state.reading else {
+            nothing(ui, cx);
+            return;
+        };
+        let line = if reading.frame_count() > 1 { theme.size().lens_header } else { 0.0 };
+        let images = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - line));
+        shown = lenses::show(ui, cx, reading, images);
+        if line > 0.0 {
+            let below = Rect::from_min_max(pos2(rect.left(), images.bottom()), rect.max);
+            series_line(ui, cx, reading, below);
+        }
+        ui.allocate_rect(rect, Sense::hover());
+    });
+    shown
+}
+
+fn nothing(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let reading_headers = !cx.jobs.is_empty();
+    ui.vertical_centered(|ui| {
+        ui.add_space(ui.available_height() * 0.3);
+        ui.label(theme.icon(Icon::ImageOff, theme.viewport().weak).size(theme.space().xl));
+        ui.add_space(theme.space().s);
+        let (title, next) = if reading_headers {
+            ("Reading headers", "The first series appears as soon as it is known.")
+        } else {
+            ("No image to show", "The list on the left says which files were refused, and why.")
+        };
+        ui.label(RichText::new(title).size(theme.tokens.text.title).color(theme.viewport().text));
+        ui.label(RichText::new(next).color(theme.viewport().weak));
+        ui.add_space(theme.space().l);
+        if ui.button("Open folder").clicked() {
+            cx.act(Action::OpenFolder);
+        }
+    });
+}
+
+fn series_line(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect) {
+    let theme = &cx.theme;
+    let space = theme.space();
+    ui.painter().rect_filled(rect, 0.0, theme.palette.panel);
+    ui.painter().hline(rect.x_range(), rect.top(), theme.line());
+    let inner = rect.shrink2(vec2(space.m, 0.0));
+    let mut child = ui.new_child(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)));
+    let ui = &mut child;
+    ui.spacing_mut().item_spacing.x = space.s;
+    let playing = reading.view.cine;
+    let icon = if playing.is_some() { Icon::Pause } else { Icon::Play };
+    let tooltip = crate::keymap::tooltip(Action::Cine);
+    if widgets::icon_button(ui, theme, icon, &tooltip, playing.is_some()).clicked() {
+        cx.act(Action::Cine);
+    }
+    if let Some(cine) = playing {
+        let mut speed = cine.frames_per_second;
+        let field = egui::DragValue::new(&mut speed).range(1.0..=60.0).speed(0.25).suffix(" /s").max_decimals(0);
+        if ui.add(field).accessible_name("Images a second").changed() {
+            cx.send(Command::View(ViewEdit::CineSpeed(speed)));
+        }
+    }
+    let count = reading.frame_count();
+    let digits = count.to_string().len();
+    let label = format!("{:>digits$} / {count}", reading.view.position + 1);
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.label(RichText::new(label).font(theme.mono()).color(theme.palette.text));
+        let mut position = reading.view.position;
+        ui.spacing_mut().slider_width = ui.available_width() - space.s;
+        let slider = Slider::new(&mut position, 0..=count.saturating_sub(1)).show_value(false);
+        let response = ui.add(slider).accessible_name("Image of the series");
+        if response.changed() {
+            cx.send(Command::View(ViewEdit::Position(position)));
+        }
+        // The arrow keys belong to the images, not to the slider.
+        if response.has_focus() && !ui.input(|input| input.key_down(Key::Tab)) {
+            response.surrender_focus();
+        }
+    });
+}

@@ -1,0 +1,158 @@
+//! The bar above the lenses: what is read, the tools, and what can be asked of the network.
+
+use eframe::egui::{self, Align, Frame, Layout, Margin, Panel, RichText, Sense};
+use lucide_icons::Icon;
+
+use super::{Cx, text, widgets};
+use crate::command::Command;
+use crate::keymap::{self, Action};
+use crate::state::LensLayout;
+use crate::view::{PRESETS, Tool, ViewEdit, WindowChoice};
+
+/// Draws the bar.
+pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let space = theme.space();
+    let frame =
+        Frame::new().fill(theme.palette.panel).inner_margin(Margin::symmetric(space.m as i8, 0)).stroke(theme.line());
+    Panel::top("top bar")
+        .exact_size(theme.size().top_bar)
+        .resizable(false)
+        .show_separator_line(false)
+        .frame(frame)
+        .show(ui, |ui| {
+            ui.horizontal_centered(|ui| {
+                ui.spacing_mut().item_spacing.x = space.xs;
+                home(ui, cx);
+                ui.add_space(space.s);
+                widgets::action_button(ui, cx, Action::ToggleBrowser, cx.state.settings.browser_open);
+                if cx.state.reading.is_some() {
+                    divider(ui, cx);
+                    tools(ui, cx);
+                    divider(ui, cx);
+                    window_menu(ui, cx);
+                    view_buttons(ui, cx);
+                }
+                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                    ui.spacing_mut().item_spacing.x = space.xs;
+                    if cx.state.reading.is_some() {
+                        widgets::action_button(ui, cx, Action::ToggleFindings, cx.state.settings.findings_open);
+                    }
+                    widgets::action_button(ui, cx, Action::ShowKeys, cx.state.keys_shown);
+                    widgets::action_button(ui, cx, Action::ToggleTheme, false);
+                    if cx.state.reading.is_some() {
+                        divider(ui, cx);
+                        ask(ui, cx);
+                    }
+                });
+            });
+        });
+}
+
+fn home(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let mark = widgets::mark(ui, theme, theme.tokens.text.display);
+    let response = widgets::named(mark.interact(Sense::click()), "Start screen");
+    if response.on_hover_text(keymap::tooltip(Action::Home)).clicked() {
+        cx.act(Action::Home);
+    }
+}
+
+fn divider(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let (rect, _) = ui.allocate_exact_size(egui::vec2(theme.space().l, theme.size().control), Sense::hover());
+    ui.painter().vline(rect.center().x, rect.y_range().shrink(theme.space().xs), theme.line());
+}
+
+fn tools(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    for (action, tool) in [
+        (Action::ToolWindow, Tool::Window),
+        (Action::ToolZoom, Tool::Zoom),
+        (Action::ToolPan, Tool::Pan),
+        (Action::ToolScroll, Tool::Scroll),
+    ] {
+        widgets::action_button(ui, cx, action, cx.state.tool == tool);
+    }
+}
+
+fn window_menu(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let Some(reading) = &cx.state.reading else { return };
+    let theme = &cx.theme;
+    let name = match &reading.view.window {
+        WindowChoice::FromFile => "From file".to_owned(),
+        WindowChoice::FileWindow(n) => format!("File {}", n + 1),
+        WindowChoice::Auto => "Auto".to_owned(),
+        WindowChoice::Fixed(window) if !window.name.is_empty() => window.name.clone(),
+        WindowChoice::Fixed(_) => "By hand".to_owned(),
+    };
+    let label = RichText::new(name).color(theme.palette.text);
+    let chevron = theme.icon(Icon::ChevronDown, theme.palette.weak).size(theme.tokens.text.body);
+    let button = egui::Button::new((label, chevron)).min_size(egui::vec2(108.0, theme.size().control));
+    let (response, _) = egui::containers::menu::MenuButton::from_button(button).ui(ui, |ui| {
+        ui.set_min_width(180.0);
+        window_items(ui, cx);
+    });
+    widgets::named(response, "Window preset").on_hover_text("Window preset  (0 to 7)");
+}
+
+/// Rows of a menu with all window presets.
+pub fn window_items(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let small = |text: String| RichText::new(text).font(cx.theme.small()).color(cx.theme.palette.faint);
+    let item = |ui: &mut egui::Ui, digit: u8, label: String| {
+        if ui.add(egui::Button::new(label).shortcut_text(small(digit.to_string()))).clicked() {
+            if let Some(window) = WindowChoice::preset(digit) {
+                cx.send(Command::View(ViewEdit::Window(window)));
+            }
+            ui.close();
+        }
+    };
+    item(ui, 0, "Auto".to_owned());
+    item(ui, 1, "First of the file".to_owned());
+    item(ui, 2, "Second of the file".to_owned());
+    ui.separator();
+    for preset in PRESETS {
+        let (width, center) = preset.width_center;
+        item(ui, preset.digit, format!("{}   {width} / {center}", preset.name));
+    }
+}
+
+fn view_buttons(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let Some(reading) = &cx.state.reading else { return };
+    let view = &reading.view;
+    widgets::action_button(ui, cx, Action::Invert, view.inverted);
+    widgets::action_button(ui, cx, Action::Rotate, view.quarter_turns > 0);
+    widgets::action_button(ui, cx, Action::FlipHorizontal, view.flip_horizontal);
+    widgets::action_button(ui, cx, Action::FlipVertical, view.flip_vertical);
+    widgets::action_button(ui, cx, Action::Crosshair, view.show_crosshair);
+    widgets::action_button(ui, cx, Action::Overlays, view.overlays);
+    widgets::action_button(ui, cx, Action::Maximise, reading.layout != LensLayout::Both);
+    widgets::action_button(ui, cx, Action::Escape, false);
+}
+
+/// Drawn from right to left.
+fn ask(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let Some(reading) = &cx.state.reading else { return };
+    let theme = &cx.theme;
+    let button = |ui: &mut egui::Ui, action: Action, selected: bool| {
+        let Some(entry) = keymap::entry(action) else { return };
+        let icon = theme.icon(entry.icon.unwrap_or(Icon::Circle), theme.palette.weak);
+        let label = RichText::new(match action {
+            Action::Probe => "Probe",
+            _ => entry.label,
+        });
+        let response = ui.add(egui::Button::new((icon, label.color(theme.palette.text))).selected(selected));
+        if widgets::named(response, entry.label).on_hover_text(keymap::tooltip(action)).clicked() {
+            cx.act(action);
+        }
+    };
+    button(ui, Action::Report, false);
+    button(ui, Action::Probe, reading.probing);
+    button(ui, Action::Analyse, false);
+    let who = text::join([text::patient_name(&reading.study.patient), text::date(&reading.study.date)]);
+    let font = theme.small();
+    let width = ui.painter().layout_no_wrap(who.clone(), font, theme.palette.weak).size().x + theme.space().l;
+    if ui.available_width() > width {
+        ui.add_space(theme.space().s);
+        widgets::caption(ui, theme, who);
+    }
+}

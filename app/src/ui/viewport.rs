@@ -1,0 +1,496 @@
+//! One image with everything that a reading room expects around it. Both lenses are this widget with different overlays.
+
+use bifocal_core::study::{Frame, SpacingKind, Window};
+use eframe::egui::{
+    self, Align2, Color32, Mesh, MouseWheelUnit, Painter, PointerButton, Pos2, Rect, Response, Sense, Shape, Stroke, Ui,
+    pos2, vec2,
+};
+use lucide_icons::Icon;
+
+use super::{Cx, text, top_bar, widgets};
+use crate::command::Command;
+use crate::images::{FrameState, LoadedFrame};
+use crate::keymap::Action;
+use crate::state::{Lens, LensLayout, Reading};
+use crate::view::{ImagePoint, ScreenFromImage, Tool, ViewEdit, WindowChoice, corner, from_middle};
+
+/// What happened in a viewport.
+pub struct Interaction {
+    /// The whole pane.
+    pub response: Response,
+    /// From image pixels to the screen; `None` where no image could be shown.
+    pub map: Option<ScreenFromImage>,
+    /// The image point under the pointer.
+    pub hover: Option<ImagePoint>,
+    /// The image point that was clicked with the left button.
+    pub clicked: Option<ImagePoint>,
+}
+
+/// Draws the frame in view and takes in mouse and wheel. `paint_overlay` draws between the image and its texts.
+pub fn show(
+    ui: &mut Ui,
+    cx: &Cx<'_>,
+    reading: &Reading,
+    lens: Lens,
+    rect: Rect,
+    paint_overlay: &mut dyn FnMut(&Painter, &ScreenFromImage, &LoadedFrame),
+) -> Interaction {
+    let id = ui.scope_id().with(("viewport", lens));
+    let response = ui.interact(rect, id, Sense::click_and_drag());
+    let label = match lens {
+        Lens::Local => "Local lens",
+        Lens::Global => "Global lens",
+    };
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, label));
+    let painter = ui.painter_at(rect);
+    let theme = &cx.theme;
+    painter.rect_filled(rect, 0.0, theme.viewport().background);
+
+    let state = reading.key_at(reading.view.position).map(|key| (cx.images.frame(&key), key));
+    let mut interaction = Interaction { response, map: None, hover: None, clicked: None };
+    match state {
+        Some((FrameState::Ready(frame), key)) => {
+            let display = &frame.frame().display;
+            let map = ScreenFromImage::new(&reading.view, frame.frame().shape(), display.spacing, rect);
+            let window = frame.window(&reading.view.window);
+            let scale = map.points_per_pixel().max_elem() * ui.ctx().pixels_per_point();
+            let texture = cx.images.texture(&key, &frame, &window, reading.view.inverted, scale);
+            paint_image(&painter, &map, &texture.handle, texture.covers);
+            paint_overlay(&painter, &map, &frame);
+            take_input(ui, cx, reading, lens, &frame, &window, &map, &mut interaction);
+            paint_cursors(&painter, cx, reading, lens, &map);
+            if rect.width() > 220.0 && rect.height() > 200.0 {
+                let value = pointed_at(reading, &interaction);
+                paint_texts(&painter, cx, reading, lens, rect, &frame, &window, &map, value);
+            }
+            interaction.map = Some(map);
+        }
+        Some((FrameState::Failed(message), _)) => failed(ui, cx, rect, &message),
+        Some((FrameState::Loading, _)) => {
+            let font = theme.small();
+            painter.text(rect.center(), Align2::CENTER_CENTER, "Reading image …", font, theme.viewport().weak);
+            scroll(ui, cx, reading, &interaction.response, None);
+        }
+        None => {}
+    }
+    if interaction.response.double_clicked() {
+        cx.send(Command::ToggleMaximise(lens));
+    }
+    if interaction.response.clicked() || interaction.response.drag_started() || interaction.response.gained_focus() {
+        cx.send(Command::Activate(lens));
+    }
+    if reading.active == lens && reading.layout == LensLayout::Both {
+        let stroke = Stroke::new(theme.size().hairline, theme.viewport().line);
+        painter.rect_stroke(rect, 0.0, stroke, egui::StrokeKind::Inside);
+    }
+    interaction
+}
+
+fn paint_image(painter: &Painter, map: &ScreenFromImage, texture: &egui::TextureHandle, covers: (usize, usize)) {
+    let mut mesh = Mesh::with_texture(texture.id());
+    let uvs = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
+    for (position, uv) in map.corners(covers).into_iter().zip(uvs) {
+        mesh.vertices.push(egui::epaint::Vertex { pos: position, uv, color: Color32::WHITE });
+    }
+    mesh.add_triangle(0, 1, 2);
+    mesh.add_triangle(0, 2, 3);
+    painter.add(Shape::mesh(mesh));
+}
+
+fn failed(ui: &mut Ui, cx: &Cx<'_>, rect: Rect, message: &str) {
+    let theme = &cx.theme;
+    let inner = rect.shrink(theme.space().xl);
+    let mut child = ui.new_child(egui::UiBuilder::new().max_rect(inner));
+    child.vertical_centered(|ui| {
+        ui.add_space(inner.height() / 3.0);
+        ui.label(theme.icon(Icon::ImageOff, theme.viewport().warning).size(theme.space().xl));
+        ui.label(egui::RichText::new("This image cannot be shown").color(theme.viewport().text));
+        let cause = egui::RichText::new(message).font(theme.small()).color(theme.viewport().weak);
+        ui.add(egui::Label::new(cause).wrap().selectable(true));
+    });
+}
+
+#[allow(clippy::too_many_arguments)]
+fn take_input(
+    ui: &Ui,
+    cx: &Cx<'_>,
+    reading: &Reading,
+    lens: Lens,
+    frame: &LoadedFrame,
+    window: &Window,
+    map: &ScreenFromImage,
+    interaction: &mut Interaction,
+) {
+    let response = &interaction.response;
+    let hover = response.hover_pos().map(|position| map.image_point(position));
+    interaction.hover = hover.filter(|point| point.pixel(frame.frame().shape()).is_some());
+    let hovered_now = interaction.hover.map(|point| (lens, point));
+    let hovered_before = reading.hover.filter(|(other, _)| *other == lens);
+    if hovered_now != hovered_before {
+        cx.send(Command::Hover(hovered_now));
+    }
+    let shift = ui.input(|input| input.modifiers.shift);
+    if let Some(point) = interaction.hover
+        && shift
+        && response.hovered()
+        && reading.view.crosshair != Some(point)
+    {
+        cx.send(Command::View(ViewEdit::Crosshair(point)));
+        if !reading.view.show_crosshair {
+            cx.send(Command::View(ViewEdit::ToggleCrosshair));
+        }
+    }
+    if response.clicked_by(PointerButton::Primary) {
+        interaction.clicked = response.interact_pointer_pos().map(|position| map.image_point(position));
+    }
+    drag(ui, cx, frame, window, map, response);
+    scroll(ui, cx, reading, response, hover.map(|point| from_middle(point, frame.frame())));
+    let tool = |button| cursor(cx.state.tool, button);
+    if response.dragged() {
+        for button in [PointerButton::Primary, PointerButton::Middle, PointerButton::Secondary] {
+            if response.dragged_by(button) {
+                ui.ctx().set_cursor_icon(tool(button));
+            }
+        }
+    } else if response.hovered() {
+        ui.ctx().set_cursor_icon(egui::CursorIcon::Crosshair);
+    }
+    response.context_menu(|ui| context_menu(ui, cx));
+}
+
+fn cursor(tool: Tool, button: PointerButton) -> egui::CursorIcon {
+    match (button, tool) {
+        (PointerButton::Middle, _) | (PointerButton::Primary, Tool::Pan) => egui::CursorIcon::Grabbing,
+        (PointerButton::Secondary, _) | (PointerButton::Primary, Tool::Zoom) => egui::CursorIcon::ZoomIn,
+        (_, Tool::Scroll) => egui::CursorIcon::ResizeVertical,
+        _ => egui::CursorIcon::ResizeNwSe,
+    }
+}
+
+fn drag(ui: &Ui, cx: &Cx<'_>, frame: &LoadedFrame, window: &Window, map: &ScreenFromImage, response: &Response) {
+    if !response.dragged() {
+        return;
+    }
+    let delta = response.drag_delta();
+    let tool = if response.dragged_by(PointerButton::Middle) {
+        Tool::Pan
+    } else if response.dragged_by(PointerButton::Secondary) {
+        Tool::Zoom
+    } else {
+        cx.state.tool
+    };
+    match tool {
+        Tool::Pan if delta != egui::Vec2::ZERO => {
+            cx.send(Command::View(ViewEdit::Pan(-map.image_vector(delta))));
+        }
+        Tool::Zoom if delta.y != 0.0 => {
+            let origin = ui.input(|input| input.pointer.press_origin());
+            let place = map.image_point(origin.unwrap_or(response.rect.center()));
+            let factor = (-delta.y * 0.01).exp();
+            cx.send(Command::View(ViewEdit::Zoom { factor, anchor: from_middle(place, frame.frame()) }));
+        }
+        Tool::Window if delta != egui::Vec2::ZERO => {
+            // One step is the same share of the window's width, so that 8-bit and 16-bit images feel alike.
+            let step = (window.width / 256.0).max(frame.auto_window.width / 1024.0).max(1e-6);
+            let width = (window.width + f64::from(delta.x) * step).max(step.min(1.0));
+            let center = window.center + f64::from(delta.y) * step;
+            let by_hand = Window { center, width, function: window.function, name: String::new() };
+            cx.send(Command::View(ViewEdit::Window(WindowChoice::Fixed(by_hand))));
+        }
+        Tool::Scroll => {
+            let id = response.id.with("scrolled");
+            steps(ui, id, delta.y / 8.0, |steps| cx.send(Command::View(ViewEdit::Step(steps))));
+        }
+        _ => {}
+    }
+}
+
+/// Gathers parts of a step until they make whole ones.
+fn steps(ui: &Ui, id: egui::Id, part: f32, step: impl FnOnce(i64)) {
+    let gathered = ui.data(|data| data.get_temp::<f32>(id)).unwrap_or(0.0) + part;
+    let whole = gathered.trunc();
+    ui.data_mut(|data| data.insert_temp(id, gathered - whole));
+    if whole != 0.0 {
+        step(whole as i64);
+    }
+}
+
+fn scroll(ui: &Ui, cx: &Cx<'_>, reading: &Reading, response: &Response, anchor: Option<egui::Vec2>) {
+    if !response.hovered() {
+        return;
+    }
+    let zoom = ui.input(|input| input.zoom_delta());
+    let anchor = anchor.unwrap_or_default();
+    if zoom != 1.0 {
+        cx.send(Command::View(ViewEdit::Zoom { factor: zoom, anchor }));
+        return;
+    }
+    let turned: f32 = ui.input(|input| {
+        let wheel = input.events.iter().filter_map(|event| match event {
+            egui::Event::MouseWheel { unit, delta, modifiers, .. } if !modifiers.command => Some(match unit {
+                MouseWheelUnit::Line => delta.y,
+                MouseWheelUnit::Page => delta.y * 10.0,
+                MouseWheelUnit::Point => delta.y / 40.0,
+            }),
+            _ => None,
+        });
+        wheel.sum()
+    });
+    if turned == 0.0 {
+        return;
+    }
+    if reading.frame_count() > 1 {
+        steps(ui, response.id.with("wheel"), -turned, |steps| cx.send(Command::View(ViewEdit::Step(steps))));
+    } else {
+        cx.send(Command::View(ViewEdit::Zoom { factor: (turned * 0.12).exp(), anchor }));
+    }
+}
+
+fn context_menu(ui: &mut Ui, cx: &Cx<'_>) {
+    ui.set_min_width(200.0);
+    ui.menu_button("Window preset", |ui| top_bar::window_items(ui, cx));
+    ui.separator();
+    for action in [Action::Invert, Action::Rotate, Action::FlipHorizontal, Action::FlipVertical] {
+        widgets::action_menu_item(ui, cx, action);
+    }
+    ui.separator();
+    for action in [Action::Overlays, Action::Crosshair, Action::Maximise, Action::Cine] {
+        widgets::action_menu_item(ui, cx, action);
+    }
+    ui.separator();
+    for action in [Action::Analyse, Action::Probe, Action::KeyImage, Action::Report] {
+        widgets::action_menu_item(ui, cx, action);
+    }
+    ui.separator();
+    widgets::action_menu_item(ui, cx, Action::Escape);
+}
+
+/// Crosshair, and the ghost of the pointer that is in the other lens.
+fn paint_cursors(painter: &Painter, cx: &Cx<'_>, reading: &Reading, lens: Lens, map: &ScreenFromImage) {
+    let colors = cx.theme.viewport();
+    let hairline = cx.theme.size().hairline;
+    if let Some(point) = reading.view.crosshair.filter(|_| reading.view.show_crosshair) {
+        let at = map.point(point);
+        let gap = cx.theme.space().s;
+        let clip = painter.clip_rect();
+        let stroke = Stroke::new(hairline, colors.weak);
+        painter.hline(clip.left()..=at.x - gap, at.y, stroke);
+        painter.hline(at.x + gap..=clip.right(), at.y, stroke);
+        painter.vline(at.x, clip.top()..=at.y - gap, stroke);
+        painter.vline(at.x, at.y + gap..=clip.bottom(), stroke);
+    }
+    if let Some((other, point)) = reading.hover
+        && other != lens
+    {
+        let at = map.point(point);
+        let color = match other {
+            Lens::Local => colors.warm,
+            Lens::Global => colors.cool,
+        };
+        for (width, color) in [(3.0, colors.halo), (hairline, color)] {
+            painter.circle_stroke(at, 7.0, Stroke::new(width, color));
+        }
+        painter.circle_filled(at, 1.5, color);
+    }
+}
+
+/// The point whose value is shown: under this pointer, or under its ghost.
+fn pointed_at(reading: &Reading, interaction: &Interaction) -> Option<ImagePoint> {
+    interaction.hover.or(reading.hover.map(|(_, point)| point))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn paint_texts(
+    painter: &Painter,
+    cx: &Cx<'_>,
+    reading: &Reading,
+    lens: Lens,
+    pane: Rect,
+    loaded: &LoadedFrame,
+    window: &Window,
+    map: &ScreenFromImage,
+    pointed: Option<ImagePoint>,
+) {
+    let theme = &cx.theme;
+    let colors = theme.viewport();
+    let margin = theme.space().m;
+    let frame = loaded.frame();
+    let block = |right: bool, bottom: bool, lines: Vec<(String, Color32)>| {
+        let lines: Vec<_> = lines.into_iter().filter(|(line, _)| !line.is_empty()).collect();
+        let step = theme.tokens.text.small + theme.space().xs;
+        let mut at = corner(pane, right, bottom, margin);
+        if bottom {
+            at.y -= step * lines.len().saturating_sub(1) as f32;
+        }
+        let align = Align2([side(right), side(bottom)]);
+        for (line, color) in lines {
+            widgets::rimmed_text(painter, theme, at, align, line, theme.small(), color);
+            at.y += step;
+        }
+    };
+    let narrow = pane.width() < 420.0;
+    let study = &reading.study;
+    let patient = &study.patient;
+    // The first lens names the patient; the second does not repeat it.
+    let first = reading.layout != LensLayout::Both || lens == Lens::Local;
+    if first {
+        let mut lines = vec![(text::patient_name(patient), colors.text)];
+        if !narrow {
+            let id = if patient.name.trim().is_empty() { String::new() } else { patient.id.clone() };
+            lines.push((text::join([id, text::patient_detail(patient)]), colors.weak));
+            lines.push((text::join([text::date(&study.date), study.description.trim().to_owned()]), colors.weak));
+        }
+        block(false, false, lines);
+    }
+    let series = reading.series();
+    let mut right_top = Vec::new();
+    if let Some(series) = series.filter(|_| !first || reading.layout != LensLayout::Both) {
+        right_top.push((text::series_title(series), colors.text));
+        let number = series.number.map(|number| format!("series {number}")).unwrap_or_default();
+        right_top.push((text::join([series.modality.clone(), number]), colors.weak));
+    }
+    if let Some(method) = &frame.display.lossy {
+        let method = if method.is_empty() { String::new() } else { format!(" ({method})") };
+        right_top.push((format!("lossy compression{method}"), colors.warning));
+    }
+    block(true, false, right_top);
+
+    let count = reading.frame_count();
+    let mut left_bottom = vec![(readout(frame, pointed), colors.text)];
+    if count > 1 {
+        left_bottom.push((format!("{} / {count}", reading.view.position + 1), colors.text));
+    }
+    left_bottom.push((place(frame), colors.weak));
+    block(false, true, left_bottom);
+
+    let percent = map.points_per_pixel().max_elem() * painter.ctx().pixels_per_point() * 100.0;
+    let mut right_bottom = Vec::new();
+    if !window.name.is_empty() {
+        right_bottom.push((window.name.clone(), colors.weak));
+    }
+    right_bottom.push((text::window(window), colors.text));
+    right_bottom.push((format!("zoom {percent:.0} %"), colors.weak));
+    block(true, true, right_bottom);
+
+    paint_letters(painter, cx, frame, pane, map);
+    paint_ruler(painter, cx, frame, pane, map);
+}
+
+fn side(end: bool) -> egui::Align {
+    if end { egui::Align::Max } else { egui::Align::Min }
+}
+
+/// Place and value under the pointer: `x 120  y 88   −740 HU`.
+fn readout(frame: &Frame, pointed: Option<ImagePoint>) -> String {
+    let Some((row, column)) = pointed.and_then(|point| point.pixel(frame.shape())) else { return String::new() };
+    let value = match (&frame.pixels, frame.value_at(row, column)) {
+        (_, Some(value)) => {
+            let digits = if value.fract() == 0.0 || value.abs() >= 1000.0 { 0 } else { 2 };
+            format!("{value:.digits$} {}", frame.display.units).trim_end().to_owned()
+        }
+        (bifocal_core::study::Pixels::Rgb(rgb), None) => {
+            let channel = |k| rgb.get([row, column, k]).copied().unwrap_or(0);
+            format!("R {} G {} B {}", channel(0), channel(1), channel(2))
+        }
+        _ => String::new(),
+    };
+    format!("x {column}  y {row}   {value}")
+}
+
+/// Position along the normal and thickness, where known.
+fn place(frame: &Frame) -> String {
+    let position =
+        frame.display.geometry.map(|plane| format!("at {:.1} mm", plane.distance_along_normal())).unwrap_or_default();
+    let thickness =
+        frame.display.slice_thickness_mm.map(|mm| format!("thick {mm:.1} mm")).unwrap_or_default();
+    text::join([position, thickness])
+}
+
+fn paint_letters(painter: &Painter, cx: &Cx<'_>, frame: &Frame, pane: Rect, map: &ScreenFromImage) {
+    let theme = &cx.theme;
+    let margin = theme.space().s;
+    let [left, right, top, bottom] = crate::io::edge_letters(frame, map.screen_directions());
+    let font = egui::FontId::proportional(theme.tokens.text.body);
+    let places = [
+        (left, pane.left_center() + vec2(margin, 0.0), Align2::LEFT_CENTER),
+        (right, pane.right_center() - vec2(margin, 0.0), Align2::RIGHT_CENTER),
+        (top, pane.center_top() + vec2(0.0, margin), Align2::CENTER_TOP),
+        (bottom, pane.center_bottom() - vec2(0.0, margin), Align2::CENTER_BOTTOM),
+    ];
+    for (letters, at, align) in places {
+        if !letters.is_empty() {
+            widgets::rimmed_text(painter, theme, at, align, letters, font.clone(), theme.viewport().text);
+        }
+    }
+}
+
+/// A ruler of a round length on the right edge, where the spacing is known.
+fn paint_ruler(painter: &Painter, cx: &Cx<'_>, frame: &Frame, pane: Rect, map: &ScreenFromImage) {
+    let Some(spacing) = frame.display.spacing else { return };
+    let theme = &cx.theme;
+    let along_screen = |d: (f64, f64)| (d.0 * spacing.column_mm).hypot(d.1 * spacing.row_mm);
+    let [_, down] = map.screen_directions();
+    let per_pixel = map.points_per_pixel();
+    let points = if down.0.abs() > down.1.abs() { per_pixel.x } else { per_pixel.y };
+    let points_per_mm = f64::from(points) / along_screen(down).max(1e-9);
+    let Some((length_mm, ticks)) = round_length(f64::from(pane.height()) * 0.3 / points_per_mm) else { return };
+    let length = (length_mm * points_per_mm) as f32;
+    let x = pane.right() - theme.space().xl - theme.space().s;
+    let top = pane.center().y - length / 2.0;
+    let colors = theme.viewport();
+    for (width, color) in [(3.0, colors.halo), (theme.size().hairline, colors.text)] {
+        let stroke = Stroke::new(width, color);
+        painter.vline(x, top..=top + length, stroke);
+        for tick in 0..=ticks {
+            let y = top + length * tick as f32 / ticks as f32;
+            let long = if tick == 0 || tick == ticks { 8.0 } else { 4.0 };
+            painter.hline(x - long..=x, y, stroke);
+        }
+    }
+    let kind = match spacing.kind {
+        SpacingKind::Patient => "",
+        SpacingKind::Detector => " at detector",
+    };
+    let label =
+        if length_mm >= 10.0 { format!("{:.0} cm{kind}", length_mm / 10.0) } else { format!("{length_mm} mm{kind}") };
+    let at = pos2(x, top + length + theme.space().xs);
+    widgets::rimmed_text(painter, theme, at, Align2::RIGHT_TOP, label, theme.small(), colors.text);
+}
+
+/// The longest round length (1, 2 or 5 times a power of ten) up to `limit_mm`, and its number of ticks.
+fn round_length(limit_mm: f64) -> Option<(f64, usize)> {
+    if !limit_mm.is_finite() || limit_mm <= 0.0 {
+        return None;
+    }
+    let power = 10f64.powf(limit_mm.log10().floor());
+    let (factor, ticks) = match limit_mm / power {
+        r if r >= 5.0 => (5.0, 5),
+        r if r >= 2.0 => (2.0, 4),
+        _ => (1.0, 5),
+    };
+    Some((factor * power, ticks))
+}
+
+/// Draws a polyline through (row, column) vertices with a dark rim.
+pub fn contour(painter: &Painter, map: &ScreenFromImage, vertices: &[(f32, f32)], width: f32, color: Color32) {
+    let points: Vec<Pos2> = vertices.iter().map(|vertex| map.row_column(*vertex)).collect();
+    if points.len() < 2 {
+        return;
+    }
+    painter.add(Shape::closed_line(points.clone(), Stroke::new(width + 2.0, Color32::from_black_alpha(140))));
+    painter.add(Shape::closed_line(points, Stroke::new(width, color)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ruler_lengths_are_round() {
+        assert_eq!(round_length(77.0), Some((50.0, 5)));
+        assert_eq!(round_length(49.0), Some((20.0, 4)));
+        assert_eq!(round_length(12.0), Some((10.0, 5)));
+        assert_eq!(round_length(0.0), None);
+        assert_eq!(round_length(f64::NAN), None);
+    }
+}
