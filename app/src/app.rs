@@ -121,8 +121,7 @@ impl App {
         match ended.result {
             Ok(Outcome::Picked(paths)) => {
                 if !paths.is_empty() {
-                    self.state.settings.last_folder =
-                        paths.first().and_then(|path| path.parent()).map(PathBuf::from);
+                    self.state.settings.last_folder = paths.first().and_then(|path| path.parent()).map(PathBuf::from);
                     self.open(paths);
                 }
             }
@@ -160,8 +159,7 @@ impl App {
         if more > 0 {
             title = format!("{title} +{more}");
         }
-        let key = Reading::new(Arc::clone(entry), series)
-            .and_then(|reading| reading.key_at(reading.view.position));
+        let key = Reading::new(Arc::clone(entry), series).and_then(|reading| reading.key_at(reading.view.position));
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let mut thumbnail = key.clone().map(|key| key.source);
         if let Some(source) = &mut thumbnail {

@@ -146,9 +146,8 @@ fn half_size(frame: &Frame) -> Frame {
                 ($kind:ident, $array:expr, $sample:ty) => {
                     GrayPixels::$kind(Array2::from_shape_fn((half_rows, half_columns), |(r, c)| {
                         let four = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dr, dc)| $array[[2 * r + dr, 2 * c + dc]]);
-                        let is_padding = |v: &$sample| {
-                            padding.is_some_and(|(low, high)| (low..=high).contains(&f64::from(*v)))
-                        };
+                        let is_padding =
+                            |v: &$sample| padding.is_some_and(|(low, high)| (low..=high).contains(&f64::from(*v)));
                         let padded = four.iter().filter(|v| is_padding(v)).count();
                         if padded >= 2 {
                             return four.iter().copied().find(is_padding).unwrap_or(four[0]);

@@ -225,7 +225,13 @@ pub const ACTIONS: &[Entry] = {
         row(ToggleFindings, &[key(Key::CloseBracket)], General, "Findings panel", Some(Icon::PanelRight)),
         row(ToggleTheme, &[command(Key::T)], General, "Dark or light", Some(Icon::Sun)),
         row(FullScreen, &[key(Key::F11)], General, "Full screen", Some(Icon::Maximize)),
-        row(ShowKeys, &[key(Key::Questionmark), shift(Key::Slash), key(Key::F1)], General, "Keys", Some(Icon::Keyboard)),
+        row(
+            ShowKeys,
+            &[key(Key::Questionmark), shift(Key::Slash), key(Key::F1)],
+            General,
+            "Keys",
+            Some(Icon::Keyboard),
+        ),
     ]
 };
 

@@ -87,7 +87,8 @@ impl FrameTimes {
             let index = (sorted.len().saturating_sub(1) as f32 * share).round() as usize;
             sorted.get(index).copied().unwrap_or(0.0) * 1000.0
         };
-        let first = self.first_image.map_or("no image shown".to_owned(), |t| format!("{:.0} ms", t.as_secs_f64() * 1e3));
+        let first =
+            self.first_image.map_or("no image shown".to_owned(), |t| format!("{:.0} ms", t.as_secs_f64() * 1e3));
         format!(
             "first image after {first}; {} frames: median {:.1} ms, 95th percentile {:.1} ms, longest {:.1} ms",
             sorted.len(),

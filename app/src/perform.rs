@@ -188,7 +188,9 @@ impl App {
         let next = current.and_then(|index| index.checked_add_signed(step)).and_then(|index| all.get(index));
         match next {
             Some((study, series)) => self.show_series(*study, *series),
-            None => self.toast(Tone::Info, if step > 0 { "This is the last series." } else { "This is the first series." }),
+            None => {
+                self.toast(Tone::Info, if step > 0 { "This is the last series." } else { "This is the first series." })
+            }
         }
     }
 
@@ -200,11 +202,7 @@ impl App {
             if let Some(start) = start.filter(|start| start.is_dir()) {
                 dialog = dialog.set_directory(start);
             }
-            let picked = if folder {
-                dialog.pick_folder().map(|path| vec![path])
-            } else {
-                dialog.pick_files()
-            };
+            let picked = if folder { dialog.pick_folder().map(|path| vec![path]) } else { dialog.pick_files() };
             Ok(Outcome::Picked(picked.unwrap_or_default()))
         });
     }

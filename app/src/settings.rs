@@ -61,13 +61,7 @@ pub struct Recent {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self {
-            paths: Vec::new(),
-            title: String::new(),
-            detail: String::new(),
-            thumbnail: None,
-            thumbnail_frame: 0,
-        }
+        Self { paths: Vec::new(), title: String::new(), detail: String::new(), thumbnail: None, thumbnail_frame: 0 }
     }
 }
 

@@ -235,8 +235,7 @@ impl Reading {
 
     /// The frame at a scroll position, as the store of images knows it.
     pub fn key_at(&self, position: usize) -> Option<FrameKey> {
-        self.instance_at(position)
-            .map(|(instance, frame)| FrameKey { source: instance.source.clone(), frame })
+        self.instance_at(position).map(|(instance, frame)| FrameKey { source: instance.source.clone(), frame })
     }
 
     /// Frames that should be decoded: the one in view, then its neighbours, those ahead first.

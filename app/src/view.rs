@@ -306,10 +306,7 @@ impl ScreenFromImage {
     /// A screen vector in image pixels: (columns, rows).
     pub fn image_vector(&self, v: Vec2) -> Vec2 {
         // The axes are at right angles and parallel to the screen's, so each is undone by itself.
-        vec2(
-            v.dot(self.column_axis) / self.column_axis.length_sq(),
-            v.dot(self.row_axis) / self.row_axis.length_sq(),
-        )
+        vec2(v.dot(self.column_axis) / self.column_axis.length_sq(), v.dot(self.row_axis) / self.row_axis.length_sq())
     }
 
     /// Corners of an image of `shape` (rows, columns): top left, top right, bottom right, bottom left of the image.

@@ -2,8 +2,7 @@
 
 use bifocal_core::study::{Series, Study};
 use eframe::egui::{
-    self, Align2, CornerRadius, Frame, Margin, Panel, Rect, RichText, ScrollArea, Sense, TextEdit, Ui,
-    pos2, vec2,
+    self, Align2, CornerRadius, Frame, Margin, Panel, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2,
 };
 use lucide_icons::Icon;
 
@@ -168,9 +167,7 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
         }
         let picture = Rect::from_min_size(row.min + vec2(space.s, space.xs), vec2(side, side));
         let middle = series.frame_count() / 2;
-        let key = series
-            .frame_at(middle)
-            .map(|(instance, frame)| FrameKey { source: instance.source.clone(), frame });
+        let key = series.frame_at(middle).map(|(instance, frame)| FrameKey { source: instance.source.clone(), frame });
         start::thumbnail(ui, cx, key, picture);
         let left = picture.right() + space.m;
         let clip = Rect::from_min_max(pos2(left, rect.top()), pos2(row.right() - space.s, rect.bottom()));
@@ -263,10 +260,8 @@ mod tests {
 
     #[test]
     fn search_finds_all_words_anywhere() {
-        let studies = [
-            Arc::new(fixtures::study("Berg, Anna", "CT", 2)),
-            Arc::new(fixtures::study("Adler, Ben", "DX", 1)),
-        ];
+        let studies =
+            [Arc::new(fixtures::study("Berg, Anna", "CT", 2)), Arc::new(fixtures::study("Adler, Ben", "DX", 1))];
         assert_eq!(filtered(&studies, "", SortBy::Date), [0, 1]);
         assert_eq!(filtered(&studies, "anna ct", SortBy::Date), [0]);
         assert_eq!(filtered(&studies, "anna dx", SortBy::Date), [] as [usize; 0]);

@@ -45,5 +45,6 @@ fn lens_header(ui: &mut Ui, cx: &Cx<'_>, lens: Lens, rect: Rect) {
         Lens::Global => ("Global", "organ attention"),
     };
     child.label(RichText::new(title).color(color));
-    child.label(RichText::new(what).font(egui::FontId::proportional(theme.tokens.text.small)).color(theme.palette.weak));
+    child
+        .label(RichText::new(what).font(egui::FontId::proportional(theme.tokens.text.small)).color(theme.palette.weak));
 }

@@ -15,9 +15,10 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
     let space = theme.space();
     let offset = vec2(-space.l, -(theme.size().status_bar + space.l));
-    egui::Area::new(egui::Id::unique("toasts")).anchor(Align2::RIGHT_BOTTOM, offset).order(egui::Order::Foreground).show(
-        ui.ctx(),
-        |ui| {
+    egui::Area::new(egui::Id::unique("toasts"))
+        .anchor(Align2::RIGHT_BOTTOM, offset)
+        .order(egui::Order::Foreground)
+        .show(ui.ctx(), |ui| {
             for toast in &cx.state.toasts {
                 let (icon, color) = match toast.tone {
                     Tone::Info => (Icon::Info, theme.palette.weak),
@@ -44,6 +45,5 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                     });
                 ui.add_space(space.s);
             }
-        },
-    );
+        });
 }

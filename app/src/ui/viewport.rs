@@ -2,8 +2,8 @@
 
 use bifocal_core::study::{Frame, SpacingKind, Window};
 use eframe::egui::{
-    self, Align2, Color32, Mesh, MouseWheelUnit, Painter, PointerButton, Pos2, Rect, Response, Sense, Shape, Stroke, Ui,
-    pos2, vec2,
+    self, Align2, Color32, Mesh, MouseWheelUnit, Painter, PointerButton, Pos2, Rect, Response, Sense, Shape, Stroke,
+    Ui, pos2, vec2,
 };
 use lucide_icons::Icon;
 
@@ -401,8 +401,7 @@ fn readout(frame: &Frame, pointed: Option<ImagePoint>) -> String {
 fn place(frame: &Frame) -> String {
     let position =
         frame.display.geometry.map(|plane| format!("at {:.1} mm", plane.distance_along_normal())).unwrap_or_default();
-    let thickness =
-        frame.display.slice_thickness_mm.map(|mm| format!("thick {mm:.1} mm")).unwrap_or_default();
+    let thickness = frame.display.slice_thickness_mm.map(|mm| format!("thick {mm:.1} mm")).unwrap_or_default();
     text::join([position, thickness])
 }
 
