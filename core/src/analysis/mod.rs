@@ -3,6 +3,7 @@
 //! An [`Analysis`] is immutable: reviews and comments live in [`crate::annotation::Session`]. All coordinates are those of the
 //! analysed frame: (row, column) in pixels, the centre of the first pixel at (0, 0).
 
+pub mod contour;
 mod types;
 
 pub use types::{
