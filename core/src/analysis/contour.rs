@@ -173,7 +173,7 @@ mod tests {
         for r in 1..14 {
             for c in 1..14 {
                 let depth = [r - 1, c - 1, 13 - r, 13 - c].into_iter().min().unwrap_or(0);
-                ring[[r, c]] = if depth < 2 || depth > 4 { 1.0 } else { 0.0 };
+                ring[[r, c]] = if (2..=4).contains(&depth) { 0.0 } else { 1.0 };
             }
         }
         let found = contours(&ring, 0.5);

@@ -1,6 +1,6 @@
 //! Colormaps, computed from a few control points.
 //!
-//! Each map is a path through OKLab (Ottosson, 2020) given as lightness, chroma and hue. The path is cut into 255 steps
+//! Each map but gray is a path through OKLab (Ottosson, 2020) given as lightness, chroma and hue. The path is cut into 255 steps
 //! of equal length, so that equal steps in value look equal; lightness only grows, so that the order survives in gray
 //! print and for colour-blind readers. Chroma is reduced where sRGB cannot show it.
 
@@ -63,7 +63,6 @@ const MEADOW: &[Control] = &[
     (0.80, 0.18, 135.0),
     (0.93, 0.18, 108.0),
 ];
-const GRAY: &[Control] = &[(0.0, 0.0, 0.0), (1.0, 0.0, 0.0)];
 
 impl Colormap {
     /// All maps, in the order of menus.
@@ -83,14 +82,15 @@ impl Colormap {
     /// The 256 colours, darkest first.
     pub fn table(self) -> &'static [[u8; 3]; 256] {
         static TABLES: [OnceLock<[[u8; 3]; 256]>; 5] = [const { OnceLock::new() }; 5];
-        let (index, controls) = match self {
-            Self::Ember => (0, EMBER),
-            Self::Orchid => (1, ORCHID),
-            Self::Lagoon => (2, LAGOON),
-            Self::Meadow => (3, MEADOW),
-            Self::Gray => (4, GRAY),
-        };
-        TABLES[index].get_or_init(|| build(controls))
+        let [ember, orchid, lagoon, meadow, gray] = &TABLES;
+        match self {
+            Self::Ember => ember.get_or_init(|| build(EMBER)),
+            Self::Orchid => orchid.get_or_init(|| build(ORCHID)),
+            Self::Lagoon => lagoon.get_or_init(|| build(LAGOON)),
+            Self::Meadow => meadow.get_or_init(|| build(MEADOW)),
+            // Display values as they are: the monitor's own gray scale.
+            Self::Gray => gray.get_or_init(|| std::array::from_fn(|i| [i as u8; 3])),
+        }
     }
 
     /// Colour of `value`, 0 to 1; values outside take the nearest end.
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn equal_steps_look_equal() {
-        for map in Colormap::ALL {
+        for map in [Colormap::Ember, Colormap::Orchid, Colormap::Lagoon, Colormap::Meadow] {
             let points: Vec<_> = map.table().iter().map(|c| oklab_from_srgb(*c)).collect();
             // Over 16 entries, where 8-bit rounding averages out.
             let steps: Vec<f32> = (0..15).map(|i| points[i * 17].distance(points[(i + 1) * 17])).collect();

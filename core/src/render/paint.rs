@@ -21,11 +21,7 @@ pub(super) struct Mask {
 
 impl Mask {
     /// An empty mask around points, `margin` pixels wider, cut to the image; `None` where nothing is visible.
-    fn around<'a>(
-        image: &Rgba,
-        points: impl Iterator<Item = &'a (f32, f32)>,
-        margin: f32,
-    ) -> Option<Self> {
+    fn around<'a>(image: &Rgba, points: impl Iterator<Item = &'a (f32, f32)>, margin: f32) -> Option<Self> {
         let (mut low, mut high) = ((f32::MAX, f32::MAX), (f32::MIN, f32::MIN));
         for (x, y) in points.filter(|(x, y)| x.is_finite() && y.is_finite()) {
             low = (low.0.min(*x), low.1.min(*y));
@@ -141,12 +137,12 @@ fn add_edge(area: &mut [f32], stride: usize, height: usize, a: (f32, f32), b: (f
                 per_x * (to - from) * reach
             };
             let mut before = 0.0;
-            for c in c0..c1 {
+            for (c, cell) in row.iter_mut().enumerate().take(c1).skip(c0) {
                 let x = c as f32;
                 let entered = per_x * ((x + 1.0).min(x1) - x0.max(x)).max(0.0);
                 let here = covered(x);
                 // In this pixel: what it covers itself, and the rest of what the pixel before it let in.
-                row[c] += sign * (here + before);
+                *cell += sign * (here + before);
                 before = entered - here;
             }
             row[c1] += sign * before;
@@ -222,8 +218,10 @@ mod tests {
         fill(&mut image, &[vec![(2.0, 3.0), (37.0, 11.0), (9.0, 33.0)]], WHITE);
         let area = 0.5 * ((37.0 - 2.0) * (33.0 - 3.0) - (9.0 - 2.0) * (11.0 - 3.0_f32)).abs();
         assert!((sum(&image) - area).abs() < 1.0, "{} for {area}", sum(&image));
-        let circle: Vec<(f32, f32)> =
-            (0..200).map(|i| (i as f32 / 200.0 * std::f32::consts::TAU).sin_cos()).map(|(s, c)| (20.0 + 15.0 * c, 20.0 + 15.0 * s)).collect();
+        let circle: Vec<(f32, f32)> = (0..200)
+            .map(|i| (i as f32 / 200.0 * std::f32::consts::TAU).sin_cos())
+            .map(|(s, c)| (20.0 + 15.0 * c, 20.0 + 15.0 * s))
+            .collect();
         let mut image = black(40, 40);
         fill(&mut image, &[circle], WHITE);
         assert!((sum(&image) - std::f32::consts::PI * 225.0).abs() < 1.5);

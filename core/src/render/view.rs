@@ -99,8 +99,11 @@ impl Placement {
         let (width, height) = (sane(viewport.0), sane(viewport.1));
         let image_height = shape.0.max(1) as f64 * row_size;
         let image_width = shape.1.max(1) as f64 * column_size;
-        let (turned_width, turned_height) =
-            if view.quarter_turns % 2 == 0 { (image_width, image_height) } else { (image_height, image_width) };
+        let (turned_width, turned_height) = if view.quarter_turns.is_multiple_of(2) {
+            (image_width, image_height)
+        } else {
+            (image_height, image_width)
+        };
         let zoom = if view.zoom.is_finite() { view.zoom.clamp(ZOOM_RANGE.0, ZOOM_RANGE.1) } else { 1.0 };
         let scale = (width / turned_width).min(height / turned_height) * zoom;
         let [[x_row, x_column], [y_row, y_column]] = view.directions();
@@ -217,12 +220,7 @@ pub fn edge_letters(display: &DisplayAttributes, view: &ViewTransform) -> Option
             if along_row_sign != 0.0 { (&along_row, along_row_sign) } else { (&along_column, along_column_sign) };
         if sign > 0.0 { pair.0.clone() } else { pair.1.clone() }
     };
-    Some([
-        towards(-y_row, -y_column),
-        towards(x_row, x_column),
-        towards(y_row, y_column),
-        towards(-x_row, -x_column),
-    ])
+    Some([towards(-y_row, -y_column), towards(x_row, x_column), towards(y_row, y_column), towards(-x_row, -x_column)])
 }
 
 /// Letters of the opposite direction; letters of other anatomies (veterinary, limbs) stay as they are.

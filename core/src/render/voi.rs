@@ -128,15 +128,11 @@ pub fn automatic_window(frame: &Frame) -> Window {
         Pixels::Rgb(_) => (0.0, 255.0),
     };
     let width = if high > low { high - low } else { 1.0 };
-    Window {
-        center: low + (high - low) / 2.0,
-        width,
-        function: VoiFunction::LinearExact,
-        name: "Automatic".to_owned(),
-    }
+    Window { center: low + (high - low) / 2.0, width, function: VoiFunction::LinearExact, name: "Automatic".to_owned() }
 }
 
 /// Values in the modality's units below which the shares `low` and `high` of all image (not padding) pixels lie.
+#[allow(clippy::useless_conversion)] // One arm of the macro is f64 already.
 fn percentiles(gray: &GrayPixels, display: &DisplayAttributes, low: f64, high: f64) -> (f64, f64) {
     // (value, pixels with it), by value.
     let mut counted: Vec<(f64, u64)> = match gray {
@@ -158,11 +154,11 @@ fn percentiles(gray: &GrayPixels, display: &DisplayAttributes, low: f64, high: f
     counted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let total: u64 = counted.iter().map(|(_, count)| count).sum();
     let at = |share: f64| {
-        let wanted = share * total.saturating_sub(1) as f64;
+        let wanted = (share * total.saturating_sub(1) as f64).round() as u64;
         let mut seen = 0;
         for (value, count) in &counted {
             seen += count;
-            if seen as f64 > wanted {
+            if seen > wanted {
                 return *value;
             }
         }
@@ -242,6 +238,7 @@ pub fn gray_image(frame: &Frame, voi: &Voi) -> Rgba {
 }
 
 /// Gray levels in row-major order.
+#[allow(clippy::useless_conversion)] // One arm of the macro is f64 already.
 fn gray_levels(gray: &GrayPixels, display: &DisplayAttributes, voi: &Voi) -> Vec<u8> {
     let inverted = display.inverted != voi.inverted;
     let level = |stored: f64| -> u8 {
@@ -267,11 +264,7 @@ fn gray_levels(gray: &GrayPixels, display: &DisplayAttributes, voi: &Voi) -> Vec
 fn by_table<T: Short>(array: &Array2<T>, level: &(impl Fn(f64) -> u8 + Sync)) -> Vec<u8> {
     let contiguous = array.as_standard_layout();
     let values = contiguous.as_slice().unwrap_or(&[]);
-    let Some((low, high)) = values
-        .par_iter()
-        .map(|v| (*v, *v))
-        .reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)))
-    else {
+    let Some((low, high)) = values.par_iter().map(|v| (*v, *v)).reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1))) else {
         return Vec::new();
     };
     let first: i32 = low.into();
@@ -380,7 +373,7 @@ mod tests {
         }
         let frame = frame(GrayPixels::I16(values), display);
         let window = automatic_window(&frame);
-        assert_eq!((window.center, window.width), (24.0, 48.0), "0.5 % and 99.5 % of 0 to 49 are 0 and 48");
+        assert_eq!((window.center, window.width), (24.5, 49.0), "ranks 0 and 49 of 0 to 49");
         let shown = levels(&frame, &Voi::window(window));
         assert_eq!(shown[99], 0);
         assert_eq!(shown[0], 255);
@@ -388,9 +381,10 @@ mod tests {
 
     #[test]
     fn lookup_table_scales_by_its_bits() {
-        let lut = LookupTable { first: 10.0, bits: 12, entries: vec![0, 1365, 2730, 4095].into() };
+        let lut = LookupTable { first: 10.0, bits: 12, entries: vec![0, 1365, 2730, 4095] };
         let voi = Voi { mapping: VoiMapping::Lut(lut.clone()), inverted: false };
-        let shown = levels(&frame(GrayPixels::U8(array![[0, 10, 11, 12, 13, 200]]), DisplayAttributes::default()), &voi);
+        let shown =
+            levels(&frame(GrayPixels::U8(array![[0, 10, 11, 12, 13, 200]]), DisplayAttributes::default()), &voi);
         assert_eq!(shown, [0, 0, 85, 170, 255, 255]);
         let display = DisplayAttributes { voi_lut: Some(lut.clone()), ..DisplayAttributes::default() };
         assert_eq!(Voi::of_frame(&frame(GrayPixels::U8(array![[0]]), display)).mapping, VoiMapping::Lut(lut));
