@@ -1,1 +1,22 @@
-//! dicom
+//! The only room that knows DICOM files: opening, indexing, decoding, writing.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `parse.rs` | bytes to a flat tape of elements, without recursion or copies |
+//! | `text.rs` | character sets, names for people |
+//! | `data_set.rs` | typed getters over the tape |
+//! | `file.rs` | preamble, meta group, transfer syntax, deflate, truncation |
+//! | `fragments.rs` | encapsulated pixel data to frames |
+
+mod data_set;
+mod file;
+mod fragments;
+mod parse;
+mod text;
+
+pub use data_set::{DataSet, Element, tag_name};
+pub use dicom_core::{Tag, VR};
+pub use dicom_dictionary_std::{tags, uids};
+pub use file::{DicomError, DicomFile, codestream_syntax};
+pub use fragments::{Encapsulated, PixelData};
+pub use parse::Encoding;
