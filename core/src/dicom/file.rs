@@ -19,6 +19,8 @@ const MAX_BYTES: u64 = 4 << 30;
 const MAX_INFLATED: u64 = 512 << 20;
 /// Bytes before the pixel data that are read at most.
 const MAX_HEADER: usize = 256 << 20;
+/// Explicit VR Big Endian, retired yet met.
+pub const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 /// First step of reading headers.
 const FIRST_READ: usize = 64 << 10;
 
@@ -236,7 +238,7 @@ impl DicomFile {
             return first.and_then(codestream_syntax).unwrap_or(uids::RLE_LOSSLESS);
         }
         match (self.encoding.explicit, self.encoding.big_endian) {
-            (true, true) => uids::EXPLICIT_VR_BIG_ENDIAN,
+            (true, true) => EXPLICIT_VR_BIG_ENDIAN,
             (true, false) => uids::EXPLICIT_VR_LITTLE_ENDIAN,
             _ => uids::IMPLICIT_VR_LITTLE_ENDIAN,
         }
@@ -340,22 +342,27 @@ fn find_start(bytes: &[u8], source: &Source) -> Result<Start, DicomError> {
     if bytes.is_empty() {
         return refuse("it is empty");
     }
-    let reader = |big_endian| parse::Reader { bytes, big_endian };
-    let Some(encoding) = parse::sniff(bytes, 0) else { return refuse("it has neither a preamble nor elements") };
-    match reader(encoding.big_endian).tag(0) {
-        // Old files (ACR-NEMA 2.0 and bare data sets) begin with one of these groups.
-        Some(Tag(0x0002 | 0x0004 | 0x0008 | 0x0010, element)) if element < 0x3000 => {
-            Ok(Start { at: 0, preamble: false })
+    // Old files (ACR-NEMA 2.0) and bare data sets begin with a low group, some after a few stray bytes or an empty preamble.
+    for at in (0..=16).chain([128, 132]) {
+        let Some(encoding) = parse::sniff(bytes, at) else { continue };
+        let tag = parse::Reader { bytes, big_endian: encoding.big_endian }.tag(at);
+        let begins = match tag {
+            Some(Tag(0x0002 | 0x0004 | 0x0008 | 0x0010, element)) if at == 0 => element < 0x3000,
+            Some(Tag(0x0002 | 0x0008, element)) => encoding.explicit && element < 0x0100,
+            _ => false,
+        };
+        if begins {
+            return Ok(Start { at, preamble: false });
         }
-        _ => refuse("it has neither a preamble nor elements"),
     }
+    refuse("it has neither a preamble nor elements")
 }
 
 /// The encoding of the data set that begins `rest`, and a doubt where the label is wrong or absent.
 fn settle_encoding(declared: &str, deflated: bool, rest: &[u8]) -> (Encoding, Option<String>) {
     let named = match declared {
         uids::IMPLICIT_VR_LITTLE_ENDIAN => Encoding::IMPLICIT_LITTLE,
-        uids::EXPLICIT_VR_BIG_ENDIAN => Encoding::EXPLICIT_BIG,
+        EXPLICIT_VR_BIG_ENDIAN => Encoding::EXPLICIT_BIG,
         _ => Encoding::EXPLICIT_LITTLE,
     };
     if deflated {

@@ -17,6 +17,6 @@ mod text;
 pub use data_set::{DataSet, Element, tag_name};
 pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::{tags, uids};
-pub use file::{DicomError, DicomFile, codestream_syntax};
+pub use file::{DicomError, DicomFile, EXPLICIT_VR_BIG_ENDIAN, codestream_syntax};
 pub use fragments::{Encapsulated, PixelData};
 pub use parse::Encoding;

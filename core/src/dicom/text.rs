@@ -17,7 +17,7 @@ enum Set {
 }
 
 /// The character set of one data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct CharacterSet {
     /// A multi-byte encoding without escapes (UTF-8, GB18030, GBK).
     whole: Option<&'static Encoding>,
@@ -25,17 +25,11 @@ pub(super) struct CharacterSet {
     upper: Option<Set>,
 }
 
-impl Default for CharacterSet {
-    fn default() -> Self {
-        Self { whole: None, upper: None }
-    }
-}
-
 impl CharacterSet {
     /// From the values of Specific Character Set, as stored (ASCII).
     pub(super) fn from_terms(value: &[u8]) -> Self {
         let text = String::from_utf8_lossy(value);
-        let first = text.split('\\').map(|term| normal(term)).next().unwrap_or_default();
+        let first = text.split('\\').map(normal).next().unwrap_or_default();
         let whole = match first.as_str() {
             "ISOIR192" | "UTF8" => Some(enc::UTF_8),
             "GB18030" => Some(enc::GB18030),
