@@ -8,6 +8,10 @@ mod colormap;
 mod image;
 mod overlay;
 pub mod paint;
+mod sample;
+mod slice;
+mod system_fonts;
+mod text;
 mod view;
 mod voi;
 
@@ -15,5 +19,11 @@ pub use color::{COOL, Oklab, WARM, cie_lightness, luminance, oklab_from_srgb, or
 pub use colormap::{Colormap, UnknownColormap};
 pub use image::Rgba;
 pub use overlay::{HeatStyle, blend_heat, color_bar, draw_contours, heat_layer};
-pub use view::{Placement, ViewTransform, ZOOM_RANGE, edge_letters, pixel_size, ruler_mm};
+pub use sample::{place_contour, place_image, place_values};
+pub use slice::{
+    CornerTexts, date, draw_corner_texts, draw_edge_letters, draw_label, draw_ruler, native_size, render_slice,
+    text_size,
+};
+pub use text::{Face, Glyph, Weight, draw_text, faces, glyphs, text_width, wrap};
+pub use view::{Placement, ViewTransform, ZOOM_RANGE, edge_letters, pixel_size, pixel_size_mm, ruler_mm};
 pub use voi::{PRESETS, Preset, Voi, VoiMapping, automatic_window, gray_image};

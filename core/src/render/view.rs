@@ -193,9 +193,18 @@ impl ViewTransform {
     }
 }
 
-/// Height and width of a pixel: mm where the spacing is known, else 1 and 1.
+/// Height and width of a pixel, mm; `None` where the spacing is unknown or makes no sense (not positive, or pixels more
+/// than twenty times longer than wide).
+pub fn pixel_size_mm(display: &DisplayAttributes) -> Option<(f64, f64)> {
+    let spacing = display.spacing?;
+    let (row, column) = (spacing.row_mm, spacing.column_mm);
+    let sane = row.is_finite() && column.is_finite() && row > 0.0 && (0.05..=20.0).contains(&(row / column));
+    sane.then_some((row, column))
+}
+
+/// Height and width of a pixel in one unit: mm where that is known, else 1 and 1.
 pub fn pixel_size(display: &DisplayAttributes) -> (f64, f64) {
-    display.spacing.map_or((1.0, 1.0), |spacing| (spacing.row_mm, spacing.column_mm))
+    pixel_size_mm(display).unwrap_or((1.0, 1.0))
 }
 
 /// Letters at the viewport's edges: top, right, bottom, left, each naming the patient's direction there. `None` where
