@@ -1,1 +1,56 @@
-//! model
+//! The hybrid network: ResNet, transformer, the ways to join them, heads, input, bundles.
+//!
+//! A [`Hybrid`] turns an image into [`Features`]: maps of the ResNet's stages (local) and tokens with a CLS token (global). How the
+//! two are joined is its own affair, so that heads, explanations and training do not know it. [`Serial`] is the join in
+//! which the ResNet's features are flattened, projected and given to a transformer (TransUNet; Chen et al., 2021).
+//! A [`Network`] is a hybrid with its heads.
+
+mod bundle;
+mod config;
+mod device;
+mod heads;
+mod input;
+mod layers;
+mod network;
+mod resnet;
+mod serial;
+mod vit;
+
+pub use bundle::{
+    Bundle, BundleError, ClassCalibration, Familiarity, IntendedUse, LesionClass, Metadata, MetricValue, OrganClass,
+    bundle_ids, find_bundle, read_metadata, sha256_file, write_bundle,
+};
+pub use config::{ModelConfig, ResNetConfig, Topology, TransformerConfig};
+pub use device::{DeviceChoice, open_device};
+pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, input_from_values, stretch};
+pub use network::{Network, Output, Request};
+pub use serial::Serial;
+
+use candle_core::{Result, Tensor};
+
+/// What a hybrid returns for a batch of images.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// Local features after each ResNet stage: (batch, channel, height, width), finest first.
+    pub stages: Vec<Tensor>,
+    /// Image-level token: (batch, dimension).
+    pub cls: Tensor,
+    /// Tokens in row-major order of the grid: (batch, token, dimension).
+    pub tokens: Tensor,
+    /// Rows and columns of the token grid.
+    pub grid: (usize, usize),
+    /// Attention probabilities of each layer, (batch, head, token from, token to), the first token being CLS; empty unless requested.
+    pub attention: Vec<Tensor>,
+}
+
+/// A join of ResNet and transformer.
+pub trait Hybrid: Send + Sync {
+    /// Features of `x` (batch, channel, height, width); height and width are multiples of the coarsest stride.
+    fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features>;
+
+    /// Number of transformer layers.
+    fn depth(&self) -> usize;
+
+    /// Channels of each stage's features, finest first, as in [`Features::stages`].
+    fn stage_channels(&self) -> &[usize];
+}

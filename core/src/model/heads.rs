@@ -1,0 +1,125 @@
+//! Heads: lesion map from local features with global context, organ map from tokens, classes from CLS.
+
+use candle_core::{D, Result, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::init::Init;
+
+use super::Features;
+use super::config::ModelConfig;
+use super::layers::{ConvNorm, ConvNormSizes, Linear, Pointwise};
+use crate::nn::resize_bilinear;
+
+/// Tokens as a map: (batch, dimension, rows, columns).
+fn token_map(features: &Features) -> Result<Tensor> {
+    let (batch, _, dimension) = features.tokens.dims3()?;
+    features.tokens.transpose(1, 2)?.contiguous()?.reshape((batch, dimension, features.grid.0, features.grid.1))
+}
+
+fn conv3(inputs: usize, outputs: usize, groups: usize, vb: VarBuilder<'_>) -> Result<ConvNorm> {
+    ConvNorm::new(ConvNormSizes { inputs, outputs, kernel: 3, stride: 1, groups, relu: true }, 1.0, vb)
+}
+
+/// `fine` + `coarse` resampled to its size.
+fn add_coarse(fine: &Tensor, coarse: &Tensor) -> Result<Tensor> {
+    let (_, _, rows, cols) = fine.dims4()?;
+    fine + resize_bilinear(coarse, rows, cols)?
+}
+
+/// Lesion map from the ResNet's second stage (stride 8), with the last stage and the tokens as context.
+pub(super) struct LesionHead {
+    fine: Pointwise,
+    coarse: Pointwise,
+    context: Pointwise,
+    merge: ConvNorm,
+    refine: ConvNorm,
+    out: Pointwise,
+}
+
+impl LesionHead {
+    pub(super) fn new(config: &ModelConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+        let (channels, groups) = (config.head_channels, config.resnet.norm_groups);
+        let stage = |index: usize| config.resnet.channels.get(index).copied().unwrap_or(groups);
+        Ok(Self {
+            fine: Pointwise::new(stage(1), channels, 0.0, vb.pp("fine"))?,
+            coarse: Pointwise::new(stage(config.resnet.channels.len() - 1), channels, 0.0, vb.pp("coarse"))?,
+            context: Pointwise::new(config.transformer.dimension, channels, 0.0, vb.pp("context"))?,
+            merge: conv3(channels, channels, groups, vb.pp("merge"))?,
+            refine: conv3(channels, channels, groups, vb.pp("refine"))?,
+            // Lesions are rare: the map starts at a probability of 5 %.
+            out: Pointwise::new(channels, config.lesions.len(), -3.0, vb.pp("out"))?,
+        })
+    }
+
+    /// Logits (batch, lesion, height / 8, width / 8).
+    pub(super) fn forward(&self, features: &Features) -> Result<Tensor> {
+        let (Some(fine), Some(last)) = (features.stages.get(1), features.stages.last()) else {
+            candle_core::bail!("the lesion head needs two stages");
+        };
+        let context = self.context.forward(&token_map(features)?)?;
+        let coarse = add_coarse(&self.coarse.forward(last)?, &context)?;
+        let x = add_coarse(&self.fine.forward(fine)?, &coarse)?;
+        self.out.forward(&self.refine.forward(&self.merge.forward(&x)?)?)
+    }
+}
+
+/// Organ map: tokens, enlarged over two steps with the ResNet's maps as guides for the edges (TransUNet's decoder).
+pub(super) struct OrganHead {
+    tokens: Pointwise,
+    guide2: Pointwise,
+    merge2: ConvNorm,
+    narrow: Pointwise,
+    guide1: Pointwise,
+    merge1: ConvNorm,
+    out: Pointwise,
+}
+
+impl OrganHead {
+    pub(super) fn new(config: &ModelConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+        let (channels, groups) = (config.head_channels, config.resnet.norm_groups);
+        let stage = |index: usize| config.resnet.channels.get(index).copied().unwrap_or(groups);
+        let narrow = stage(0);
+        Ok(Self {
+            tokens: Pointwise::new(config.transformer.dimension, channels, 0.0, vb.pp("tokens"))?,
+            guide2: Pointwise::new(stage(1), channels, 0.0, vb.pp("guide2"))?,
+            merge2: conv3(channels, channels, groups, vb.pp("merge2"))?,
+            narrow: Pointwise::new(channels, narrow, 0.0, vb.pp("narrow"))?,
+            guide1: Pointwise::new(stage(0), narrow, 0.0, vb.pp("guide1"))?,
+            merge1: conv3(narrow, narrow, groups, vb.pp("merge1"))?,
+            out: Pointwise::new(narrow, config.organs.len(), -1.0, vb.pp("out"))?,
+        })
+    }
+
+    /// Logits (batch, organ, height / 4, width / 4).
+    pub(super) fn forward(&self, features: &Features) -> Result<Tensor> {
+        let [first, second, ..] = features.stages.as_slice() else {
+            candle_core::bail!("the organ head needs two stages");
+        };
+        let tokens = self.tokens.forward(&token_map(features)?)?;
+        let x = self.merge2.forward(&add_coarse(&self.guide2.forward(second)?, &tokens)?)?;
+        let x = self.merge1.forward(&add_coarse(&self.guide1.forward(first)?, &self.narrow.forward(&x)?)?)?;
+        self.out.forward(&x)
+    }
+}
+
+/// Image-level classes: a linear read-out of CLS, plus the evidence of the lesion map.
+pub(super) struct ClassHead {
+    cls: Linear,
+    evidence: Tensor,
+}
+
+impl ClassHead {
+    pub(super) fn new(config: &ModelConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            cls: Linear::new(config.transformer.dimension, config.lesions.len(), 0.0, vb.pp("cls"))?,
+            evidence: vb.get_with_hints(config.lesions.len(), "evidence", Init::Const(1.0))?,
+        })
+    }
+
+    /// Logits (batch, lesion). The map's logits are pooled by a smooth maximum: `log(mean(exp(2 z))) / 2`.
+    pub(super) fn forward(&self, features: &Features, lesion_map: &Tensor) -> Result<Tensor> {
+        let flat = (lesion_map.flatten_from(2)? * 2.0)?;
+        let count = flat.dim(D::Minus1)? as f64;
+        let pooled = ((flat.log_sum_exp(D::Minus1)? - count.ln())? * 0.5)?;
+        self.cls.forward(&features.cls)? + pooled.broadcast_mul(&self.evidence)?
+    }
+}

@@ -1,0 +1,115 @@
+//! Layers with weights: convolution with normalisation, linear, layer norm. Weights come from a `VarBuilder` by name.
+
+use candle_core::{Result, Tensor};
+use candle_nn::init::{FanInOut, Init, NonLinearity, NormalOrUniform};
+use candle_nn::{VarBuilder, init};
+
+use crate::nn::{ConvShape, conv2d, group_norm, layer_norm, linear};
+
+/// Variance of group normalisation is at least this, as in PyTorch.
+const GROUP_NORM_EPS: f64 = 1e-5;
+/// The same for layers, as in timm.
+const LAYER_NORM_EPS: f64 = 1e-6;
+
+/// Convolution and group normalisation.
+pub(super) struct ConvNorm {
+    weight: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    groups: usize,
+    shape: ConvShape,
+    relu: bool,
+}
+
+/// Sizes of a [`ConvNorm`].
+#[derive(Clone, Copy)]
+pub(super) struct ConvNormSizes {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub groups: usize,
+    pub relu: bool,
+}
+
+/// He initialisation (He et al., 2015), normal, by outgoing connections.
+const HE: Init = Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanIn, non_linearity: NonLinearity::ReLU };
+
+impl ConvNorm {
+    /// `gamma_start` is the scale that training starts from: 0 makes a residual block start as the identity.
+    pub(super) fn new(sizes: ConvNormSizes, gamma_start: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        let ConvNormSizes { inputs, outputs, kernel, stride, groups, relu } = sizes;
+        Ok(Self {
+            weight: vb.get_with_hints((outputs, inputs, kernel, kernel), "conv.weight", HE)?,
+            gamma: vb.get_with_hints(outputs, "norm.weight", Init::Const(gamma_start))?,
+            beta: vb.get_with_hints(outputs, "norm.bias", init::ZERO)?,
+            groups,
+            shape: ConvShape::same(kernel, stride),
+            relu,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = conv2d(x, &self.weight, None, self.shape)?;
+        group_norm(&x, &self.gamma, &self.beta, self.groups, GROUP_NORM_EPS, self.relu)
+    }
+}
+
+/// A 1x1 convolution with bias.
+pub(super) struct Pointwise {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Pointwise {
+    pub(super) fn new(inputs: usize, outputs: usize, bias_start: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            weight: vb.get_with_hints((outputs, inputs, 1, 1), "weight", HE)?,
+            bias: vb.get_with_hints(outputs, "bias", Init::Const(bias_start))?,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        conv2d(x, &self.weight, Some(&self.bias), ConvShape::same(1, 1))
+    }
+}
+
+/// A fully connected layer.
+pub(super) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// `deviation` is the standard deviation that weights start with.
+    pub(super) fn new(inputs: usize, outputs: usize, deviation: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        let start = if deviation > 0.0 { Init::Randn { mean: 0.0, stdev: deviation } } else { init::ZERO };
+        Ok(Self {
+            weight: vb.get_with_hints((outputs, inputs), "weight", start)?,
+            bias: vb.get_with_hints(outputs, "bias", init::ZERO)?,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        linear(x, &self.weight, &self.bias)
+    }
+}
+
+/// Layer normalisation.
+pub(super) struct LayerNorm {
+    gamma: Tensor,
+    beta: Tensor,
+}
+
+impl LayerNorm {
+    pub(super) fn new(dimension: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            gamma: vb.get_with_hints(dimension, "weight", init::ONE)?,
+            beta: vb.get_with_hints(dimension, "bias", init::ZERO)?,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        layer_norm(x, &self.gamma, &self.beta, LAYER_NORM_EPS)
+    }
+}
