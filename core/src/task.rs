@@ -76,3 +76,11 @@ impl std::fmt::Debug for Task {
         f.debug_struct("Task").field("cancelled", &self.is_cancelled()).finish_non_exhaustive()
     }
 }
+
+/// Limits the library's thread pool; call it before any long function.
+///
+/// # Errors
+/// Where the pool has been started already.
+pub fn limit_threads(threads: usize) -> Result<(), rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global()
+}

@@ -300,7 +300,7 @@ impl Photometric {
     }
 
     /// Sets everything outside the visible rectangle to `value`.
-    fn collimate(&self, map: &mut Array2<f32>, value: f32) {
+    pub fn collimate(&self, map: &mut Array2<f32>, value: f32) {
         let (rows, columns) = map.dim();
         let [top, left, bottom, right] = self.visible;
         let (rows, columns) = (rows as f32, columns as f32);

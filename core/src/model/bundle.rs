@@ -201,7 +201,11 @@ pub fn read_metadata(folder: &Path) -> Result<Metadata, BundleError> {
 }
 
 /// Writes weights (as half precision) and metadata into `folder`; sets the metadata's hash.
-pub fn write_bundle(folder: &Path, metadata: &mut Metadata, weights: &HashMap<String, Tensor>) -> Result<(), BundleError> {
+pub fn write_bundle(
+    folder: &Path,
+    metadata: &mut Metadata,
+    weights: &HashMap<String, Tensor>,
+) -> Result<(), BundleError> {
     let at = |file: &Path| {
         let file = file.to_path_buf();
         move |source| BundleError::File { file, source }

@@ -33,7 +33,8 @@ pub(super) struct ConvNormSizes {
 }
 
 /// He initialisation (He et al., 2015), normal, by outgoing connections.
-const HE: Init = Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanIn, non_linearity: NonLinearity::ReLU };
+const HE: Init =
+    Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanIn, non_linearity: NonLinearity::ReLU };
 
 impl ConvNorm {
     /// `gamma_start` is the scale that training starts from: 0 makes a residual block start as the identity.

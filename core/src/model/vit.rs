@@ -63,7 +63,8 @@ impl Transformer {
     pub(super) fn new(config: &TransformerConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let [rows, cols] = config.grid;
         let small = Init::Randn { mean: 0.0, stdev: 0.02 };
-        let layers = (0..config.depth).map(|index| Layer::new(config, &vb.pp("blocks").pp(index))).collect::<Result<_>>()?;
+        let layers =
+            (0..config.depth).map(|index| Layer::new(config, &vb.pp("blocks").pp(index))).collect::<Result<_>>()?;
         Ok(Self {
             cls: vb.get_with_hints((1, 1, config.dimension), "cls_token", small)?,
             position: vb.get_with_hints((rows * cols, config.dimension), "pos_embed", small)?,
@@ -88,7 +89,11 @@ impl Transformer {
         let by_row = bicubic_matrix(from_rows, grid.0, device)?.matmul(&self.position.reshape((from_rows, ()))?)?;
         let columns_first = by_row.reshape((grid.0, from_cols, dimension))?.transpose(0, 1)?.contiguous()?;
         let by_col = bicubic_matrix(from_cols, grid.1, device)?.matmul(&columns_first.reshape((from_cols, ()))?)?;
-        by_col.reshape((grid.1, grid.0, dimension))?.transpose(0, 1)?.contiguous()?.reshape((grid.0 * grid.1, dimension))
+        by_col
+            .reshape((grid.1, grid.0, dimension))?
+            .transpose(0, 1)?
+            .contiguous()?
+            .reshape((grid.0 * grid.1, dimension))
     }
 
     /// Tokens (batch, token, dimension) on `grid` to CLS (batch, dimension), tokens, and attention by layer where requested.

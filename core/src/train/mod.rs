@@ -1,1 +1,15 @@
-//! train
+//! Training runs from a configuration file: data, stages, optimiser, checkpoints, and the bundle at the end.
+//!
+//! Supervision is mixed: an image counts only for the classes that it is annotated for; boxes teach by their inscribed ellipse, and
+//! their corners teach nothing. Random numbers are drawn from (seed, step, image), so that a resumed run continues as if
+//! it had not stopped.
+
+mod checkpoint;
+mod config;
+mod data;
+mod loss;
+mod optimizer;
+mod run;
+
+pub use config::{BundleText, DataConfig, SamplingConfig, StageConfig, TrainConfig};
+pub use run::{Report, TrainError, train};

@@ -1,0 +1,386 @@
+//! Images with their targets, and batches of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use ndarray::{Array2, ArrayView2};
+use rand::RngExt;
+use rayon::prelude::*;
+
+use super::config::{SamplingConfig, TrainConfig};
+use crate::dataset::{
+    ClassMap, CocoDataset, DatasetError, Draw, Geometry, ImageRecord, ImageStore, image_rng, simulate_distractors,
+    simulate_opacity,
+};
+use crate::model::{INPUT_MEAN, INPUT_SCALE, stretch};
+use crate::study::letterbox;
+use crate::task::Task;
+
+/// A training image, decoded, with its annotations as masks in its size.
+pub(super) struct Item {
+    pub(super) id: u64,
+    pub(super) image: Arc<Array2<u8>>,
+    lesions: Vec<Option<LesionTarget>>,
+    organs: Vec<Option<Array2<u8>>>,
+    unions: Vec<Option<Array2<u8>>>,
+    /// Whether its read is one of `normal_reads`.
+    pub(super) normal: bool,
+    pub(super) unlabelled: bool,
+    /// Organ probabilities, 0 to 255, on the letterboxed grid of the organ head; from the network itself.
+    pub(super) pseudo: Option<Vec<Array2<u8>>>,
+}
+
+struct LesionTarget {
+    positive: bool,
+    mask: Array2<u8>,
+    /// 1 where the annotation is silent: the corners of boxes.
+    unknown: Option<Array2<u8>>,
+}
+
+impl Item {
+    pub(super) fn has_organs(&self) -> bool {
+        self.organs.iter().chain(&self.unions).any(Option::is_some)
+    }
+
+    pub(super) fn lesion_label(&self, class: usize) -> Option<bool> {
+        self.lesions.get(class).and_then(|target| target.as_ref()).map(|target| target.positive)
+    }
+
+    fn new(record: &ImageRecord, store: &ImageStore, config: &TrainConfig) -> Result<Self, DatasetError> {
+        let image = store.get(record)?;
+        let stretched = stretch(image.mapv(f32::from).view()).mapv(|v| (v * 255.0).round() as u8);
+        let data = &config.data;
+        let reads = |list: &[String]| record.radiologist_read.as_ref().is_some_and(|read| list.contains(read));
+        Ok(Self {
+            id: record.id,
+            image: Arc::new(stretched),
+            lesions: data.lesions.iter().map(|map| lesion_target(map, record)).collect(),
+            organs: data.organs.iter().map(|map| map.mask(record)).collect(),
+            unions: data.unions.iter().map(|union| union.target.mask(record)).collect(),
+            normal: reads(&data.normal_reads),
+            unlabelled: reads(&data.unlabelled_reads),
+            pseudo: None,
+        })
+    }
+}
+
+/// Masks teach as drawn; a box by its inscribed ellipse, its corners being unknown.
+fn lesion_target(map: &ClassMap, record: &ImageRecord) -> Option<LesionTarget> {
+    let positive = map.label(record)?;
+    let mut mask = Array2::zeros((record.height, record.width));
+    let mut unknown: Option<Array2<u8>> = None;
+    for shape in map.shapes(record) {
+        let Geometry::Box { x, y, width, height } = shape.geometry else {
+            shape.geometry.draw_on(&mut mask);
+            continue;
+        };
+        shape.geometry.draw_on(unknown.get_or_insert_with(|| Array2::zeros(mask.dim())));
+        let (cx, cy) = (x + width / 2.0, y + height / 2.0);
+        let inside = |row: usize, column: usize| {
+            let (dx, dy) = ((column as f32 + 0.5 - cx) / (width / 2.0), (row as f32 + 0.5 - cy) / (height / 2.0));
+            dx * dx + dy * dy <= 1.0
+        };
+        let rows = (y.max(0.0) as usize)..((y + height).ceil().max(0.0) as usize).min(record.height);
+        for row in rows {
+            for column in (x.max(0.0) as usize)..((x + width).ceil().max(0.0) as usize).min(record.width) {
+                if inside(row, column) {
+                    mask[[row, column]] = 1;
+                }
+            }
+        }
+    }
+    if let Some(unknown) = &mut unknown {
+        unknown.zip_mut_with(&mask, |unknown, mask| *unknown &= 1 - mask);
+    }
+    Some(LesionTarget { positive, mask, unknown })
+}
+
+/// Decodes all images of `indices`.
+pub(super) fn load_items(
+    dataset: &CocoDataset,
+    indices: &[usize],
+    config: &TrainConfig,
+    task: &Task,
+) -> Result<Vec<Item>, DatasetError> {
+    let store = ImageStore::new(0);
+    let done = std::sync::atomic::AtomicU64::new(0);
+    indices
+        .par_iter()
+        .filter_map(|index| dataset.images.get(*index))
+        .map(|record| {
+            let item = Item::new(record, &store, config);
+            let count = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+            task.progress("Decoding images", count, indices.len() as u64);
+            item
+        })
+        .collect()
+}
+
+/// One target map of a batch's image, with weight.
+pub(super) struct MapTarget {
+    pub(super) target: Vec<f32>,
+    pub(super) known: Option<Vec<f32>>,
+    pub(super) weight: f32,
+}
+
+/// Targets of one image of a batch.
+#[derive(Default)]
+pub(super) struct Targets {
+    pub(super) lesions: Vec<Option<MapTarget>>,
+    pub(super) organs: Vec<Option<MapTarget>>,
+    pub(super) unions: Vec<Option<MapTarget>>,
+    /// (target 0 to 1, weight) by lesion class.
+    pub(super) classes: Vec<Option<(f32, f32)>>,
+}
+
+/// A batch: input (batch, 1, side, side) and the targets of each image.
+pub(super) struct Batch {
+    pub(super) input: Tensor,
+    pub(super) targets: Vec<Targets>,
+}
+
+/// Items of one kind, and their share of a batch.
+pub(super) struct Pool {
+    share: f64,
+    items: Vec<usize>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Annotated,
+    Normal,
+}
+
+/// The pools that `sampling` names and that are not empty.
+pub(super) fn pools(items: &[Item], sampling: &SamplingConfig) -> Vec<Pool> {
+    let by = |test: &dyn Fn(&Item) -> bool| -> Vec<usize> {
+        items.iter().enumerate().filter(|(_, item)| test(item)).map(|(index, _)| index).collect()
+    };
+    let any = |item: &Item, label: bool| (0..item.lesions.len()).any(|class| item.lesion_label(class) == Some(label));
+    let pools = [
+        (sampling.organs, by(&Item::has_organs), Kind::Annotated),
+        (sampling.positive, by(&|item| any(item, true)), Kind::Annotated),
+        (sampling.negative, by(&|item| any(item, false)), Kind::Annotated),
+        (sampling.normal, by(&|item| item.normal), Kind::Normal),
+        (sampling.unlabelled, by(&|item| item.unlabelled && item.pseudo.is_some()), Kind::Annotated),
+    ];
+    let usable = pools.into_iter().filter(|(share, items, _)| *share > 0.0 && !items.is_empty());
+    usable.map(|(share, items, kind)| Pool { share, items, kind }).collect()
+}
+
+/// Draws the batch of `step`; the same for the same seed.
+pub(super) fn draw_batch(
+    items: &[Item],
+    pools: &[Pool],
+    config: &TrainConfig,
+    pseudo_weight: f32,
+    step: u64,
+) -> candle_core::Result<Batch> {
+    let side = config.model.input_size;
+    let total: f64 = pools.iter().map(|pool| pool.share).sum();
+    let mut rng = image_rng(config.seed, step, u64::MAX);
+    // Stratified: the shares are met in every batch as nearly as its size allows.
+    let start: f64 = rng.random();
+    let picks: Vec<(usize, Kind)> = (0..config.batch)
+        .filter_map(|slot| {
+            let mut at = (slot as f64 + start) / config.batch as f64 * total;
+            let pool = pools.iter().find(|pool| {
+                at -= pool.share;
+                at <= 0.0
+            });
+            let pool = pool.or(pools.last())?;
+            Some((pool.items[rng.random_range(0..pool.items.len())], pool.kind))
+        })
+        .collect();
+    let images: Vec<(Array2<f32>, Targets)> = picks
+        .par_iter()
+        .enumerate()
+        .map(|(slot, (index, kind))| {
+            let item = &items[*index];
+            let mut rng = image_rng(config.seed, step, item.id.wrapping_mul(64).wrapping_add(slot as u64));
+            draw_image(item, *kind, config, pseudo_weight, &mut rng)
+        })
+        .collect();
+    let mut values = Vec::with_capacity(images.len() * side * side);
+    let mut targets = Vec::with_capacity(images.len());
+    for (image, target) in images {
+        values.extend(image.iter().map(|v| (v - INPUT_MEAN) * INPUT_SCALE));
+        targets.push(target);
+    }
+    let input = Tensor::from_vec(values, (targets.len(), 1, side, side), &Device::Cpu)?;
+    Ok(Batch { input, targets })
+}
+
+fn draw_image(
+    item: &Item,
+    kind: Kind,
+    config: &TrainConfig,
+    pseudo_weight: f32,
+    rng: &mut rand_chacha::ChaCha8Rng,
+) -> (Array2<f32>, Targets) {
+    let side = config.model.input_size;
+    let (rows, columns) = item.image.dim();
+    let draw = config.augmentation.draw(rows, columns, side, rng);
+    let annotated = item.lesions.iter().any(Option::is_some);
+    let organs: BTreeMap<usize, Array2<f32>> = organ_maps(item, config, &draw);
+    // A lesion is simulated on the plain image, so that augmentation treats it as the rest.
+    let lungs = || organs.values().take(2).fold(Array2::<f32>::zeros((side, side)), |sum, map| sum + map);
+    let mut image = draw.warp(item.image.view(), 0.0).mapv(|v| v / 255.0);
+    let mut simulated = None;
+    if kind == Kind::Normal && organs.len() >= 2 && rng.random::<f32>() < 0.5 {
+        let lungs = lungs().mapv(|v| v.min(1.0));
+        if lungs.sum() > 0.02 * (side * side) as f32 {
+            if let Some(result) = simulate_opacity(image.view(), lungs.view(), &config.opacities, rng) {
+                image = result.image;
+                simulated = Some(result.mask);
+            }
+        }
+    }
+    if rng.random::<f32>() < 0.3 {
+        simulate_distractors(&mut image, rng);
+    }
+    let image = draw.photometric.apply(image);
+    let visible = |mut map: Array2<f32>| {
+        draw.photometric.collimate(&mut map, 0.0);
+        map
+    };
+
+    let mut targets = Targets::default();
+    let lesion_side = side / 8;
+    for (class, lesion) in item.lesions.iter().enumerate() {
+        let (map, label) = match (lesion, &simulated) {
+            (_, Some(mask)) if class == 0 => {
+                let mask = visible(mask.clone());
+                let label = (mask.sum() > 0.001 * (side * side) as f32).then_some((1.0, 0.7));
+                (Some(MapTarget { target: pool(mask.view(), lesion_side), known: None, weight: 0.7 }), label)
+            }
+            (Some(lesion), _) => lesion_targets(lesion, &draw, lesion_side),
+            (None, None) if kind == Kind::Normal && !annotated && config.data.weak_weight > 0.0 => {
+                let empty = vec![0.0; lesion_side * lesion_side];
+                let weight = config.data.weak_weight;
+                (Some(MapTarget { target: empty, known: None, weight }), Some((0.03, weight)))
+            }
+            _ => (None, None),
+        };
+        targets.lesions.push(map);
+        targets.classes.push(label);
+    }
+
+    let organ_side = side / 4;
+    for class in 0..item.organs.len() {
+        let own = item.organs.get(class).is_some_and(Option::is_some);
+        let weight = if own { 1.0 } else { pseudo_weight };
+        let map = organs.get(&class).filter(|_| weight > 0.0);
+        targets.organs.push(map.map(|map| {
+            let target = pool(visible(map.clone()).view(), organ_side);
+            MapTarget { target, known: None, weight }
+        }));
+    }
+    for union in &item.unions {
+        targets.unions.push(union.as_ref().map(|mask| {
+            let target = pool(draw.mask(mask.view()).view(), organ_side);
+            MapTarget { target, known: None, weight: 1.0 }
+        }));
+    }
+    (image, targets)
+}
+
+/// Map and label of an annotated lesion class. A lesion that augmentation has pushed out of sight leaves the label unknown.
+fn lesion_targets(lesion: &LesionTarget, draw: &Draw, side: usize) -> (Option<MapTarget>, Option<(f32, f32)>) {
+    let mask = draw.mask(lesion.mask.view());
+    let unknown = lesion.unknown.as_ref().map(|unknown| draw.mask(unknown.view()));
+    let before = lesion.mask.iter().map(|v| f32::from(*v)).sum::<f32>();
+    let after = mask.sum() * draw.input_from_output.area_factor();
+    let label = if !lesion.positive {
+        Some((0.03, 1.0))
+    } else if after > 0.4 * before {
+        Some((0.97, 1.0))
+    } else {
+        None
+    };
+    let known = unknown.map(|unknown| pool(unknown.view(), side).into_iter().map(|v| 1.0 - v).collect());
+    (Some(MapTarget { target: pool(mask.view(), side), known, weight: 1.0 }), label)
+}
+
+/// Warped organ maps of an image, annotated or pseudo, classes exchanged where the image is mirrored; before collimation.
+fn organ_maps(item: &Item, config: &TrainConfig, draw: &Draw) -> BTreeMap<usize, Array2<f32>> {
+    let (rows, columns) = item.image.dim();
+    let class_after = |class: usize| {
+        if !draw.mirrored {
+            return class;
+        }
+        let name = &config.model.organs[class];
+        let partner = config.data.mirrored.iter().find_map(|[a, b]| match name {
+            name if name == a => Some(b),
+            name if name == b => Some(a),
+            _ => None,
+        });
+        partner.and_then(|name| config.model.organs.iter().position(|organ| organ == name)).unwrap_or(class)
+    };
+    let mut maps = BTreeMap::new();
+    for class in 0..item.organs.len() {
+        let map = match (&item.organs[class], &item.pseudo) {
+            (Some(mask), _) => Some(draw.warp(mask.view(), 0.0)),
+            (None, Some(pseudo)) => pseudo.get(class).map(|pseudo| {
+                // The pseudo map lies on the letterboxed square: output -> image -> square.
+                let square = pseudo.nrows();
+                let square_from_image = letterbox(rows, columns, square).inverse();
+                let mut draw = draw.clone();
+                if let Some(square_from_image) = square_from_image {
+                    draw.input_from_output = draw.input_from_output.then(&square_from_image);
+                }
+                draw.warp(pseudo.view(), 0.0).mapv(|v| v / 255.0)
+            }),
+            (None, None) => None,
+        };
+        if let Some(map) = map {
+            maps.insert(class_after(class), map);
+        }
+    }
+    maps
+}
+
+/// Mean over square cells: coverage on a coarser grid of `side`².
+fn pool(map: ArrayView2<'_, f32>, side: usize) -> Vec<f32> {
+    let cell = (map.nrows() / side).max(1);
+    let scale = 1.0 / (cell * cell) as f32;
+    let mut pooled = vec![0.0; side * side];
+    for (row, line) in map.outer_iter().enumerate().take(side * cell) {
+        let pooled = &mut pooled[row / cell * side..(row / cell + 1) * side];
+        for (column, value) in line.iter().enumerate().take(side * cell) {
+            pooled[column / cell] += value * scale;
+        }
+    }
+    pooled
+}
+
+/// The whole image of an item without augmentation, as inference sees it, with all its own annotations.
+pub(super) fn plain_batch(items: &[&Item], config: &TrainConfig) -> candle_core::Result<Batch> {
+    let side = config.model.input_size;
+    let images: Vec<(Array2<f32>, Targets)> = items.par_iter().map(|item| plain_image(item, config)).collect();
+    let values = images.iter().flat_map(|(image, _)| image.iter().map(|v| (v - INPUT_MEAN) * INPUT_SCALE)).collect();
+    let input = Tensor::from_vec(values, (items.len(), 1, side, side), &Device::Cpu)?;
+    Ok(Batch { input, targets: images.into_iter().map(|(_, targets)| targets).collect() })
+}
+
+fn plain_image(item: &Item, config: &TrainConfig) -> (Array2<f32>, Targets) {
+    let side = config.model.input_size;
+    let (rows, columns) = item.image.dim();
+    let draw = Draw::plain(rows, columns, side);
+    let image = draw.warp(item.image.view(), 0.0).mapv(|v| v / 255.0);
+    let mut targets = Targets::default();
+    for lesion in &item.lesions {
+        let (map, label) = lesion.as_ref().map_or((None, None), |lesion| lesion_targets(lesion, &draw, side / 8));
+        targets.lesions.push(map);
+        targets.classes.push(label);
+    }
+    let map = |mask: &Option<Array2<u8>>| {
+        let target = mask.as_ref().map(|mask| pool(draw.warp(mask.view(), 0.0).view(), side / 4));
+        target.map(|target| MapTarget { target, known: None, weight: 1.0 })
+    };
+    targets.organs = item.organs.iter().map(map).collect();
+    targets.unions = item.unions.iter().map(map).collect();
+    (image, targets)
+}

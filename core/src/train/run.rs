@@ -1,0 +1,375 @@
+//! The run: stages, steps, validation, checkpoints.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use ndarray::Array2;
+use serde::Serialize;
+
+use super::checkpoint::{self, SeededVars};
+use super::config::{StageConfig, TrainConfig};
+use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
+use super::loss::{class_loss, map_loss, union_loss};
+use super::optimizer::{Optimizer, StepRates};
+use crate::dataset::{CocoDataset, DatasetError, Split, split_by_patient};
+use crate::model::{ModelConfig, Network, Output, Request};
+use crate::nn::sigmoid;
+use crate::task::{Cancelled, Task};
+
+/// Steps between lines of the log, checkpoints and validations.
+const LOG_EVERY: usize = 20;
+const CHECKPOINT_EVERY: usize = 200;
+const VALIDATE_EVERY: usize = 400;
+/// Weight of Dice beside cross entropy.
+const ORGAN_DICE: f32 = 1.0;
+const LESION_DICE: f32 = 0.5;
+/// Weights of the three kinds of loss.
+const LESION_WEIGHT: f32 = 1.5;
+const CLASS_WEIGHT: f32 = 0.5;
+
+/// Why a run stopped.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TrainError {
+    #[error("configuration: {0}")]
+    Config(String),
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error("network: {0}")]
+    Network(#[from] candle_core::Error),
+    #[error("{file}: {source}")]
+    File { file: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Other(String),
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// A line of `log.jsonl`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Step, from 1.
+    pub step: usize,
+    /// Stage.
+    pub stage: String,
+    /// `train` or `validation`.
+    pub split: &'static str,
+    /// Mean losses since the last line: organ maps, lesion maps, image-level classes.
+    pub organ_loss: f32,
+    /// See `organ_loss`.
+    pub lesion_loss: f32,
+    /// See `organ_loss`.
+    pub class_loss: f32,
+    /// Norm of the last gradient, before clipping.
+    pub gradient_norm: f64,
+    /// Images a second.
+    pub images_per_second: f64,
+}
+
+/// Losses of a batch and the gradients of its logits.
+pub(super) struct BatchLoss {
+    organ: f32,
+    lesion: f32,
+    class: f32,
+    gradients: [Tensor; 3],
+}
+
+fn values(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
+    tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()
+}
+
+/// Losses and gradients of a batch, averaged over its images.
+pub(super) fn batch_loss(output: &Output, targets: &[Targets], config: &TrainConfig) -> candle_core::Result<BatchLoss> {
+    let (_, lesions, rows, cols) = output.lesion_logits.dims4()?;
+    let (_, organs, organ_rows, organ_cols) = output.organ_logits.dims4()?;
+    let (lesion_plane, organ_plane) = (rows * cols, organ_rows * organ_cols);
+    let (lesion_logits, organ_logits) = (values(&output.lesion_logits)?, values(&output.organ_logits)?);
+    let class_logits = values(&output.class_logits)?;
+    let mut lesion_gradient = vec![0.0; lesion_logits.len()];
+    let mut organ_gradient = vec![0.0; organ_logits.len()];
+    let mut class_gradient = vec![0.0; class_logits.len()];
+    let scale = 1.0 / targets.len().max(1) as f32;
+    let (mut organ, mut lesion, mut class) = (0.0, 0.0, 0.0);
+    for (image, targets) in targets.iter().enumerate() {
+        for (index, map) in targets.lesions.iter().enumerate() {
+            let Some(map) = map else { continue };
+            let at = (image * lesions + index) * lesion_plane..(image * lesions + index + 1) * lesion_plane;
+            let weights = (map.weight * scale * LESION_WEIGHT, LESION_DICE);
+            let gradient = &mut lesion_gradient[at.clone()];
+            lesion += map_loss(&lesion_logits[at], &map.target, map.known.as_deref(), weights, gradient);
+        }
+        for (index, map) in targets.organs.iter().enumerate() {
+            let Some(map) = map else { continue };
+            let at = (image * organs + index) * organ_plane..(image * organs + index + 1) * organ_plane;
+            let weights = (map.weight * scale, ORGAN_DICE);
+            let gradient = &mut organ_gradient[at.clone()];
+            organ += map_loss(&organ_logits[at], &map.target, map.known.as_deref(), weights, gradient);
+        }
+        for (union, map) in config.data.unions.iter().zip(&targets.unions) {
+            let Some(map) = map else { continue };
+            let position = |name: &String| config.model.organs.iter().position(|organ| organ == name);
+            let (Some(a), Some(b)) =
+                (union.classes.first().and_then(position), union.classes.get(1).and_then(position))
+            else {
+                continue;
+            };
+            let start = |index: usize| (image * organs + index) * organ_plane;
+            let (mut da, mut db) = (vec![0.0; organ_plane], vec![0.0; organ_plane]);
+            let logits = |index: usize| &organ_logits[start(index)..start(index) + organ_plane];
+            organ += union_loss(logits(a), logits(b), &map.target, map.weight * scale, &mut da, &mut db);
+            for (index, gradient) in [(a, da), (b, db)] {
+                let sums = organ_gradient[start(index)..start(index) + organ_plane].iter_mut();
+                sums.zip(gradient).for_each(|(sum, value)| *sum += value);
+            }
+        }
+        for (index, target) in targets.classes.iter().enumerate() {
+            let Some((target, weight)) = target else { continue };
+            let at = image * lesions + index;
+            let (loss, gradient) = class_loss(class_logits[at], *target, weight * scale * CLASS_WEIGHT);
+            class += loss;
+            class_gradient[at] = gradient;
+        }
+    }
+    let tensor = |values: Vec<f32>, like: &Tensor| Tensor::from_vec(values, like.dims(), like.device());
+    let gradients = [
+        tensor(lesion_gradient, &output.lesion_logits)?,
+        tensor(organ_gradient, &output.organ_logits)?,
+        tensor(class_gradient, &output.class_logits)?,
+    ];
+    Ok(BatchLoss { organ, lesion, class, gradients })
+}
+
+/// A network over fixed weights.
+pub(super) fn network_of(config: &ModelConfig, weights: HashMap<String, Tensor>) -> candle_core::Result<Network> {
+    Network::new(config, &VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu))
+}
+
+/// Learning rate of `step` (from 0) within a stage.
+fn rate_at(stage: &StageConfig, step: usize) -> f64 {
+    const LAST: f64 = 0.02;
+    if step < stage.warmup {
+        return stage.rate * (step + 1) as f64 / stage.warmup as f64;
+    }
+    let progress = (step - stage.warmup) as f64 / (stage.steps - stage.warmup.min(stage.steps)).max(1) as f64;
+    stage.rate * (LAST + (1.0 - LAST) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()))
+}
+
+/// Runs all stages that are not done yet, into `folder`: `checkpoint.safetensors`, `log.jsonl`, `config.toml`. A run that was stopped goes
+/// on from its last checkpoint; its result is the same as if it had not stopped. Returns the averaged weights.
+pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap<String, Tensor>, TrainError> {
+    config.validate().map_err(TrainError::Config)?;
+    let at = |file: &Path| {
+        let file = file.to_path_buf();
+        move |source| TrainError::File { file, source }
+    };
+    fs::create_dir_all(folder).map_err(at(folder))?;
+    remember_config(config, folder)?;
+    let dataset = CocoDataset::load(&config.data.coco)?;
+    let split = split_by_patient(&dataset, config.data.validation_fraction, config.data.split_seed);
+    let mut items = load_items(&dataset, &split.train, config, task)?;
+    let validation = load_items(&dataset, &split.validation, config, task)?;
+
+    let vars = SeededVars::new(config.seed);
+    let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, Device::Cpu);
+    let network = Network::new(&config.model, &vb)?;
+    let mut optimizer = Optimizer::new(vars.into_vars())?;
+    let file = folder.join("checkpoint.safetensors");
+    let mut done = if file.is_file() { checkpoint::load(&file, &mut optimizer)? as usize } else { 0 };
+    let log = folder.join("log.jsonl");
+    let mut log = fs::OpenOptions::new().create(true).append(true).open(&log).map_err(at(&log))?;
+
+    let mut start = 0;
+    for (index, stage) in config.stages.iter().enumerate() {
+        let end = start + stage.steps;
+        if done >= end {
+            start = end;
+            continue;
+        }
+        if stage.pseudo_organ_weight > 0.0 {
+            // The labels come from the weights at the start of the stage, also when it is resumed.
+            let file = folder.join(format!("pseudo-{index}.safetensors"));
+            if done == start {
+                candle_core::safetensors::save(&optimizer.averages()?, &file)?;
+            }
+            let weights = candle_core::safetensors::load(&file, &Device::Cpu)?;
+            let bypass = index > 0 && config.stages[index - 1].bypass_transformer;
+            label_organs(&network_of(&config.model, weights)?, &mut items, config, bypass, task)?;
+        }
+        let pools = pools(&items, &stage.sampling);
+        if pools.is_empty() {
+            return Err(TrainError::Config(format!(
+                "stage {}: no image can teach what its sampling names",
+                stage.name
+            )));
+        }
+        let mut sums = Report { stage: stage.name.clone(), split: "train", ..Report::default() };
+        let mut clock = Instant::now();
+        while done < end {
+            task.check()?;
+            let batch = draw_batch(&items, &pools, config, stage.pseudo_organ_weight, done as u64)?;
+            let request = Request { bypass_transformer: stage.bypass_transformer, ..Request::default() };
+            let loss = step(&network, &mut optimizer, &batch, &request, config, stage, done - start)?;
+            done += 1;
+            sums.organ_loss += loss.0.organ;
+            sums.lesion_loss += loss.0.lesion;
+            sums.class_loss += loss.0.class;
+            sums.gradient_norm = loss.1;
+            task.progress(&format!("Stage {}", stage.name), (done - start) as u64, stage.steps as u64);
+            if done % LOG_EVERY == 0 {
+                sums.step = done;
+                let count = LOG_EVERY as f32;
+                sums.organ_loss /= count;
+                sums.lesion_loss /= count;
+                sums.class_loss /= count;
+                sums.images_per_second = (LOG_EVERY * config.batch) as f64 / clock.elapsed().as_secs_f64();
+                write_line(&mut log, &sums)?;
+                sums = Report { stage: stage.name.clone(), split: "train", ..Report::default() };
+                clock = Instant::now();
+            }
+            if done % CHECKPOINT_EVERY == 0 || done == end {
+                checkpoint::save(&file, &optimizer, done as u64)?;
+            }
+            if done % VALIDATE_EVERY == 0 || done == end {
+                let network = network_of(&config.model, optimizer.averages()?)?;
+                let mut report = validate(&network, &validation, config, &request)?;
+                (report.step, report.stage) = (done, stage.name.clone());
+                write_line(&mut log, &report)?;
+                clock = Instant::now();
+            }
+        }
+        start = end;
+    }
+    Ok(optimizer.averages()?)
+}
+
+/// Refuses to mix two configurations in one folder.
+fn remember_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
+    let file = folder.join("config.toml");
+    let text = toml::to_string(config).map_err(|error| TrainError::Config(error.to_string()))?;
+    match fs::read_to_string(&file) {
+        Ok(before) if before == text => Ok(()),
+        Ok(_) => Err(TrainError::Config(format!(
+            "{} holds a run of another configuration: name another folder, or delete it",
+            folder.display()
+        ))),
+        Err(_) => fs::write(&file, text).map_err(|source| TrainError::File { file, source }),
+    }
+}
+
+fn write_line(log: &mut fs::File, report: &Report) -> Result<(), TrainError> {
+    let line = serde_json::to_string(report).map_err(|error| TrainError::Other(error.to_string()))?;
+    writeln!(log, "{line}").map_err(|source| TrainError::File { file: "log.jsonl".into(), source })
+}
+
+fn step(
+    network: &Network,
+    optimizer: &mut Optimizer,
+    batch: &Batch,
+    request: &Request<'_>,
+    config: &TrainConfig,
+    stage: &StageConfig,
+    step: usize,
+) -> Result<(BatchLoss, f64), TrainError> {
+    let output = network.forward(&batch.input, request)?;
+    let loss = batch_loss(&output, &batch.targets, config)?;
+    // A scalar whose gradient with respect to the logits is the one that was computed by hand.
+    let [lesions, organs, classes] = &loss.gradients;
+    let scalar = ((&output.lesion_logits * lesions)?.sum_all()? + (&output.organ_logits * organs)?.sum_all()?)?;
+    let scalar = (scalar + (&output.class_logits * classes)?.sum_all()?)?;
+    let gradients = scalar.backward()?;
+    let rate = rate_at(stage, step);
+    let rates = StepRates {
+        rate: &|name| if name.starts_with("resnet.") { rate * stage.resnet_rate } else { rate },
+        weight_decay: config.weight_decay,
+        clip_norm: config.clip_norm,
+        ema_decay: config.ema_decay,
+    };
+    let norm = optimizer.step(&gradients, &rates)?;
+    Ok((loss, norm))
+}
+
+/// Losses on whole images of other patients, without augmentation.
+fn validate(
+    network: &Network,
+    items: &[Item],
+    config: &TrainConfig,
+    request: &Request<'_>,
+) -> Result<Report, TrainError> {
+    let mut report = Report { split: "validation", ..Report::default() };
+    let used: Vec<&Item> = items.iter().filter(|item| item.has_organs() || item.lesion_label(0).is_some()).collect();
+    let mut batches = 0.0f32;
+    for items in used.chunks(8) {
+        let batch = plain_batch(items, config)?;
+        let loss = batch_loss(&network.forward(&batch.input, request)?, &batch.targets, config)?;
+        report.organ_loss += loss.organ;
+        report.lesion_loss += loss.lesion;
+        report.class_loss += loss.class;
+        batches += 1.0;
+    }
+    for sum in [&mut report.organ_loss, &mut report.lesion_loss, &mut report.class_loss] {
+        *sum /= batches.max(1.0);
+    }
+    Ok(report)
+}
+
+/// Labels the organs of every image, on its letterboxed square.
+fn label_organs(
+    network: &Network,
+    items: &mut [Item],
+    config: &TrainConfig,
+    bypass_transformer: bool,
+    task: &Task,
+) -> Result<(), TrainError> {
+    let total = items.len();
+    for start in (0..total).step_by(8) {
+        task.check()?;
+        task.progress("Labelling organs", start as u64, total as u64);
+        let range = start..(start + 8).min(total);
+        let batch = plain_batch(&items[range.clone()].iter().collect::<Vec<_>>(), config)?;
+        let request = Request { bypass_transformer, ..Request::default() };
+        let logits = network.forward(&batch.input, &request)?.organ_logits;
+        let (_, organs, rows, cols) = logits.dims4()?;
+        let logits = values(&logits)?;
+        for (item, logits) in items[range].iter_mut().zip(logits.chunks_exact(organs * rows * cols)) {
+            let map = |logits: &[f32]| {
+                Array2::from_shape_fn((rows, cols), |(r, c)| (sigmoid(logits[r * cols + c]) * 255.0).round() as u8)
+            };
+            item.pseudo = Some(logits.chunks_exact(rows * cols).map(map).collect());
+        }
+    }
+    Ok(())
+}
+
+/// The split that a configuration makes of its data set.
+pub(super) fn split_of(config: &TrainConfig, dataset: &CocoDataset) -> Split {
+    split_by_patient(dataset, config.data.validation_fraction, config.data.split_seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate_at;
+    use crate::train::{SamplingConfig, StageConfig};
+
+    #[test]
+    fn the_rate_rises_and_falls() {
+        let stage = StageConfig {
+            name: "x".into(),
+            steps: 100,
+            rate: 1.0,
+            warmup: 10,
+            resnet_rate: 1.0,
+            bypass_transformer: false,
+            pseudo_organ_weight: 0.0,
+            sampling: SamplingConfig::default(),
+        };
+        let rates: Vec<f64> = (0..100).map(|step| rate_at(&stage, step)).collect();
+        assert!((rates[0] - 0.1).abs() < 1e-9 && (rates[9] - 1.0).abs() < 1e-9);
+        assert!(rates[10..].windows(2).all(|pair| pair[1] <= pair[0]));
+        assert!(rates[99] < 0.03 && rates[99] > 0.0);
+    }
+}
