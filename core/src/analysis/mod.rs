@@ -4,8 +4,13 @@
 //! analysed frame: (row, column) in pixels, the centre of the first pixel at (0, 0).
 
 pub mod contour;
+mod findings;
+mod infer;
+mod run;
 mod types;
 
+pub use infer::{Inference, familiarity_features, infer};
+pub use run::{AnalysisError, analyze, input_flags, network_values};
 pub use types::{
     Analysis, AttentionMap, AttentionMethod, Calibration, Finding, FindingId, Flag, HeatMap, ModelIdentity,
     OrganAttention, OrganMap, Prediction, SizeMm, Target, TokenAttention, Zone,

@@ -1,0 +1,237 @@
+//! From a heat map to findings.
+
+use ndarray::{Array2, ArrayView2};
+
+use super::contour::contours;
+use super::types::{Calibration, Finding, FindingId, SizeMm, Zone};
+use crate::study::PixelSpacing;
+
+/// Regions smaller than this share of the image are noise.
+const SMALLEST_SHARE: f32 = 0.0008;
+/// Side, in pixels, that maps are reduced to before regions are traced.
+const TRACE_SIDE: usize = 512;
+/// Findings reported for one class.
+const MOST_FINDINGS: usize = 20;
+
+/// A map reduced for tracing, and how many image pixels one of its pixels is.
+pub(super) struct Reduced {
+    pub(super) values: Array2<f32>,
+    pub(super) step: usize,
+}
+
+/// Every `step`-th pixel, so that the longer side is at most 512: maps come from grids far coarser than that.
+pub(super) fn reduce(map: ArrayView2<'_, f32>) -> Reduced {
+    let step = map.nrows().max(map.ncols()).div_ceil(TRACE_SIDE).max(1);
+    Reduced { values: map.slice(ndarray::s![..;step, ..;step]).to_owned(), step }
+}
+
+/// Contours of a reduced map in image coordinates.
+pub(super) fn traced(reduced: &Reduced, level: f32) -> Vec<Vec<(f32, f32)>> {
+    let step = reduced.step as f32;
+    let scale = |contour: Vec<(f32, f32)>| contour.into_iter().map(|(row, col)| (row * step, col * step)).collect();
+    contours(&reduced.values, level).into_iter().map(scale).collect()
+}
+
+/// Connected regions (4-neighbours) at or above `threshold`: pixel lists.
+fn regions(values: &Array2<f32>, threshold: f32) -> Vec<Vec<(usize, usize)>> {
+    let (rows, cols) = values.dim();
+    let mut seen = Array2::from_elem((rows, cols), false);
+    let mut regions = Vec::new();
+    for start in ndarray::indices((rows, cols)) {
+        if seen[start] || values[start] < threshold {
+            continue;
+        }
+        seen[start] = true;
+        let (mut region, mut open) = (Vec::new(), vec![start]);
+        while let Some((row, col)) = open.pop() {
+            region.push((row, col));
+            let neighbours = [(row.wrapping_sub(1), col), (row + 1, col), (row, col.wrapping_sub(1)), (row, col + 1)];
+            for at in neighbours {
+                if at.0 < rows && at.1 < cols && !seen[at] && values[at] >= threshold {
+                    seen[at] = true;
+                    open.push(at);
+                }
+            }
+        }
+        regions.push(region);
+    }
+    regions
+}
+
+/// Organs with their maps, reduced as the heat map is.
+pub(super) struct Organs<'a> {
+    pub(super) names: &'a [String],
+    pub(super) maps: &'a [Reduced],
+}
+
+/// Findings of one heat map, most probable first; ids are given by the caller.
+pub(super) fn findings(
+    label: &str,
+    heat: &Reduced,
+    threshold: f32,
+    organs: &Organs<'_>,
+    spacing: Option<PixelSpacing>,
+) -> Vec<Finding> {
+    let smallest = (SMALLEST_SHARE * heat.values.len() as f32).max(1.0) as usize;
+    let mut found: Vec<Finding> = regions(&heat.values, threshold)
+        .into_iter()
+        .filter(|region| region.len() >= smallest)
+        .map(|region| finding(label, heat, threshold, &region, organs, spacing))
+        .collect();
+    found.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    found.truncate(MOST_FINDINGS);
+    found
+}
+
+fn finding(
+    label: &str,
+    heat: &Reduced,
+    threshold: f32,
+    region: &[(usize, usize)],
+    organs: &Organs<'_>,
+    spacing: Option<PixelSpacing>,
+) -> Finding {
+    let step = heat.step as f32;
+    let mut peak = (0, 0);
+    let mut sums = (0.0f64, 0.0f64, 0.0f64);
+    let mut bounds = [usize::MAX, usize::MAX, 0, 0];
+    let mut alone = Array2::zeros(heat.values.dim());
+    for &(row, col) in region {
+        let value = heat.values[[row, col]];
+        alone[[row, col]] = value;
+        if value > heat.values[[peak.0, peak.1]] || sums.2 == 0.0 {
+            peak = (row, col);
+        }
+        sums =
+            (sums.0 + f64::from(value) * row as f64, sums.1 + f64::from(value) * col as f64, sums.2 + f64::from(value));
+        bounds = [bounds[0].min(row), bounds[1].min(col), bounds[2].max(row), bounds[3].max(col)];
+    }
+    let contour = traced(&Reduced { values: alone, step: heat.step }, threshold)
+        .into_iter()
+        .max_by_key(Vec::len)
+        .unwrap_or_default();
+    let centroid = ((sums.0 / sums.2.max(1e-12)) as f32, (sums.1 / sums.2.max(1e-12)) as f32);
+    let (organ, zone) = locate(region, centroid.0, organs);
+    let last = |index: usize| index * heat.step + heat.step - 1;
+    Finding {
+        id: FindingId(0),
+        label: label.to_owned(),
+        probability: heat.values[[peak.0, peak.1]],
+        calibration: Calibration::Uncalibrated,
+        organ,
+        zone,
+        peak: (peak.0 as f32 * step, peak.1 as f32 * step),
+        centroid: (centroid.0 * step, centroid.1 * step),
+        bounding_box: [bounds[0] * heat.step, bounds[1] * heat.step, last(bounds[2]), last(bounds[3])],
+        area_px: region.len() * heat.step * heat.step,
+        size_mm: spacing.and_then(|spacing| size(&contour, spacing)),
+        contour,
+    }
+}
+
+/// Organ that covers most of the region, if it covers a fifth of it, and the third of its height.
+fn locate(region: &[(usize, usize)], row: f32, organs: &Organs<'_>) -> (Option<String>, Option<Zone>) {
+    let inside = |map: &Reduced| region.iter().filter(|at| map.values.get(**at).is_some_and(|v| *v >= 0.5)).count();
+    let best =
+        organs.names.iter().zip(organs.maps).map(|(name, map)| (inside(map), name, map)).max_by_key(|(n, ..)| *n);
+    let Some((count, name, map)) = best.filter(|(count, ..)| *count * 5 >= region.len() && *count > 0) else {
+        return (None, None);
+    };
+    let _ = count;
+    let rows: Vec<usize> = map
+        .values
+        .outer_iter()
+        .enumerate()
+        .filter(|(_, line)| line.iter().any(|v| *v >= 0.5))
+        .map(|(row, _)| row)
+        .collect();
+    let zone = match (rows.first(), rows.last()) {
+        (Some(top), Some(bottom)) if name.contains("lung") => {
+            let place = (row - *top as f32) / (bottom - top + 1) as f32;
+            Some(if place < 1.0 / 3.0 {
+                Zone::Upper
+            } else if place < 2.0 / 3.0 {
+                Zone::Middle
+            } else {
+                Zone::Lower
+            })
+        }
+        _ => None,
+    };
+    (Some(name.clone()), zone)
+}
+
+/// Longest diameter of a contour, and the extent at right angles to it.
+fn size(contour: &[(f32, f32)], spacing: PixelSpacing) -> Option<SizeMm> {
+    let step = (contour.len() / 256).max(1);
+    let points: Vec<(f32, f32)> = contour
+        .iter()
+        .step_by(step)
+        .map(|(row, col)| (row * spacing.row_mm as f32, col * spacing.column_mm as f32))
+        .collect();
+    let mut longest = (0.0f32, (0.0f32, 0.0f32));
+    for (index, a) in points.iter().enumerate() {
+        for b in &points[index + 1..] {
+            let d = (b.0 - a.0, b.1 - a.1);
+            let length = d.0.hypot(d.1);
+            if length > longest.0 {
+                longest = (length, (d.0 / length, d.1 / length));
+            }
+        }
+    }
+    let (longest_mm, along) = longest;
+    let across = points.iter().map(|p| p.1 * along.0 - p.0 * along.1);
+    let (low, high) = across.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let size = SizeMm { longest_mm, perpendicular_mm: high - low, kind: spacing.kind };
+    (longest_mm > 0.0 && size.perpendicular_mm.is_finite()).then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::{Organs, findings, reduce};
+    use crate::analysis::Zone;
+    use crate::study::{PixelSpacing, SpacingKind};
+
+    fn blob(rows: usize, cols: usize, centre: (f32, f32), radii: (f32, f32)) -> Array2<f32> {
+        Array2::from_shape_fn((rows, cols), |(r, c)| {
+            let d = ((r as f32 - centre.0) / radii.0).powi(2) + ((c as f32 - centre.1) / radii.1).powi(2);
+            (1.0 - 0.5 * d).clamp(0.0, 1.0)
+        })
+    }
+
+    #[test]
+    fn a_blob_is_one_finding_with_place_and_size() {
+        let heat = blob(300, 200, (220.0, 60.0), (20.0, 10.0));
+        let lung =
+            Array2::from_shape_fn((300, 200), |(r, c)| if (30..270).contains(&r) && c < 100 { 1.0 } else { 0.0 });
+        let names = ["right_lung".to_owned(), "left_lung".to_owned()];
+        let maps = [reduce(lung.view()), reduce(Array2::zeros((300, 200)).view())];
+        let spacing = PixelSpacing { row_mm: 0.5, column_mm: 2.0, kind: SpacingKind::Detector };
+        let found =
+            findings("opacity", &reduce(heat.view()), 0.5, &Organs { names: &names, maps: &maps }, Some(spacing));
+        assert_eq!(found.len(), 1);
+        let finding = &found[0];
+        assert_eq!(finding.organ.as_deref(), Some("right_lung"));
+        assert_eq!(finding.zone, Some(Zone::Lower));
+        assert_eq!(finding.peak, (220.0, 60.0));
+        assert!((finding.centroid.0 - 220.0).abs() < 0.5 && (finding.centroid.1 - 60.0).abs() < 0.5);
+        let size = finding.size_mm.unwrap();
+        // Radii 20 rows of 0.5 mm and 10 columns of 2 mm: 20 mm by 40 mm.
+        assert!((size.longest_mm - 40.0).abs() < 1.0, "{size:?}");
+        assert!((size.perpendicular_mm - 20.0).abs() < 1.5, "{size:?}");
+    }
+
+    #[test]
+    fn large_maps_are_reduced_and_noise_is_dropped() {
+        let mut heat = blob(1500, 1200, (500.0, 300.0), (90.0, 90.0));
+        heat[[1200, 900]] = 1.0;
+        let reduced = reduce(heat.view());
+        assert_eq!(reduced.step, 3);
+        let found = findings("opacity", &reduced, 0.5, &Organs { names: &[], maps: &[] }, None);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].organ.clone(), found[0].size_mm), (None, None));
+        assert!((found[0].area_px as f32 / (std::f32::consts::PI * 90.0 * 90.0) - 1.0).abs() < 0.05);
+    }
+}

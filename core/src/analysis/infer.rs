@@ -1,0 +1,116 @@
+//! One forward pass over an image, with maps in the size of the image.
+
+use candle_core::{Device, Result, Tensor};
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+use crate::model::{Bundle, ModelInput, Output, Request, input_from_values};
+use crate::nn::sigmoid;
+use crate::study::Affine;
+
+/// What the network says of one image.
+pub struct Inference {
+    /// The input, and how it lies over the image.
+    pub input: ModelInput,
+    /// The same as a tensor, (1, 1, side, side).
+    pub tensor: Tensor,
+    /// Raw output.
+    pub output: Output,
+    /// Probability of each lesion class, `[row, column]` of the image.
+    pub lesion_maps: Vec<Array2<f32>>,
+    /// Probability of each organ, `[row, column]` of the image.
+    pub organ_maps: Vec<Array2<f32>>,
+    /// Image-level logit of each lesion class.
+    pub class_logits: Vec<f32>,
+}
+
+/// Runs `bundle` on `image` (any units, brighter is denser).
+pub fn infer(bundle: &Bundle, image: ArrayView2<'_, f32>, attention: bool) -> Result<Inference> {
+    let size = bundle.metadata.config.input_size;
+    let input = input_from_values(image, size);
+    let tensor = Tensor::from_iter(input.values.iter().copied(), &Device::Cpu)?.reshape((1, 1, size, size))?;
+    let tensor = tensor.to_device(&bundle.device)?;
+    let output = bundle.network.forward(&tensor, &Request { attention, ..Request::default() })?;
+    let maps = |logits: &Tensor| -> Result<Vec<Array2<f32>>> {
+        let grids = grids(logits)?;
+        Ok(grids
+            .iter()
+            .map(|grid| to_image(grid.view(), &input.image_from_input, size, image.dim()).mapv(sigmoid))
+            .collect())
+    };
+    let lesion_maps = maps(&output.lesion_logits)?;
+    let organ_maps = maps(&output.organ_logits)?;
+    let class_logits = output.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(Inference { input, tensor, output, lesion_maps, organ_maps, class_logits })
+}
+
+/// The maps of a (1, class, rows, columns) tensor.
+fn grids(logits: &Tensor) -> Result<Vec<Array2<f32>>> {
+    let (_, classes, rows, cols) = logits.dims4()?;
+    let values = logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+    values
+        .chunks_exact(rows * cols)
+        .take(classes)
+        .map(|chunk| Array2::from_shape_vec((rows, cols), chunk.to_vec()).map_err(candle_core::Error::wrap))
+        .collect()
+}
+
+/// Samples a `grid` that covers the square input of `size` pixels at every pixel of an image of `shape`: bilinear, edges extended.
+pub fn to_image(
+    grid: ArrayView2<'_, f32>,
+    image_from_input: &Affine,
+    size: usize,
+    (rows, columns): (usize, usize),
+) -> Array2<f32> {
+    let (grid_rows, grid_cols) = grid.dim();
+    let mut image = Array2::zeros((rows, columns));
+    let Some(input_from_image) = image_from_input.inverse() else { return image };
+    if grid.is_empty() || image.is_empty() {
+        return image;
+    }
+    let (row_scale, col_scale) = (grid_rows as f32 / size as f32, grid_cols as f32 / size as f32);
+    let tap = |at: f32, count: usize| {
+        let at = at.clamp(0.0, (count - 1) as f32);
+        let first = at as usize;
+        (first, (first + 1).min(count - 1), at - first as f32)
+    };
+    image.outer_iter_mut().into_par_iter().enumerate().for_each(|(row, mut line)| {
+        for (column, value) in line.iter_mut().enumerate() {
+            let (input_row, input_col) = input_from_image.apply((row as f32, column as f32));
+            let (r0, r1, fr) = tap((input_row + 0.5) * row_scale - 0.5, grid_rows);
+            let (c0, c1, fc) = tap((input_col + 0.5) * col_scale - 0.5, grid_cols);
+            let upper = grid[[r0, c0]] + fc * (grid[[r0, c1]] - grid[[r0, c0]]);
+            let lower = grid[[r1, c0]] + fc * (grid[[r1, c1]] - grid[[r1, c0]]);
+            *value = upper + fr * (lower - upper);
+        }
+    });
+    image
+}
+
+/// Features by which an image is compared with those of training: the mean of every channel of every ResNet stage.
+pub fn familiarity_features(output: &Output) -> Result<Vec<f32>> {
+    let mut features = Vec::new();
+    for stage in &output.features.stages {
+        features.extend(stage.to_device(&Device::Cpu)?.get(0)?.flatten_from(1)?.mean(1)?.to_vec1::<f32>()?);
+    }
+    Ok(features)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::to_image;
+    use crate::study::letterbox;
+
+    #[test]
+    fn a_grid_lies_over_the_image_as_the_input_does() {
+        // 8x8 cells over a 64-pixel input of a 100x200 image: the left half of the grid is the left half of the image.
+        let grid = Array2::from_shape_fn((8, 8), |(_, col)| if col < 4 { 1.0 } else { 0.0 });
+        let image = to_image(grid.view(), &letterbox(100, 200, 64), 64, (100, 200));
+        assert_eq!(image.dim(), (100, 200));
+        assert!(image[[50, 20]] > 0.99 && image[[50, 180]] < 0.01);
+        assert!((image[[50, 99]] + image[[50, 100]] - 1.0).abs() < 1e-3);
+        assert!(to_image(grid.view(), &letterbox(0, 0, 64), 64, (0, 0)).is_empty());
+    }
+}
