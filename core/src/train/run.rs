@@ -16,7 +16,7 @@ use super::config::{StageConfig, TrainConfig};
 use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
 use super::loss::{class_loss, map_loss, union_loss};
 use super::optimizer::{Optimizer, StepRates};
-use crate::dataset::{CocoDataset, DatasetError, Split, split_by_patient};
+use crate::dataset::{CocoDataset, DatasetError, split_by_patient};
 use crate::model::{ModelConfig, Network, Output, Request};
 use crate::nn::sigmoid;
 use crate::task::{Cancelled, Task};
@@ -345,10 +345,6 @@ fn label_organs(
     Ok(())
 }
 
-/// The split that a configuration makes of its data set.
-pub(super) fn split_of(config: &TrainConfig, dataset: &CocoDataset) -> Split {
-    split_by_patient(dataset, config.data.validation_fraction, config.data.split_seed)
-}
 
 #[cfg(test)]
 mod tests {
