@@ -345,7 +345,6 @@ fn label_organs(
     Ok(())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::rate_at;
