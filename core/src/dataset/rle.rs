@@ -185,11 +185,13 @@ mod tests {
 
     #[test]
     fn large_and_falling_runs_code_as_pycocotools_does() {
-        // Written by pycocotools 2.0: 512 x 409 mask with one block, rows 100..300, columns 50..60.
+        // The string was written by pycocotools 2.0.
         let mut mask = Array2::<u8>::zeros((512, 409));
         mask.slice_mut(ndarray::s![100..300, 50..60]).fill(1);
+        mask.slice_mut(ndarray::s![7..9, 200]).fill(1);
         let rle = Rle::from_mask(mask.view()).expect("a mask");
-        assert_eq!(Rle::parse(512, 409, &rle.compress()), Ok(rle));
+        assert_eq!(rle.compress(), "TSi0X6h900000000000000000SmU2jIlXR1");
+        assert_eq!(Rle::parse(512, 409, "TSi0X6h900000000000000000SmU2jIlXR1"), Ok(rle));
     }
 
     #[test]

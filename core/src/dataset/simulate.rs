@@ -52,8 +52,13 @@ pub fn simulate_opacity(
     if inside.len() < 200 {
         return None;
     }
+    let lung_level = quantile(inside.iter().map(|at| image[*at]), 0.5)?;
+    let tissue = tissue_level(image, lung, lung_level);
+    // Foci lie where the lung shows air: behind the heart nobody could see them, and a mask there would teach nonsense.
+    let aerated = (lung_level + tissue) / 2.0;
+    let seen: Vec<(usize, usize)> = inside.iter().copied().filter(|at| image[*at] < aerated).collect();
     let extent = log_uniform(rng, options.extent[0], options.extent[1]).clamp(0.005, 0.9);
-    let field = shape_field(&inside, extent, (rows, columns), rng);
+    let field = shape_field(if seen.len() < 100 { &inside } else { &seen }, extent, (rows, columns), rng);
     let threshold = quantile(inside.iter().map(|at| field[*at]), 1.0 - extent)?;
     // Soft edges: the spread of the field inside the lung sets what soft means.
     let high = quantile(inside.iter().map(|at| field[*at]), 0.995)?;
@@ -70,8 +75,6 @@ pub fn simulate_opacity(
     let density = uniform(rng, options.density[0], options.density[1]).clamp(0.0, 1.0);
     let consolidated = smoothstep(0.45, 0.8, density);
     let base = blur(&image.to_owned(), side * 0.02);
-    let lung_level = quantile(inside.iter().map(|at| image[*at]), 0.5)?;
-    let tissue = tissue_level(image, lung, lung_level);
     let target = lung_level + (tissue - lung_level) * uniform(rng, 0.8, 1.05);
     let cell = side * uniform(rng, 0.015, 0.04);
     let texture = fractal_noise(rows, columns, cell, 3, rng);

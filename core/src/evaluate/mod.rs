@@ -1,1 +1,26 @@
-//! evaluate
+//! Metrics with intervals, and the page that shows them.
+//!
+//! An image counts for a class only if it is annotated for it ([`crate::dataset::ClassMap`]); intervals are 95 %, by bootstrap
+//! over patients, because images of one patient are not independent.
+
+mod bootstrap;
+mod calibration;
+mod lesions;
+mod metrics;
+mod page;
+mod picture;
+mod plot;
+mod predictor;
+mod run;
+
+pub use bootstrap::{Interval, bootstrap_by_patient, percentile_interval};
+pub use calibration::{Platt, fit_platt, fit_temperature};
+pub use lesions::{TrueLesion, true_lesions};
+pub use metrics::{
+    Candidate, FROC_RATES, FrocImage, ReliabilityBin, auroc, average_precision, brier, dice, expected_calibration_error,
+    froc_curve, froc_score, heat_map_peak, interpolate_curve, pointing_game, reliability_bins, roc_curve,
+    sensitivity_at_specificity,
+};
+pub use page::write;
+pub use predictor::{Classes, ImagePrediction, LesionPrediction, Predictor};
+pub use run::{EvaluateError, EvaluateOptions, Evaluation, Failure, LesionCurves, OrganScores, WorstCase, evaluate};
