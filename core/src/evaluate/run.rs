@@ -308,10 +308,10 @@ impl OrganTarget<'_> {
     }
 }
 
-fn by_patient<'a, T: Clone>(dataset: &CocoDataset, records: impl Iterator<Item = &'a Measured<T>>) -> Vec<Vec<T>>
-where
-    T: 'a,
-{
+fn by_patient<'a, T: Clone + 'a>(
+    dataset: &CocoDataset,
+    records: impl Iterator<Item = &'a Measured<T>>,
+) -> Vec<Vec<T>> {
     let mut groups: BTreeMap<&str, Vec<T>> = BTreeMap::new();
     for record in records {
         groups.entry(&dataset.images[record.index].patient_id).or_default().push(record.value.clone());
@@ -392,7 +392,8 @@ fn lesion_curves(
     let positives = all.iter().filter(|record| record.label).count();
     let roc_grid: Vec<f64> = (0..=100).map(|i| f64::from(i) / 100.0).collect();
     let froc_grid: Vec<f64> = (0..=48).map(|i| 2f64.powf(-4.0 + 7.0 * f64::from(i) / 48.0)).collect();
-    let band = |grid: &[f64], curve: &dyn Fn(&[&LesionRecord]) -> Option<Vec<(f64, f64)>>| {
+    type Curve<'a> = &'a dyn Fn(&[&LesionRecord]) -> Option<Vec<(f64, f64)>>;
+    let band = |grid: &[f64], curve: Curve<'_>| {
         let mut columns: Vec<Vec<f64>> = vec![Vec::new(); grid.len()];
         for index in 0..options.resamples {
             if let Some(curve) = curve(&resample(&patients, options.seed, index)) {
