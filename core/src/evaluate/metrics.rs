@@ -47,10 +47,11 @@ pub fn roc_curve(scores: &[(f64, bool)]) -> Option<Vec<(f64, f64)>> {
 }
 
 /// Average precision: the sum over distinct scores of (growth in recall) × precision. Source: the step rule of scikit-learn's
-/// `average_precision_score`. `None` without positives or with NaN.
+/// `average_precision_score`. `None` without positives, without
+/// negatives (it would be 1 whatever the scores), or with NaN.
 pub fn average_precision(scores: &[(f64, bool)]) -> Option<f64> {
     let positives = scores.iter().filter(|(_, label)| *label).count();
-    if positives == 0 || scores.iter().any(|(score, _)| score.is_nan()) {
+    if positives == 0 || positives == scores.len() || scores.iter().any(|(score, _)| score.is_nan()) {
         return None;
     }
     let (mut hits, mut seen, mut sum) = (0usize, 0usize, 0.0);
@@ -251,6 +252,7 @@ mod tests {
         assert!(close(average_precision(&scores), 0.5 + 1.0 / 3.0));
         assert!(close(average_precision(&[(0.5, true), (0.5, false)]), 0.5));
         assert_eq!(average_precision(&[(0.5, false)]), None);
+        assert_eq!(average_precision(&[(0.5, true)]), None);
     }
 
     #[test]
