@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use bifocal_core::dataset::{
-    Augmentation, ClassMap, CocoDataset, Draw, ImageStore, OpacityOptions, image_rng, simulate_distractors, simulate_opacity,
+    Augmentation, ClassMap, CocoDataset, Draw, ImageStore, OpacityOptions, image_rng, simulate_distractors,
+    simulate_opacity,
 };
 use ndarray::{Array2, s};
 
@@ -41,9 +42,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut outlined = simulated.image.clone();
             for ((r, c), value) in outlined.indexed_iter_mut() {
                 let here = simulated.mask[[r, c]];
-                let edge = [(1, 0), (0, 1)].iter().any(|(dr, dc)| {
-                    simulated.mask.get((r + dr, c + dc)).is_some_and(|next| *next != here)
-                });
+                let edge = [(1, 0), (0, 1)]
+                    .iter()
+                    .any(|(dr, dc)| simulated.mask.get((r + dr, c + dc)).is_some_and(|next| *next != here));
                 if edge {
                     *value = 1.0;
                 }

@@ -36,7 +36,10 @@ impl Predictor for DarkParts {
         let enlarge = |map: &Array2<f32>| warp(map.view(), &back, (rows, columns), 0.0);
         let lungs = enlarge(&lung);
         let side = |left: bool| {
-            Array2::from_shape_fn((rows, columns), |(r, c)| if (2 * c >= columns) == left { lungs[[r, c]] } else { 0.0 })
+            Array2::from_shape_fn(
+                (rows, columns),
+                |(r, c)| if (2 * c >= columns) == left { lungs[[r, c]] } else { 0.0 },
+            )
         };
         let heat_map = enlarge(&field);
         let findings = heat_map_peak(heat_map.view()).map(|(r, c)| (r as f32, c as f32, heat_map[[r, c]]));
@@ -59,7 +62,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let dataset = CocoDataset::load(Path::new(coco))?;
     let limit = rest.first().map_or(Ok(usize::MAX), |text| text.parse())?;
-    let indices: Vec<usize> = (0..dataset.images.len()).filter(|i| !dataset.images[*i].annotated.is_empty()).take(limit).collect();
+    let indices: Vec<usize> =
+        (0..dataset.images.len()).filter(|i| !dataset.images[*i].annotated.is_empty()).take(limit).collect();
     let organs = ["left_lung", "right_lung"].map(str::to_owned);
     let classes = Classes::by_name(&dataset, &["lung_opacity".to_owned()], &organs);
     let evaluation = evaluate(&dataset, &indices, &classes, &DarkParts, &EvaluateOptions::default(), &Task::new())?;

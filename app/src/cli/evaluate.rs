@@ -94,13 +94,14 @@ fn select(dataset: &CocoDataset, side: Side, recorded: Option<&RecordedSplit>) -
     if side == Side::All {
         return Ok(all.collect());
     }
-    let (validation, train) = match recorded.context("the bundle does not say how its data was split; use --split all")? {
-        RecordedSplit::Patients(held_out) => all.partition(|i| held_out.contains(&dataset.images[*i].patient_id)),
-        RecordedSplit::Fraction { validation, seed } => {
-            let split = split_by_patient(dataset, *validation, *seed);
-            (split.validation, split.train)
-        }
-    };
+    let (validation, train) =
+        match recorded.context("the bundle does not say how its data was split; use --split all")? {
+            RecordedSplit::Patients(held_out) => all.partition(|i| held_out.contains(&dataset.images[*i].patient_id)),
+            RecordedSplit::Fraction { validation, seed } => {
+                let split = split_by_patient(dataset, *validation, *seed);
+                (split.validation, split.train)
+            }
+        };
     Ok(if side == Side::Validation { validation } else { train })
 }
 
@@ -109,7 +110,9 @@ fn open_bundle(model: &str, _device: &str) -> anyhow::Result<Bundle> {
     let folder = [PathBuf::from(model), Path::new("assets/models").join(model)]
         .into_iter()
         .find(|folder| folder.join("metadata.json").is_file())
-        .with_context(|| format!("no bundle {model}: neither {model}/metadata.json nor assets/models/{model}/metadata.json"))?;
+        .with_context(|| {
+            format!("no bundle {model}: neither {model}/metadata.json nor assets/models/{model}/metadata.json")
+        })?;
     bail!("{}: this version cannot run bundles yet", folder.display())
 }
 

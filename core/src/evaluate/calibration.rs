@@ -68,9 +68,8 @@ pub fn fit_platt(logits: &[f64], labels: &[bool]) -> Option<Platt> {
 /// Source: Guo et al., ICML 2017.
 pub fn fit_temperature(logits: &[f64], labels: &[bool]) -> Option<f64> {
     let targets = smoothed_targets(logits, labels)?;
-    let loss = |log_t: f64| -> f64 {
-        logits.iter().zip(&targets).map(|(x, t)| cross_entropy(x / log_t.exp(), *t)).sum()
-    };
+    let loss =
+        |log_t: f64| -> f64 { logits.iter().zip(&targets).map(|(x, t)| cross_entropy(x / log_t.exp(), *t)).sum() };
     let ratio = (5f64.sqrt() - 1.0) / 2.0;
     let (mut low, mut high) = (-(50f64.ln()), 50f64.ln());
     while high - low > 1e-6 {

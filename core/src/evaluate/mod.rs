@@ -17,9 +17,9 @@ pub use bootstrap::{Interval, bootstrap_by_patient, percentile_interval};
 pub use calibration::{Platt, fit_platt, fit_temperature};
 pub use lesions::{TrueLesion, true_lesions};
 pub use metrics::{
-    Candidate, FROC_RATES, FrocImage, ReliabilityBin, auroc, average_precision, brier, dice, expected_calibration_error,
-    froc_curve, froc_score, heat_map_peak, interpolate_curve, pointing_game, reliability_bins, roc_curve,
-    sensitivity_at_specificity,
+    Candidate, FROC_RATES, FrocImage, ReliabilityBin, auroc, average_precision, brier, dice,
+    expected_calibration_error, froc_curve, froc_score, heat_map_peak, interpolate_curve, pointing_game,
+    reliability_bins, roc_curve, sensitivity_at_specificity,
 };
 pub use page::write;
 pub use predictor::{Classes, ImagePrediction, LesionPrediction, Predictor};

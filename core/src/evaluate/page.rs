@@ -14,7 +14,8 @@ pub fn write(evaluation: &Evaluation, title: &str, subtitle: &str, folder: &Path
     let failed = |path: &Path, message: String| EvaluateError::Write { path: path.into(), message };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, error.to_string()))?;
     let metrics = folder.join("metrics.json");
-    let json = serde_json::to_string_pretty(&evaluation.metrics).map_err(|error| failed(&metrics, error.to_string()))?;
+    let json =
+        serde_json::to_string_pretty(&evaluation.metrics).map_err(|error| failed(&metrics, error.to_string()))?;
     std::fs::write(&metrics, json + "\n").map_err(|error| failed(&metrics, error.to_string()))?;
     let page = folder.join("index.html");
     std::fs::write(&page, html(evaluation, title, subtitle)).map_err(|error| failed(&page, error.to_string()))
@@ -76,8 +77,9 @@ fn readable(name: &str) -> String {
 }
 
 fn table(evaluation: &Evaluation) -> String {
-    let mut rows =
-        String::from("<table><tr><th>Metric<th>Of<th>Source<th class=n>Value<th class=n>95 % interval<th><th class=n>n");
+    let mut rows = String::from(
+        "<table><tr><th>Metric<th>Of<th>Source<th class=n>Value<th class=n>95 % interval<th><th class=n>n",
+    );
     for (key, interval) in &evaluation.metrics {
         let mut parts = key.splitn(3, '.');
         let (metric, class) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
@@ -137,8 +139,10 @@ fn roc_plot(lesion: &LesionCurves, interval: Option<&Interval>) -> String {
 }
 
 fn froc_plot(lesion: &LesionCurves, interval: Option<&Interval>) -> String {
-    let ticks = FROC_RATES.iter().map(|rate| (*rate, if *rate < 1.0 { format!("1/{}", 1.0 / rate) } else { rate.to_string() }));
-    let x = Axis { label: "False positives an image".into(), from: 1.0 / 16.0, to: 8.0, log: true, ticks: ticks.collect() };
+    let ticks =
+        FROC_RATES.iter().map(|rate| (*rate, if *rate < 1.0 { format!("1/{}", 1.0 / rate) } else { rate.to_string() }));
+    let x =
+        Axis { label: "False positives an image".into(), from: 1.0 / 16.0, to: 8.0, log: true, ticks: ticks.collect() };
     let mut plot = Plot::new("FROC", x, Axis::share("Sensitivity over lesions"));
     plot.band(&lesion.froc_band);
     let mut curve = lesion.froc.clone();
@@ -178,12 +182,19 @@ fn wilson(share: f64, count: usize) -> (f64, f64) {
 
 fn dice_plot(organ: &OrganScores) -> String {
     let lowest = organ.dice.first().copied().unwrap_or(0.0);
-    let from = if lowest >= 0.8 { 0.8 } else if lowest >= 0.5 { 0.5 } else { 0.0 };
+    let from = if lowest >= 0.8 {
+        0.8
+    } else if lowest >= 0.5 {
+        0.5
+    } else {
+        0.0
+    };
     let step = if from > 0.6 { 0.05 } else { 0.1 };
     let y = Axis { label: String::new(), from: 0.0, to: 1.0, log: false, ticks: Vec::new() };
     let title = format!("{}, {} images", readable(&organ.organ), organ.dice.len());
     let mut plot = Plot::with_height(&title, Axis::linear("Dice", from, 1.0, step), y, 180.0);
-    let at = |share: f64| organ.dice.get((share * (organ.dice.len() - 1) as f64).round() as usize).copied().unwrap_or(0.0);
+    let at =
+        |share: f64| organ.dice.get((share * (organ.dice.len() - 1) as f64).round() as usize).copied().unwrap_or(0.0);
     plot.rectangle((at(0.25), 0.12), (at(0.75), 0.88), "quartiles");
     for (index, value) in organ.dice.iter().enumerate() {
         // Golden-ratio steps spread the dots evenly without chance.

@@ -72,7 +72,10 @@ impl Panel {
     fn outline(&mut self, coverage: &Array2<f32>, color: [u8; 3]) {
         let inside = |r: usize, c: usize| coverage.get((r, c)).is_some_and(|v| *v >= 0.5);
         for ((r, c), value) in coverage.indexed_iter() {
-            let open = !inside(r.wrapping_sub(1), c) || !inside(r + 1, c) || !inside(r, c.wrapping_sub(1)) || !inside(r, c + 1);
+            let open = !inside(r.wrapping_sub(1), c)
+                || !inside(r + 1, c)
+                || !inside(r, c.wrapping_sub(1))
+                || !inside(r, c + 1);
             if *value >= 0.5 && open {
                 self.blend(r, c, color, 0.95);
             }

@@ -126,7 +126,8 @@ impl Plot {
 
     /// The area between low and high.
     pub(super) fn band(&mut self, band: &[(f64, f64, f64)]) {
-        let outline = band.iter().map(|(x, low, _)| (*x, *low)).chain(band.iter().rev().map(|(x, _, high)| (*x, *high)));
+        let outline =
+            band.iter().map(|(x, low, _)| (*x, *low)).chain(band.iter().rev().map(|(x, _, high)| (*x, *high)));
         let points = self.points(outline);
         let _ = write!(self.svg, "<polygon class=band points=\"{points}\" />");
     }
@@ -147,10 +148,7 @@ impl Plot {
         let (left, right) = (self.column(x0.min(x1)), self.column(x0.max(x1)));
         let (top, bottom) = (self.row(y0.max(y1)), self.row(y0.min(y1)));
         let (width, height) = (right - left, bottom - top);
-        let _ = write!(
-            self.svg,
-            "<rect class={class} x={left:.1} y={top:.1} width={width:.1} height={height:.1} />"
-        );
+        let _ = write!(self.svg, "<rect class={class} x={left:.1} y={top:.1} width={width:.1} height={height:.1} />");
     }
 
     /// A text in the lower right corner of the plot.

@@ -174,8 +174,11 @@ pub fn evaluate(
         };
         analysed.insert(*index);
         for (class, records) in classes.lesions.iter().zip(&mut lesions) {
-            let (Some(label), Some(answer)) = (class.label(record), lesion_answer(&prediction, class)) else { continue };
-            records.push(Measured { index: *index, value: measure_lesion(label, answer, &true_lesions(class, record)) });
+            let (Some(label), Some(answer)) = (class.label(record), lesion_answer(&prediction, class)) else {
+                continue;
+            };
+            records
+                .push(Measured { index: *index, value: measure_lesion(label, answer, &true_lesions(class, record)) });
         }
         for (target, scores) in targets.iter().zip(&mut organs) {
             if let Some(score) = target.dice(record, &prediction) {
@@ -225,7 +228,8 @@ fn predict(record: &ImageRecord, predictor: &dyn Predictor) -> Result<(Array2<u8
     let pixels = Pixels::Gray(GrayPixels::U8(image.as_ref().clone()));
     let prediction = predictor.predict(&Frame { pixels, display: DisplayAttributes::default() })?;
     let size = (record.height, record.width);
-    let maps = prediction.lesions.iter().map(|l| (&l.label, &l.heat_map)).chain(prediction.organs.iter().map(|(o, m)| (o, m)));
+    let maps =
+        prediction.lesions.iter().map(|l| (&l.label, &l.heat_map)).chain(prediction.organs.iter().map(|(o, m)| (o, m)));
     for (name, map) in maps {
         if map.dim() != size {
             return Err(format!("the map of {name} is {:?}, the image {size:?} (rows, columns)", map.dim()));
@@ -270,10 +274,10 @@ struct OrganTarget<'a> {
 
 fn organ_targets(classes: &Classes) -> Vec<OrganTarget<'_>> {
     let single = classes.organs.iter().map(|map| OrganTarget { map, classes: vec![map.class.as_str()] });
-    let unions = classes.unions.iter().map(|union| OrganTarget {
-        map: &union.target,
-        classes: union.classes.iter().map(String::as_str).collect(),
-    });
+    let unions = classes
+        .unions
+        .iter()
+        .map(|union| OrganTarget { map: &union.target, classes: union.classes.iter().map(String::as_str).collect() });
     single.chain(unions).collect()
 }
 
@@ -308,10 +312,7 @@ impl OrganTarget<'_> {
     }
 }
 
-fn by_patient<'a, T: Clone + 'a>(
-    dataset: &CocoDataset,
-    records: impl Iterator<Item = &'a Measured<T>>,
-) -> Vec<Vec<T>> {
+fn by_patient<'a, T: Clone + 'a>(dataset: &CocoDataset, records: impl Iterator<Item = &'a Measured<T>>) -> Vec<Vec<T>> {
     let mut groups: BTreeMap<&str, Vec<T>> = BTreeMap::new();
     for record in records {
         groups.entry(&dataset.images[record.index].patient_id).or_default().push(record.value.clone());

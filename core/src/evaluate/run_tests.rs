@@ -52,7 +52,10 @@ impl Predictor for Half {
             heat_map,
             findings: vec![(1.0, 1.0, 0.8), (6.0, 6.0, 0.3)],
         };
-        Ok(ImagePrediction { lesions: vec![lesion], organs: vec![("left".into(), left.clone()), ("right".into(), left)] })
+        Ok(ImagePrediction {
+            lesions: vec![lesion],
+            organs: vec![("left".into(), left.clone()), ("right".into(), left)],
+        })
     }
 }
 
@@ -142,6 +145,9 @@ fn classes_are_found_by_name() {
     let found = Classes::by_name(&data, &["lung_opacity".to_owned()], &organs);
     assert_eq!(found.lesions[0].any_of.len(), 2);
     assert_eq!(found.organs.iter().map(|o| o.class.as_str()).collect::<Vec<_>>(), ["left_lung", "right_lung"]);
-    assert_eq!(found.unions[0].target.any_of, [vec!["lungs".to_owned()], vec!["left_lung".into(), "right_lung".into()]]);
+    assert_eq!(
+        found.unions[0].target.any_of,
+        [vec!["lungs".to_owned()], vec!["left_lung".into(), "right_lung".into()]]
+    );
     assert!(Classes::by_name(&data, &[], &["left_lung".to_owned()]).unions.is_empty());
 }
