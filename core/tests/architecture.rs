@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const EDGES: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("study", &[]),
-    ("dicom", &["study", "task"]),
+    ("dicom", &["study", "task", "image_io"]),
     ("image_io", &["study", "task"]),
     ("render", &["study", "analysis"]),
     ("nn", &[]),

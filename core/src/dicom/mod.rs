@@ -7,11 +7,15 @@
 //! | `data_set.rs` | typed getters over the tape |
 //! | `file.rs` | preamble, meta group, transfer syntax, deflate, truncation |
 //! | `fragments.rs` | encapsulated pixel data to frames |
+//! | `codec/` | bytes of one frame to stored values, for each transfer syntax |
+//! | `pixels/` | stored values and everything needed to show them: [`pixels::FrameReader`] |
 
+pub mod codec;
 mod data_set;
 mod file;
 mod fragments;
 mod parse;
+pub mod pixels;
 mod text;
 
 pub use data_set::{DataSet, Element, tag_name};

@@ -1,0 +1,118 @@
+//! JPEG 2000 (ITU-T T.800) and HTJ2K (T.814) by `openjp2`, with the headers checked here first.
+
+use super::stored::from_codestream;
+use super::{CodecError, FrameFormat, StoredFrame};
+
+/// Most samples: the decoder needs several times their size in memory.
+const MAX_SAMPLES: usize = 1 << 26;
+
+/// What the main header says (T.800 A.5 and A.6).
+struct MainHeader {
+    rows: usize,
+    columns: usize,
+    components: usize,
+    precision: u32,
+    signed: bool,
+}
+
+/// Decodes one frame. JP2 boxes around the codestream, which DICOM forbids and some writers leave, are ignored.
+pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, CodecError> {
+    let start = bytes
+        .windows(4)
+        .take(1 << 16)
+        .position(|window| window == [0xFF, 0x4F, 0xFF, 0x51])
+        .ok_or_else(|| CodecError::new("the frame holds no JPEG 2000 codestream"))?;
+    let codestream = &bytes[start..];
+    let header = MainHeader::read(codestream)?;
+    format.check_codestream(header.rows, header.columns, header.components, header.precision)?;
+    if format.sample_count() > MAX_SAMPLES {
+        return Err(CodecError::new(format!("JPEG 2000 frames of more than {MAX_SAMPLES} samples are not decoded")));
+    }
+    let image = jpeg2k::Image::from_bytes(codestream)
+        .map_err(|error| CodecError::new(format!("the JPEG 2000 codestream is damaged: {error}")))?;
+    let components = image.components();
+    if components.len() != header.components {
+        return Err(CodecError::new("the JPEG 2000 decoder gave another number of components than the codestream says"));
+    }
+    let pixels = format.pixels();
+    let mut planes = Vec::with_capacity(components.len());
+    for component in components {
+        if (component.width() as usize, component.height() as usize) != (format.columns, format.rows) {
+            return Err(CodecError::new("JPEG 2000 with subsampled components is not decoded here"));
+        }
+        planes.push(component.data().get(..pixels).ok_or_else(|| CodecError::truncated("JPEG 2000"))?);
+    }
+    // The codestream's own component transform is undone: what comes out is RGB.
+    let photometric = match format.photometric.as_str() {
+        "YBR_RCT" | "YBR_ICT" => "RGB",
+        other => other,
+    };
+    match planes.as_slice() {
+        [only] => from_codestream(only.iter().copied(), header.precision, header.signed, format, photometric),
+        planes => {
+            let count = planes.len();
+            let samples = (0..pixels * count).map(|at| planes[at % count][at / count]);
+            from_codestream(samples, header.precision, header.signed, format, photometric)
+        }
+    }
+}
+
+impl MainHeader {
+    fn read(bytes: &[u8]) -> Result<Self, CodecError> {
+        let word = |at: usize| -> Result<usize, CodecError> {
+            bytes
+                .get(at..at + 4)
+                .and_then(|word| word.first_chunk::<4>())
+                .map(|&word| u32::from_be_bytes(word) as usize)
+                .ok_or_else(|| CodecError::truncated("JPEG 2000"))
+        };
+        // SOC (2), SIZ (2), Lsiz (2), Rsiz (2), then eight 32-bit words.
+        let [x, y, x0, y0, tile_x, tile_y, tile_x0, tile_y0] =
+            [word(8)?, word(12)?, word(16)?, word(20)?, word(24)?, word(28)?, word(32)?, word(36)?];
+        let components = word(38)? & 0xFFFF;
+        let first = *bytes.get(42).ok_or_else(|| CodecError::truncated("JPEG 2000"))?;
+        let table = bytes.get(42..42 + 3 * components.min(4)).ok_or_else(|| CodecError::truncated("JPEG 2000"))?;
+        if table.as_chunks::<3>().0.iter().any(|c| c[0] != first || c[1] != 1 || c[2] != 1) {
+            return Err(CodecError::new("JPEG 2000 components of differing depth or sampling are not decoded here"));
+        }
+        if x <= x0 || y <= y0 || tile_x == 0 || tile_y == 0 || tile_x0 > x0 || tile_y0 > y0 {
+            return Err(CodecError::new("the JPEG 2000 image or tile size is not valid"));
+        }
+        let tiles = (x - tile_x0).div_ceil(tile_x).saturating_mul((y - tile_y0).div_ceil(tile_y));
+        // A tile-part takes 14 bytes at least.
+        if tiles > 65_535 || tiles.saturating_mul(14) > bytes.len() {
+            return Err(CodecError::new(format!("the JPEG 2000 codestream of {} bytes names {tiles} tiles", bytes.len())));
+        }
+        Ok(Self {
+            rows: y - y0,
+            columns: x - x0,
+            components,
+            precision: u32::from(first & 0x7F) + 1,
+            signed: first & 0x80 != 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::gray;
+    use super::*;
+
+    fn siz(columns: u32, rows: u32, tile: u32) -> Vec<u8> {
+        let mut bytes = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0];
+        for word in [columns, rows, 0, 0, tile, tile, 0, 0] {
+            bytes.extend(word.to_be_bytes());
+        }
+        bytes.extend([0, 1, 7, 1, 1]);
+        bytes
+    }
+
+    #[test]
+    fn sizes_and_tiles_are_checked_before_decoding() {
+        let error = decode(&siz(100, 40, 100), &gray(50, 100, 8)).expect_err("another size");
+        assert!(error.to_string().contains("40 rows x 100 columns"), "{error}");
+        let error = decode(&siz(4000, 4000, 1), &gray(4000, 4000, 8)).expect_err("a tile for each pixel");
+        assert!(error.cause.contains("16000000 tiles"), "{error}");
+        assert!(decode(&[0xFF, 0x4F, 0xFF, 0x51, 0, 41], &gray(5, 5, 8)).is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! Pixels of a DICOM file: frames decoded, with everything that is needed to show them.
+//!
+//! [`FrameReader`] opens a file once and decodes any frame of it; [`read_frame`] is the same for one frame.
+
+mod color;
+mod display;
+mod header;
+mod lut;
+
+use ndarray::{Array2, Array3};
+
+use super::codec::{self, Codec, CodecError, FrameFormat, StoredData, StoredFrame, TransferSyntax};
+use super::file::{DicomError, DicomFile, codestream_syntax};
+use super::fragments::PixelData;
+use super::{Element, tags};
+use crate::image_io;
+use crate::study::{DisplayAttributes, Frame, GrayPixels, Pixels, Source};
+use dicom_core::VR;
+
+/// Reads one frame (from 0) of a DICOM, PNG or JPEG file, ready to show.
+///
+/// # Errors
+/// Names the file, the attribute where one is to blame, and the cause.
+pub fn read_frame(source: &Source, frame: usize) -> Result<Frame, DicomError> {
+    FrameReader::open(source)?.frame(frame)
+}
+
+/// Reads the stored values of one frame (from 0) of a DICOM file, untouched by rescale, palette or colour conversion.
+///
+/// # Errors
+/// As [`read_frame`]; also for files that are not DICOM.
+pub fn read_stored(source: &Source, frame: usize) -> Result<StoredFrame, DicomError> {
+    PixelReader::open(source)?.stored(frame)
+}
+
+/// An image file that was read, DICOM or not: decodes any of its frames.
+///
+/// Holds the file's bytes, compressed as they are. Cheap to share between threads.
+#[derive(Debug)]
+pub struct FrameReader(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Dicom(Box<PixelReader>),
+    Picture(Box<Frame>, Source),
+}
+
+impl FrameReader {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is neither DICOM with an image nor PNG or JPEG.
+    pub fn open(source: &Source) -> Result<Self, DicomError> {
+        match PixelReader::open(source) {
+            Ok(reader) => Ok(Self(Inner::Dicom(Box::new(reader)))),
+            Err(error @ DicomError::NotDicom { .. }) => match image_io::read_frame(source) {
+                Ok(frame) => Ok(Self(Inner::Picture(Box::new(frame), source.clone()))),
+                Err(image_io::ImageError::NotAnImage { .. }) => Err(error),
+                Err(other) => Err(DicomError::content(source, other.cause())),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many frames there are; at least 1.
+    pub fn frames(&self) -> usize {
+        match &self.0 {
+            Inner::Dicom(reader) => reader.frames,
+            Inner::Picture(..) => 1,
+        }
+    }
+
+    /// Decodes one frame (from 0).
+    ///
+    /// # Errors
+    /// When there is no such frame, or it cannot be decoded.
+    pub fn frame(&self, frame: usize) -> Result<Frame, DicomError> {
+        match &self.0 {
+            Inner::Dicom(reader) => reader.frame(frame),
+            Inner::Picture(picture, _) if frame == 0 => Ok((**picture).clone()),
+            Inner::Picture(_, source) => {
+                Err(DicomError::content(source, format!("a picture has one frame; there is no frame {}", frame + 1)))
+            }
+        }
+    }
+}
+
+/// A DICOM file with pixel data that was read: decodes any of its frames.
+#[derive(Debug)]
+pub struct PixelReader {
+    file: DicomFile,
+    format: FrameFormat,
+    frames: usize,
+    syntax: Option<TransferSyntax>,
+}
+
+impl PixelReader {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not DICOM, or holds no image that can be described.
+    pub fn open(source: &Source) -> Result<Self, DicomError> {
+        Self::new(DicomFile::read(source)?)
+    }
+
+    /// Takes a file that was read whole.
+    ///
+    /// # Errors
+    /// When the file holds no image that can be described.
+    pub fn new(file: DicomFile) -> Result<Self, DicomError> {
+        let mut format = header::format(&file)?;
+        let frames = header::frames(&file);
+        // Some writers label full-resolution chroma as 4:2:2.
+        if let PixelData::Native(element) = file.pixel_data()?
+            && format.is_subsampled()
+            && element.bytes().len() >= frames.saturating_mul(format.sample_count())
+        {
+            format.photometric = "YBR_FULL".into();
+        }
+        let syntax = TransferSyntax::find(&file.transfer_syntax);
+        Ok(Self { file, format, frames, syntax })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &DicomFile {
+        &self.file
+    }
+
+    /// What the header says of the samples.
+    pub fn format(&self) -> &FrameFormat {
+        &self.format
+    }
+
+    /// Number of Frames (0028,0008), at least 1.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// The transfer syntax, where it is known.
+    pub fn transfer_syntax(&self) -> Option<TransferSyntax> {
+        self.syntax
+    }
+
+    /// Stored values of one frame (from 0).
+    ///
+    /// # Errors
+    /// When there is no such frame, or it cannot be decoded.
+    pub fn stored(&self, frame: usize) -> Result<StoredFrame, DicomError> {
+        if frame >= self.frames {
+            let cause = format!("the file has {} frames; there is no frame {}", self.frames, frame + 1);
+            return Err(self.file.attribute_error(tags::NUMBER_OF_FRAMES, cause));
+        }
+        let result = match self.file.pixel_data()? {
+            PixelData::Native(element) => self.native(element, frame),
+            PixelData::Encapsulated(data) => match data.frame(frame, self.frames) {
+                Some(bytes) => codec::decode(self.codec(&bytes), &bytes, &self.format),
+                None => Err(CodecError::new(format!(
+                    "which of {} fragments belong to the frame cannot be told",
+                    data.fragments.len()
+                ))),
+            },
+        };
+        result.map_err(|error| {
+            let cause =
+                if self.frames > 1 { format!("frame {}: {}", frame + 1, error.cause) } else { error.cause };
+            self.file.attribute_error(error.tag.unwrap_or(tags::PIXEL_DATA), cause)
+        })
+    }
+
+    /// One frame (from 0), ready to show.
+    ///
+    /// # Errors
+    /// As [`PixelReader::stored`], and where a palette or colour space is not usable.
+    pub fn frame(&self, frame: usize) -> Result<Frame, DicomError> {
+        let stored = self.stored(frame)?;
+        let pixels = self.pixels(stored)?;
+        Ok(Frame { pixels, display: self.display(frame) })
+    }
+
+    /// How to show one frame (from 0), without decoding it.
+    pub fn display(&self, frame: usize) -> DisplayAttributes {
+        display::attributes(&self.file, &self.format, frame)
+    }
+
+    /// The decoder for a compressed frame. What the codestream shows of itself weighs more than a wrong label.
+    fn codec(&self, bytes: &[u8]) -> Codec {
+        let labelled = self.syntax.map(|syntax| syntax.codec);
+        let seen = codestream_syntax(bytes).and_then(TransferSyntax::find).map(|syntax| syntax.codec);
+        match (labelled, seen) {
+            // The JPEG decoder reads both processes; the label says what the colour is.
+            (Some(Codec::JpegLossless | Codec::JpegDct), Some(Codec::JpegLossless | Codec::JpegDct))
+            | (Some(_), None) => labelled.unwrap_or(Codec::Unsupported("")),
+            // A raw deflate stream or RLE header cannot begin like a JPEG; a video has another signature.
+            (Some(Codec::Unsupported(reason)), _) => Codec::Unsupported(reason),
+            (_, Some(seen)) => seen,
+            (None, None) => Codec::Unsupported("the transfer syntax is unknown, and so is the codestream"),
+        }
+    }
+
+    fn native(&self, element: Element<'_>, frame: usize) -> Result<StoredFrame, CodecError> {
+        self.format.check()?;
+        let bytes = element.bytes();
+        let bits = self.format.native_bits();
+        let cut = || {
+            let whole = bytes.len().saturating_mul(8) / bits.max(1);
+            CodecError::new(format!("the pixel data of {} bytes ends before the frame does: {whole} whole frames", bytes.len()))
+        };
+        let first = frame.checked_mul(bits).ok_or_else(cut)?;
+        let last = first.checked_add(bits).ok_or_else(cut)?.div_ceil(8);
+        let range = first / 8..last;
+        let big_endian = self.file.encoding.big_endian;
+        if big_endian && self.format.bits_allocated <= 8 && element.vr() == VR::OW {
+            // Bytes in 16-bit words change places in big endian (PS3.5 7.3).
+            if last > bytes.len() {
+                return Err(cut());
+            }
+            let swapped: Vec<u8> = range.map(|at| bytes.get(at ^ 1).copied().unwrap_or(0)).collect();
+            return codec::decode_native(&swapped, first % 8, true, &self.format);
+        }
+        codec::decode_native(bytes.get(range).ok_or_else(cut)?, first % 8, big_endian, &self.format)
+    }
+
+    fn pixels(&self, stored: StoredFrame) -> Result<Pixels, DicomError> {
+        let (rows, columns) = (stored.rows, stored.columns);
+        let shape_error = || DicomError::content(&self.file.source, "the decoded frame has another size");
+        if stored.samples == 3 || stored.photometric == "PALETTE COLOR" {
+            let rgb = if stored.samples == 3 {
+                color::to_rgb(&stored, &self.format).map_err(|error| {
+                    self.file.attribute_error(error.tag.unwrap_or(tags::PHOTOMETRIC_INTERPRETATION), error.cause)
+                })?
+            } else {
+                color::Palette::read(&self.file)?.apply(&stored)
+            };
+            return Array3::from_shape_vec((rows, columns, 3), rgb).map(Pixels::Rgb).map_err(|_| shape_error());
+        }
+        let shape = (rows, columns);
+        let gray = match stored.data {
+            StoredData::U8(v) => Array2::from_shape_vec(shape, v).map(GrayPixels::U8),
+            StoredData::I8(v) => Array2::from_shape_vec(shape, v).map(GrayPixels::I8),
+            StoredData::U16(v) => Array2::from_shape_vec(shape, v).map(GrayPixels::U16),
+            StoredData::I16(v) => Array2::from_shape_vec(shape, v).map(GrayPixels::I16),
+            StoredData::U32(v) => Array2::from_shape_vec(shape, v).map(GrayPixels::U32),
+            StoredData::I32(v) => Array2::from_shape_vec(shape, v).map(GrayPixels::I32),
+            StoredData::F32(v) => Array2::from_shape_vec(shape, v).map(GrayPixels::F32),
+            StoredData::F64(v) => Array2::from_shape_vec(shape, v).map(GrayPixels::F64),
+        };
+        gray.map(Pixels::Gray).map_err(|_| shape_error())
+    }
+}
+
+#[cfg(test)]
+mod tests;
