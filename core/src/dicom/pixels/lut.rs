@@ -54,5 +54,5 @@ pub(super) fn read(item: DataSet<'_>, signed: bool) -> Option<LookupTable> {
     let highest = entries.iter().copied().max()?;
     // Descriptors that name too few bits would make the table overflow white.
     let bits = descriptor.bits.max((16 - highest.leading_zeros()) as u16);
-    Some(LookupTable { first: descriptor.first as f64, bits, entries: entries.into() })
+    Some(LookupTable { first: descriptor.first as f64, bits, entries })
 }
