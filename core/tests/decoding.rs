@@ -171,10 +171,7 @@ fn every_reference_of_the_manifest() {
         total.refused += count.refused;
         total.ungated += count.ungated;
     }
-    println!(
-        "| all | {} | {} | {} | {} | {} | |",
-        total.equal, total.near, total.differ, total.refused, total.ungated
-    );
+    println!("| all | {} | {} | {} | {} | {} | |", total.equal, total.near, total.differ, total.refused, total.ungated);
     for note in notes {
         println!("{note}");
     }

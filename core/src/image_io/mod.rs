@@ -90,8 +90,11 @@ pub fn read_frame(source: &Source) -> Result<Frame, ImageError> {
     }
     let jpeg = bytes.starts_with(&[0xFF, 0xD8]);
     let (pixels, bits_stored) = pixels(picture).map_err(|error| damaged(error.to_string()))?;
-    let display =
-        DisplayAttributes { bits_stored, lossy: jpeg.then(|| "ISO_10918_1".to_owned()), ..DisplayAttributes::default() };
+    let display = DisplayAttributes {
+        bits_stored,
+        lossy: jpeg.then(|| "ISO_10918_1".to_owned()),
+        ..DisplayAttributes::default()
+    };
     Ok(Frame { pixels, display })
 }
 

@@ -32,7 +32,9 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
         .map_err(|error| CodecError::new(format!("the JPEG 2000 codestream is damaged: {error}")))?;
     let components = image.components();
     if components.len() != header.components {
-        return Err(CodecError::new("the JPEG 2000 decoder gave another number of components than the codestream says"));
+        return Err(CodecError::new(
+            "the JPEG 2000 decoder gave another number of components than the codestream says",
+        ));
     }
     let pixels = format.pixels();
     let mut planes = Vec::with_capacity(components.len());
@@ -81,7 +83,10 @@ impl MainHeader {
         let tiles = (x - tile_x0).div_ceil(tile_x).saturating_mul((y - tile_y0).div_ceil(tile_y));
         // A tile-part takes 14 bytes at least.
         if tiles > 65_535 || tiles.saturating_mul(14) > bytes.len() {
-            return Err(CodecError::new(format!("the JPEG 2000 codestream of {} bytes names {tiles} tiles", bytes.len())));
+            return Err(CodecError::new(format!(
+                "the JPEG 2000 codestream of {} bytes names {tiles} tiles",
+                bytes.len()
+            )));
         }
         Ok(Self {
             rows: y - y0,

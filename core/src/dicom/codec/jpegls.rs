@@ -38,17 +38,17 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
             return Err(CodecError::truncated("JPEG-LS"));
         }
         let length = be16(bytes, at)?;
-        let segment = bytes
-            .get(at + 2..at + length)
-            .filter(|_| length >= 2)
-            .ok_or_else(|| CodecError::truncated("JPEG-LS"))?;
+        let segment =
+            bytes.get(at + 2..at + length).filter(|_| length >= 2).ok_or_else(|| CodecError::truncated("JPEG-LS"))?;
         at += length;
         match marker {
             0xF7 => {
                 let count = usize::from(*segment.get(5).ok_or_else(|| CodecError::truncated("JPEG-LS"))?);
                 precision = u32::from(segment[0]);
                 if !ids.is_empty() || !(2..=16).contains(&precision) {
-                    return Err(CodecError::new(format!("JPEG-LS frame header: precision of {precision} bits, or a second header")));
+                    return Err(CodecError::new(format!(
+                        "JPEG-LS frame header: precision of {precision} bits, or a second header"
+                    )));
                 }
                 format.check_codestream(be16(segment, 1)?, be16(segment, 3)?, count, precision)?;
                 for &[id, sampling, _] in segment[6..].as_chunks::<3>().0.iter().take(count) {
@@ -64,13 +64,8 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
             0xF8 => match segment.first() {
                 Some(1) => {
                     let value = |index: usize| be16(segment, 1 + 2 * index).map(|v| v as i32);
-                    preset = Preset {
-                        maxval: value(0)?,
-                        t1: value(1)?,
-                        t2: value(2)?,
-                        t3: value(3)?,
-                        reset: value(4)?,
-                    };
+                    preset =
+                        Preset { maxval: value(0)?, t1: value(1)?, t2: value(2)?, t3: value(3)?, reset: value(4)? };
                 }
                 _ => return Err(CodecError::new("JPEG-LS mapping tables and oversize images are not decoded here")),
             },

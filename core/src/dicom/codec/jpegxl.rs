@@ -13,8 +13,7 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
     let damaged = |error: Box<dyn std::error::Error + Send + Sync>| {
         CodecError::new(format!("the JPEG XL codestream is damaged: {error}"))
     };
-    let image =
-        JxlImage::builder().alloc_tracker(AllocTracker::with_limit(MAX_MEMORY)).read(bytes).map_err(damaged)?;
+    let image = JxlImage::builder().alloc_tracker(AllocTracker::with_limit(MAX_MEMORY)).read(bytes).map_err(damaged)?;
     let metadata = &image.image_header().metadata;
     let precision = metadata.bit_depth.bits_per_sample();
     let components = if image.pixel_format().is_grayscale() { 1 } else { 3 };

@@ -119,7 +119,10 @@ impl FrameFormat {
             ));
         }
         if !matches!(self.samples, 1 | 3) {
-            return Err(CodecError::tag(tags::SAMPLES_PER_PIXEL, format!("{} samples a pixel; 1 and 3 are read", self.samples)));
+            return Err(CodecError::tag(
+                tags::SAMPLES_PER_PIXEL,
+                format!("{} samples a pixel; 1 and 3 are read", self.samples),
+            ));
         }
         let allowed: &[u16] = if self.float { &[32, 64] } else { &[1, 8, 16, 32] };
         if !allowed.contains(&self.bits_allocated) {

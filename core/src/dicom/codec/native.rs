@@ -32,9 +32,11 @@ pub(super) fn decode(
                 integers(values.into_iter().map(u32::from), 8, format)
             }
             16 => integers(
-                bytes.as_chunks::<2>().0.iter().map(|&b| {
-                    u32::from(if big_endian { u16::from_be_bytes(b) } else { u16::from_le_bytes(b) })
-                }),
+                bytes
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .map(|&b| u32::from(if big_endian { u16::from_be_bytes(b) } else { u16::from_le_bytes(b) })),
                 16,
                 format,
             ),

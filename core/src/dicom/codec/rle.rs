@@ -11,8 +11,7 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
         return Err(CodecError::new("floating point pixel data cannot be RLE encoded"));
     }
     let header = bytes.get(..HEADER).ok_or_else(|| CodecError::truncated("RLE"))?;
-    let words: Vec<usize> =
-        header.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word) as usize).collect();
+    let words: Vec<usize> = header.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word) as usize).collect();
     let (segments, offsets) = (words[0], &words[1..]);
     let sample_bytes = usize::from(format.bits_allocated).div_ceil(8);
     let expected = format.samples * sample_bytes;
@@ -29,7 +28,10 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
         let start = offsets[index];
         let end = if index + 1 < segments { offsets[index + 1] } else { bytes.len() };
         if start < HEADER || start > end || end > bytes.len() {
-            return Err(CodecError::new(format!("RLE segment {} lies at {start} to {end}, outside the frame", index + 1)));
+            return Err(CodecError::new(format!(
+                "RLE segment {} lies at {start} to {end}, outside the frame",
+                index + 1
+            )));
         }
         planes.push(unpack(&bytes[start..end], segment_len, index + 1)?);
     }

@@ -37,7 +37,8 @@ pub struct TransferSyntax {
 
 const LITTLE: Codec = Codec::Native { big_endian: false };
 const VIDEO: Codec = Codec::Unsupported("this is video (MPEG), which is not decoded here");
-const HIERARCHICAL: Codec = Codec::Unsupported("hierarchical and arithmetic JPEG, retired in 2001, are not decoded here");
+const HIERARCHICAL: Codec =
+    Codec::Unsupported("hierarchical and arithmetic JPEG, retired in 2001, are not decoded here");
 
 /// UID, name and decoder.
 const TABLE: &[(&str, &str, Codec)] = &[
@@ -72,11 +73,7 @@ const TABLE: &[(&str, &str, Codec)] = &[
     ("1.2.840.10008.1.2.4.81", "JPEG-LS Lossy (Near-Lossless) Image Compression", Codec::JpegLs),
     ("1.2.840.10008.1.2.4.90", "JPEG 2000 Image Compression (Lossless Only)", Codec::Jpeg2000),
     ("1.2.840.10008.1.2.4.91", "JPEG 2000 Image Compression", Codec::Jpeg2000),
-    (
-        "1.2.840.10008.1.2.4.92",
-        "JPEG 2000 Part 2 Multi-component Image Compression (Lossless Only)",
-        Codec::Jpeg2000,
-    ),
+    ("1.2.840.10008.1.2.4.92", "JPEG 2000 Part 2 Multi-component Image Compression (Lossless Only)", Codec::Jpeg2000),
     ("1.2.840.10008.1.2.4.93", "JPEG 2000 Part 2 Multi-component Image Compression", Codec::Jpeg2000),
     (
         "1.2.840.10008.1.2.4.94",

@@ -42,10 +42,8 @@ impl Palette {
             (first, bits) = (descriptor.first, descriptor.bits);
             *channel = match (set.get(data_tag), set.get(segmented_tag)) {
                 (Some(data), _) => descriptor.entries(data),
-                (None, Some(data)) => {
-                    expand_segments(&descriptor.segments(data), descriptor.count, descriptor.bits)
-                        .ok_or_else(|| file.attribute_error(segmented_tag, "its segments contradict each other"))?
-                }
+                (None, Some(data)) => expand_segments(&descriptor.segments(data), descriptor.count, descriptor.bits)
+                    .ok_or_else(|| file.attribute_error(segmented_tag, "its segments contradict each other"))?,
                 (None, None) => return Err(file.attribute_error(data_tag, "absent: the palette has no colours")),
             };
             if channel.is_empty() {
@@ -95,7 +93,11 @@ fn expand_segments(words: &[u16], count: usize, bits: u16) -> Option<Vec<u16>> {
         }
         // Indirect: repeat `length` segments that begin `offset` bytes (8 bit) or words from the start.
         let (length, low, high) = (*words.get(at + 1)?, *words.get(at + 2)?, *words.get(at + 3)?);
-        let offset = if bits <= 8 { usize::from(low) | usize::from(high) << 8 } else { usize::from(low) | usize::from(high) << 16 };
+        let offset = if bits <= 8 {
+            usize::from(low) | usize::from(high) << 8
+        } else {
+            usize::from(low) | usize::from(high) << 16
+        };
         let mut source = offset;
         for _ in 0..length {
             let used = expand_segment(words, source, count, &mut out)?;
@@ -149,7 +151,9 @@ pub(super) fn to_rgb(stored: &StoredFrame, format: &FrameFormat) -> Result<Vec<u
         "RGB" | "YBR_RCT" | "YBR_ICT" => Ok(narrow),
         "YBR_FULL" | "YBR_FULL_422" => Ok(convert(narrow, 0.0, 1.0, 1.0)),
         // Studio range: 16 to 235 and 16 to 240.
-        "YBR_PARTIAL" | "YBR_PARTIAL_422" | "YBR_PARTIAL_420" => Ok(convert(narrow, 16.0, 255.0 / 219.0, 255.0 / 224.0)),
+        "YBR_PARTIAL" | "YBR_PARTIAL_422" | "YBR_PARTIAL_420" => {
+            Ok(convert(narrow, 16.0, 255.0 / 219.0, 255.0 / 224.0))
+        }
         other => Err(CodecError::new(format!("{other} is not a colour space that is read here"))),
     }
 }

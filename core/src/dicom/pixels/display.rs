@@ -180,9 +180,7 @@ fn spacing(frame: &FrameAttributes<'_>) -> Option<PixelSpacing> {
         // PS3.3 10.7.1.3: equal to the imager's spacing means not calibrated; differing means calibrated.
         let detector = match imager {
             Some(imager) => imager == pair,
-            None => {
-                PROJECTIONS.contains(&modality.as_str()) && !frame.top.has(tags::PIXEL_SPACING_CALIBRATION_TYPE)
-            }
+            None => PROJECTIONS.contains(&modality.as_str()) && !frame.top.has(tags::PIXEL_SPACING_CALIBRATION_TYPE),
         };
         return make(pair, if detector { SpacingKind::Detector } else { SpacingKind::Patient });
     }

@@ -8,15 +8,16 @@ use super::{DicomError, DicomFile, FrameFormat};
 pub(super) fn format(file: &DicomFile) -> Result<FrameFormat, DicomError> {
     let set = file.data_set();
     let size = |tag| match set.int(tag) {
-        Some(value) => usize::try_from(value)
-            .map_err(|_| file.attribute_error(tag, format!("{value} is not a size"))),
+        Some(value) => usize::try_from(value).map_err(|_| file.attribute_error(tag, format!("{value} is not a size"))),
         None => Err(file.attribute_error(tag, "absent or not a number: the object holds no image")),
     };
     // An object without pixel data has no use for the rest: say so first.
     file.pixel_data()?;
     let (rows, columns) = (size(tags::ROWS)?, size(tags::COLUMNS)?);
     let bits = |tag, default: Option<u16>| match set.int(tag) {
-        Some(value) => u16::try_from(value).map_err(|_| file.attribute_error(tag, format!("{value} is not a number of bits"))),
+        Some(value) => {
+            u16::try_from(value).map_err(|_| file.attribute_error(tag, format!("{value} is not a number of bits")))
+        }
         None => default.ok_or_else(|| file.attribute_error(tag, "absent or not a number: the pixels cannot be read")),
     };
     let double = set.has(tags::DOUBLE_FLOAT_PIXEL_DATA);

@@ -161,8 +161,7 @@ impl PixelReader {
             },
         };
         result.map_err(|error| {
-            let cause =
-                if self.frames > 1 { format!("frame {}: {}", frame + 1, error.cause) } else { error.cause };
+            let cause = if self.frames > 1 { format!("frame {}: {}", frame + 1, error.cause) } else { error.cause };
             self.file.attribute_error(error.tag.unwrap_or(tags::PIXEL_DATA), cause)
         })
     }
@@ -203,7 +202,10 @@ impl PixelReader {
         let bits = self.format.native_bits();
         let cut = || {
             let whole = bytes.len().saturating_mul(8) / bits.max(1);
-            CodecError::new(format!("the pixel data of {} bytes ends before the frame does: {whole} whole frames", bytes.len()))
+            CodecError::new(format!(
+                "the pixel data of {} bytes ends before the frame does: {whole} whole frames",
+                bytes.len()
+            ))
         };
         let first = frame.checked_mul(bits).ok_or_else(cut)?;
         let last = first.checked_add(bits).ok_or_else(cut)?.div_ceil(8);

@@ -11,7 +11,11 @@ impl Builder {
     fn new(syntax: &str) -> Self {
         let mut bytes = vec![0; 128];
         bytes.extend(b"DICM");
-        Self(bytes).text(tags::TRANSFER_SYNTAX_UID, "UI", syntax).text(tags::SOP_CLASS_UID, "UI", "1.2.840.10008.5.1.4.1.1.7")
+        Self(bytes).text(tags::TRANSFER_SYNTAX_UID, "UI", syntax).text(
+            tags::SOP_CLASS_UID,
+            "UI",
+            "1.2.840.10008.5.1.4.1.1.7",
+        )
     }
 
     fn raw(mut self, tag: super::super::Tag, vr: &str, value: &[u8]) -> Self {
@@ -124,18 +128,21 @@ fn rescale_windows_padding_and_inversion() {
 
 #[test]
 fn functional_groups_win_over_the_top_of_the_data_set() {
-    let measures = Builder::default().text(tags::SLICE_THICKNESS, "DS", "3").text(tags::PIXEL_SPACING, "DS", "0.5\\0.25");
+    let measures =
+        Builder::default().text(tags::SLICE_THICKNESS, "DS", "3").text(tags::PIXEL_SPACING, "DS", "0.5\\0.25");
     let orientation = Builder::default().text(tags::IMAGE_ORIENTATION_PATIENT, "DS", "2\\0\\0\\0\\2\\0");
     let shared = Builder::default()
         .sequence(tags::PLANE_ORIENTATION_SEQUENCE, &[orientation])
         .sequence(tags::PIXEL_MEASURES_SEQUENCE, &[measures]);
     let own = |z: &str, slope: &str| {
         let position = Builder::default().text(tags::IMAGE_POSITION_PATIENT, "DS", z);
-        let voi = Builder::default()
-            .text(tags::WINDOW_CENTER, "DS", "7")
-            .text(tags::WINDOW_WIDTH, "DS", "9")
-            .text(tags::VOILUT_FUNCTION, "CS", "SIGMOID");
-        let rescale = Builder::default().text(tags::RESCALE_INTERCEPT, "DS", "1").text(tags::RESCALE_SLOPE, "DS", slope);
+        let voi = Builder::default().text(tags::WINDOW_CENTER, "DS", "7").text(tags::WINDOW_WIDTH, "DS", "9").text(
+            tags::VOILUT_FUNCTION,
+            "CS",
+            "SIGMOID",
+        );
+        let rescale =
+            Builder::default().text(tags::RESCALE_INTERCEPT, "DS", "1").text(tags::RESCALE_SLOPE, "DS", slope);
         Builder::default()
             .sequence(tags::PLANE_POSITION_SEQUENCE, &[position])
             .sequence(tags::FRAME_VOILUT_SEQUENCE, &[voi])
@@ -184,9 +191,8 @@ fn lookup_tables_of_both_kinds() {
 
 #[test]
 fn projections_are_measured_on_the_detector_unless_calibrated() {
-    let base = |modality: &str| {
-        Builder::new(NATIVE).text(tags::MODALITY, "CS", modality).image(1, 1, 8, false, "MONOCHROME2")
-    };
+    let base =
+        |modality: &str| Builder::new(NATIVE).text(tags::MODALITY, "CS", modality).image(1, 1, 8, false, "MONOCHROME2");
     let kind = |builder: Builder| {
         let reader = builder.raw(tags::PIXEL_DATA, "OB", &[0, 0]).reader().expect("a good file");
         reader.display(0).spacing.map(|spacing| spacing.kind)

@@ -161,9 +161,8 @@ mod tests {
                 for v in 0..8 {
                     for u in 0..8 {
                         let scale = |k: usize| if k == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
-                        let wave = |x: usize, u: usize| {
-                            ((2 * x + 1) as f64 * u as f64 * std::f64::consts::PI / 16.0).cos()
-                        };
+                        let wave =
+                            |x: usize, u: usize| ((2 * x + 1) as f64 * u as f64 * std::f64::consts::PI / 16.0).cos();
                         sum += scale(u) * scale(v) / 4.0 * f64::from(block[v * 8 + u]) * wave(x, u) * wave(y, v);
                     }
                 }

@@ -173,10 +173,10 @@ impl Decoder {
             0xC3 => Process::Lossless,
             _ => Process::Sequential,
         };
-        let (&precision, &count) =
-            segment.first().zip(segment.get(5)).ok_or_else(|| CodecError::truncated("JPEG"))?;
+        let (&precision, &count) = segment.first().zip(segment.get(5)).ok_or_else(|| CodecError::truncated("JPEG"))?;
         let precision = u32::from(precision);
-        let valid = if process == Process::Lossless { (2..=16).contains(&precision) } else { matches!(precision, 8 | 12) };
+        let valid =
+            if process == Process::Lossless { (2..=16).contains(&precision) } else { matches!(precision, 8 | 12) };
         if !valid {
             return Err(CodecError::new(format!("JPEG frame header: precision of {precision} bits")));
         }
@@ -184,14 +184,19 @@ impl Decoder {
         let height = Some(be16(segment, 1)?).filter(|&h| h > 0).unwrap_or(format.rows);
         let width = be16(segment, 3)?;
         format.check_codestream(height, width, usize::from(count), precision)?;
-        let mut frame =
-            FrameHeader { process, precision, width, height, h_max: 1, v_max: 1, components: Vec::new() };
+        let mut frame = FrameHeader { process, precision, width, height, h_max: 1, v_max: 1, components: Vec::new() };
         for &[id, sampling, quantization] in segment[6..].as_chunks::<3>().0.iter().take(usize::from(count)) {
             let (h, v) = (usize::from(sampling >> 4), usize::from(sampling & 15));
             if !(1..=4).contains(&h) || !(1..=4).contains(&v) {
                 return Err(CodecError::new(format!("JPEG frame header: sampling factors {h} x {v}")));
             }
-            frame.components.push(Component { id, h, v, quantization: usize::from(quantization), ..Default::default() });
+            frame.components.push(Component {
+                id,
+                h,
+                v,
+                quantization: usize::from(quantization),
+                ..Default::default()
+            });
         }
         if frame.components.len() != usize::from(count) {
             return Err(CodecError::truncated("JPEG"));
@@ -256,8 +261,10 @@ impl Decoder {
     }
 
     fn read_scan_header(&self, segment: &[u8]) -> Result<Scan, CodecError> {
-        let frame =
-            self.frame.as_ref().ok_or_else(|| CodecError::new("the JPEG codestream has a scan before its frame header"))?;
+        let frame = self
+            .frame
+            .as_ref()
+            .ok_or_else(|| CodecError::new("the JPEG codestream has a scan before its frame header"))?;
         let count = usize::from(*segment.first().ok_or_else(|| CodecError::truncated("JPEG"))?);
         let pairs = segment.get(1..1 + 2 * count).ok_or_else(|| CodecError::truncated("JPEG"))?;
         let mut components: Vec<(usize, usize, usize)> = Vec::with_capacity(count);

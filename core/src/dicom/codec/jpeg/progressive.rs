@@ -109,7 +109,8 @@ fn decode_block(
     state: &mut State,
 ) -> Result<(), CodecError> {
     let at = (row * component.blocks_across + column) * 64;
-    let Some(block) = component.coefficients.get_mut(at..at + 64).and_then(|block| <&mut [i16; 64]>::try_from(block).ok())
+    let Some(block) =
+        component.coefficients.get_mut(at..at + 64).and_then(|block| <&mut [i16; 64]>::try_from(block).ok())
     else {
         return Err(CodecError::new("JPEG: a block lies outside the image"));
     };
