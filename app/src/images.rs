@@ -9,11 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use bifocal_core::render::{self, Rgba, Voi, VoiMapping};
 use bifocal_core::study::{Frame, GrayPixels, Pixels, Source, Window};
 use eframe::egui::{self, ColorImage, TextureHandle, TextureOptions};
 use ndarray::{Array2, Array3};
 
-use crate::io::{self, FrameSource};
+use crate::io::FrameSource;
 use crate::view::WindowChoice;
 
 /// Names one frame of one file.
@@ -32,13 +33,16 @@ pub struct LoadedFrame {
     pub levels: Vec<Arc<Frame>>,
     /// A window from the frame's own values.
     pub auto_window: Window,
+    /// What the file asks for, else automatic.
+    from_file: Voi,
     bytes: usize,
 }
 
 impl LoadedFrame {
     /// Prepares a decoded frame.
     pub fn new(frame: Frame) -> Self {
-        let auto_window = auto_window(&frame);
+        let auto_window = render::automatic_window(&frame);
+        let from_file = Voi::of_frame(&frame);
         let mut levels = vec![Arc::new(frame)];
         while let Some(last) = levels.last() {
             let (rows, columns) = last.shape();
@@ -49,7 +53,7 @@ impl LoadedFrame {
             levels.push(Arc::new(half));
         }
         let bytes = levels.iter().map(|level| frame_bytes(level)).sum();
-        Self { levels, auto_window, bytes }
+        Self { levels, auto_window, from_file, bytes }
     }
 
     /// The frame in full size.
@@ -57,16 +61,27 @@ impl LoadedFrame {
         &self.levels[0]
     }
 
-    /// The window that a choice means for this frame.
-    pub fn window(&self, choice: &WindowChoice) -> Window {
-        let file = &self.frame().display.windows;
-        match choice {
-            WindowChoice::FromFile => file.first().cloned().unwrap_or_else(|| self.auto_window.clone()),
-            WindowChoice::FileWindow(n) => {
-                file.get(*n).or(file.first()).cloned().unwrap_or_else(|| self.auto_window.clone())
-            }
-            WindowChoice::Auto => self.auto_window.clone(),
-            WindowChoice::Fixed(window) => window.clone(),
+    /// The curve that a choice means for this frame.
+    pub fn voi(&self, choice: &WindowChoice, inverted: bool) -> Voi {
+        let windows = &self.frame().display.windows;
+        let mut voi = match choice {
+            WindowChoice::FromFile => self.from_file.clone(),
+            WindowChoice::FileWindow(n) => match windows.get(*n).filter(|window| window.width > 0.0) {
+                Some(window) => Voi::window(window.clone()),
+                None => self.from_file.clone(),
+            },
+            WindowChoice::Auto => Voi::window(self.auto_window.clone()),
+            WindowChoice::Fixed(window) => Voi::window(window.clone()),
+        };
+        voi.inverted = inverted;
+        voi
+    }
+
+    /// The window of a curve; for a lookup table, the one that a drag starts from.
+    pub fn window_of(&self, voi: &Voi) -> Window {
+        match &voi.mapping {
+            VoiMapping::Window(window) => window.clone(),
+            VoiMapping::Lut(_) => self.auto_window.clone(),
         }
     }
 
@@ -98,34 +113,6 @@ fn frame_bytes(frame: &Frame) -> usize {
         Pixels::Gray(_) => 4,
     };
     rows * columns * sample
-}
-
-/// From the first to the ninety-ninth percentile of the values that are not padding.
-fn auto_window(frame: &Frame) -> Window {
-    let name = || "auto".to_owned();
-    let Pixels::Gray(_) = &frame.pixels else {
-        return Window { name: name(), ..Window::linear(128.0, 256.0) };
-    };
-    let (rows, columns) = frame.shape();
-    // About 65,000 samples are plenty for two percentiles.
-    let step = ((rows * columns) as f64 / 65_536.0).sqrt().ceil().max(1.0) as usize;
-    let padding = frame.display.padding.map(|(low, high)| {
-        let (a, b) = (frame.display.modality.apply(low), frame.display.modality.apply(high));
-        (a.min(b), a.max(b))
-    });
-    let mut samples: Vec<f64> = (0..rows)
-        .step_by(step)
-        .flat_map(|row| (0..columns).step_by(step).map(move |column| (row, column)))
-        .filter_map(|(row, column)| frame.value_at(row, column))
-        .filter(|v| v.is_finite() && !padding.is_some_and(|(low, high)| (low..=high).contains(v)))
-        .collect();
-    if samples.is_empty() {
-        return Window { name: name(), ..Window::linear(0.5, 1.0) };
-    }
-    samples.sort_by(f64::total_cmp);
-    let at = |share: f64| samples[((samples.len() - 1) as f64 * share).round() as usize];
-    let (low, high) = (at(0.01), at(0.99));
-    Window { name: name(), ..Window::linear((low + high) / 2.0, (high - low).max(1.0)) }
 }
 
 /// Means of two by two values; padding stays padding where it fills most of the four.
@@ -212,8 +199,30 @@ pub struct FrameTexture {
 struct TextureKey {
     frame: FrameKey,
     level: usize,
-    window: [u64; 3],
+    voi: VoiKey,
     inverted: bool,
+}
+
+/// A curve as something that can be compared: the lookup table is the frame's own, so its place is enough.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum VoiKey {
+    Window([u64; 2], u8),
+    Lut,
+}
+
+impl VoiKey {
+    fn new(voi: &Voi) -> Self {
+        match &voi.mapping {
+            VoiMapping::Window(window) => {
+                Self::Window([window.center.to_bits(), window.width.to_bits()], window.function as u8)
+            }
+            VoiMapping::Lut(_) => Self::Lut,
+        }
+    }
+}
+
+fn color_image(image: &Rgba) -> ColorImage {
+    ColorImage::from_rgba_unmultiplied([image.width, image.height], image.as_bytes())
 }
 
 #[derive(Default)]
@@ -337,24 +346,11 @@ impl Images {
         }
     }
 
-    /// The texture of a frame through a window, at the size that suits `scale` physical pixels an image pixel.
-    pub fn texture(
-        &self,
-        key: &FrameKey,
-        frame: &LoadedFrame,
-        window: &Window,
-        inverted: bool,
-        scale: f32,
-    ) -> FrameTexture {
+    /// The texture of a frame through a curve, at the size that suits `scale` physical pixels an image pixel.
+    pub fn texture(&self, key: &FrameKey, frame: &LoadedFrame, voi: &Voi, scale: f32) -> FrameTexture {
         let max_side = self.ctx.input(|input| input.max_texture_side);
         let level = frame.level_for(scale, max_side);
-        let function = window.function as u64;
-        let key = TextureKey {
-            frame: key.clone(),
-            level,
-            window: [window.center.to_bits(), window.width.to_bits(), function],
-            inverted,
-        };
+        let key = TextureKey { frame: key.clone(), level, voi: VoiKey::new(voi), inverted: voi.inverted };
         let factor = 1 << level;
         let level = &frame.levels[level];
         let (rows, columns) = level.shape();
@@ -366,7 +362,7 @@ impl Images {
             *used = clock;
             return FrameTexture { handle: texture.clone(), covers };
         }
-        let image = ColorImage::from_rgba_unmultiplied([columns, rows], &io::rgba(level, window, inverted));
+        let image = color_image(&render::gray_image(level, voi));
         let texture = self.ctx.load_texture("frame", image, TextureOptions::LINEAR);
         inner.textures.insert(key, (texture.clone(), clock));
         inner.forget_textures();
@@ -470,9 +466,7 @@ fn thumbnail_image(frame: &LoadedFrame) -> ColorImage {
     let (rows, columns) = frame.frame().shape();
     let level = frame.level_for(THUMBNAIL_SIDE as f32 / rows.max(columns).max(1) as f32, usize::MAX);
     let level = &frame.levels[level];
-    let (rows, columns) = level.shape();
-    let window = frame.window(&WindowChoice::FromFile);
-    ColorImage::from_rgba_unmultiplied([columns, rows], &io::rgba(level, &window, false))
+    color_image(&render::gray_image(level, &frame.voi(&WindowChoice::FromFile, false)))
 }
 
 #[cfg(test)]
@@ -497,14 +491,6 @@ mod tests {
     }
 
     #[test]
-    fn auto_window_leaves_padding_out() {
-        let mut full = frame(64, 64, |r, _| if r < 32 { 60000 } else { (r - 32) as u16 });
-        full.display.padding = Some((60000.0, 60000.0));
-        let window = auto_window(&full);
-        assert!(window.center < 40.0 && window.width < 40.0, "{window:?}");
-    }
-
-    #[test]
     fn levels_suit_the_screen_and_the_texture_limit() {
         let loaded = LoadedFrame::new(frame(1024, 1024, |r, c| (r + c) as u16));
         assert_eq!(loaded.level_for(1.0, 16384), 0);
@@ -516,7 +502,7 @@ mod tests {
     #[test]
     fn empty_and_flat_frames_do_no_harm() {
         let flat = LoadedFrame::new(frame(3, 5, |_, _| 7));
-        assert!(flat.auto_window.width >= 1.0);
+        assert!(flat.auto_window.width > 0.0);
         let empty = LoadedFrame::new(frame(0, 0, |_, _| 0));
         assert_eq!(empty.levels.len(), 1);
     }

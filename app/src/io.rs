@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bifocal_core::study::{
     DisplayAttributes, Frame, GrayPixels, Instance, InstanceUid, Patient, Pixels, Problem, Series, SeriesUid, Source,
-    Study, StudyIndex, StudyUid, Window,
+    Study, StudyIndex, StudyUid,
 };
 use bifocal_core::task::{Cancelled, Task};
 
@@ -96,44 +96,6 @@ impl FrameSource {
             .map_err(|error| format!("{source}: {error}"))?;
         Ok(Frame { pixels: Pixels::Gray(GrayPixels::U8(array)), display: DisplayAttributes::default() })
     }
-}
-
-/// The frame as 8-bit RGBA through `window`.
-pub fn rgba(frame: &Frame, window: &Window, inverted: bool) -> Vec<u8> {
-    match &frame.pixels {
-        Pixels::Rgb(rgb) => rgb
-            .as_standard_layout()
-            .iter()
-            .copied()
-            .collect::<Vec<u8>>()
-            .chunks_exact(3)
-            .flat_map(|p| {
-                let flip = if inverted { 255 } else { 0 };
-                [p[0] ^ flip, p[1] ^ flip, p[2] ^ flip, 255]
-            })
-            .collect(),
-        Pixels::Gray(_) => frame
-            .values()
-            .iter()
-            .flat_map(|value| {
-                let level = (window.apply(f64::from(*value)) * 255.0).round() as u8;
-                let level = if inverted != frame.display.inverted { 255 - level } else { level };
-                [level, level, level, 255]
-            })
-            .collect(),
-    }
-}
-
-/// Letters on the left, right, top and bottom edge of the screen; empty where the orientation is not known. `screen` holds the
-/// image directions (column, row) that point to the right and down on the screen.
-pub fn edge_letters(frame: &Frame, screen: [(f64, f64); 2]) -> [String; 4] {
-    let Some(plane) = frame.display.geometry else { return Default::default() };
-    let along = |(column, row): (f64, f64)| {
-        std::array::from_fn(|axis| plane.row_direction[axis] * column + plane.column_direction[axis] * row)
-    };
-    let [right, down]: [[f64; 3]; 2] = screen.map(along);
-    let opposite = |v: [f64; 3]| v.map(|x| -x);
-    [opposite(right), right, opposite(down), down].map(bifocal_core::study::PlaneGeometry::direction_letters)
 }
 
 /// The folder of the sample study: beside the working directory, else near the program, else where it was built.

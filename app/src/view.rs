@@ -2,7 +2,8 @@
 //!
 //! This is view state, not document state: it is not undoable.
 
-use bifocal_core::study::{Frame, PixelSpacing, Window};
+use bifocal_core::render::{PRESETS, Placement, ViewTransform};
+use bifocal_core::study::{DisplayAttributes, Window};
 use eframe::egui::{Pos2, Rect, Vec2, pos2, vec2};
 
 /// A place on the image, pixels: the centre of the first pixel is (0, 0).
@@ -37,24 +38,8 @@ pub enum WindowChoice {
     Fixed(Window),
 }
 
-/// A window preset on a digit.
-pub struct Preset {
-    /// The digit.
-    pub digit: u8,
-    /// Its name.
-    pub name: &'static str,
-    /// Width and centre, Hounsfield units.
-    pub width_center: (f64, f64),
-}
-
-/// Presets with fixed values (digits 0 to 2 come from the image).
-pub const PRESETS: &[Preset] = &[
-    Preset { digit: 3, name: "Brain", width_center: (110.0, 35.0) },
-    Preset { digit: 4, name: "Abdomen", width_center: (320.0, 50.0) },
-    Preset { digit: 5, name: "Mediastinum", width_center: (400.0, 80.0) },
-    Preset { digit: 6, name: "Bone", width_center: (2000.0, 350.0) },
-    Preset { digit: 7, name: "Lung", width_center: (1500.0, -500.0) },
-];
+/// Digit key of the first fixed preset; the others follow.
+pub const FIRST_PRESET_DIGIT: u8 = 3;
 
 impl WindowChoice {
     /// The choice behind a digit key.
@@ -63,10 +48,10 @@ impl WindowChoice {
             0 => Some(Self::Auto),
             1 => Some(Self::FromFile),
             2 => Some(Self::FileWindow(1)),
-            _ => PRESETS.iter().find(|preset| preset.digit == digit).map(|preset| {
-                let (width, center) = preset.width_center;
-                Self::Fixed(Window { name: preset.name.to_owned(), ..Window::linear(center, width) })
-            }),
+            _ => {
+                let index = digit.checked_sub(FIRST_PRESET_DIGIT)?;
+                PRESETS.get(usize::from(index)).map(|preset| Self::Fixed(preset.window()))
+            }
         }
     }
 }
@@ -101,16 +86,8 @@ pub struct ViewState {
     pub position: usize,
     /// Window in use.
     pub window: WindowChoice,
-    /// Enlargement; 1 fits the image into its pane.
-    pub zoom: f32,
-    /// Where the middle of the pane lies, image pixels (right, down) from the middle of the image.
-    pub pan: Vec2,
-    /// Quarter turns clockwise, 0 to 3.
-    pub quarter_turns: u8,
-    /// Mirrored left and right, after the rotation.
-    pub flip_horizontal: bool,
-    /// Mirrored top and bottom, after the rotation.
-    pub flip_vertical: bool,
+    /// Zoom, pan, quarter turns and flips.
+    pub transform: ViewTransform,
     /// Black and white exchanged.
     pub inverted: bool,
     /// Whether heat maps, contours and attention are drawn.
@@ -128,11 +105,7 @@ impl Default for ViewState {
         Self {
             position: 0,
             window: WindowChoice::default(),
-            zoom: 1.0,
-            pan: Vec2::ZERO,
-            quarter_turns: 0,
-            flip_horizontal: false,
-            flip_vertical: false,
+            transform: ViewTransform::default(),
             inverted: false,
             overlays: true,
             crosshair: None,
@@ -141,9 +114,6 @@ impl Default for ViewState {
         }
     }
 }
-
-/// Least and greatest enlargement.
-const ZOOM_RANGE: (f32, f32) = (0.1, 64.0);
 
 /// One change of a view, sent by viewports and keys.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,17 +124,24 @@ pub enum ViewEdit {
     Step(i64),
     /// Uses another window.
     Window(WindowChoice),
-    /// Multiplies the zoom, holding an image point (pixels from the middle of the image) in its place.
+    /// Multiplies the zoom, holding what lies at a point of the pane in its place.
     Zoom {
         /// Above 1 enlarges.
         factor: f32,
-        /// The point that stays where it is.
-        anchor: Vec2,
+        /// The point, from the pane's top left corner.
+        at: Vec2,
+        /// Size of the pane.
+        pane: Vec2,
     },
-    /// Moves the middle of the pane by image pixels.
-    Pan(Vec2),
-    /// Sets the middle of the pane on an image point (pixels from the middle of the image).
-    Center(Vec2),
+    /// Moves the image by so many points.
+    Pan {
+        /// To the right and down.
+        delta: Vec2,
+        /// Size of the pane.
+        pane: Vec2,
+    },
+    /// Sets zoom, pan, turns and flips at once.
+    Transform(ViewTransform),
     /// A quarter turn clockwise.
     Rotate,
     /// Mirrors left and right as seen.
@@ -198,16 +175,18 @@ impl ViewState {
                 self.position = wanted.clamp(0, last as i64) as usize;
             }
             ViewEdit::Window(window) => self.window = window,
-            ViewEdit::Zoom { factor, anchor } => {
-                let before = self.zoom;
-                self.zoom = (before * factor).clamp(ZOOM_RANGE.0, ZOOM_RANGE.1);
-                self.pan += (anchor - self.pan) * (1.0 - before / self.zoom);
+            ViewEdit::Zoom { factor, at, pane } => {
+                let size = (f64::from(pane.x), f64::from(pane.y));
+                self.transform.zoom_about(f64::from(factor), f64::from(at.x), f64::from(at.y), size);
             }
-            ViewEdit::Pan(delta) => self.pan += delta,
-            ViewEdit::Center(place) => self.pan = place,
-            ViewEdit::Rotate => self.quarter_turns = (self.quarter_turns + 1) % 4,
-            ViewEdit::FlipHorizontal => self.flip_horizontal = !self.flip_horizontal,
-            ViewEdit::FlipVertical => self.flip_vertical = !self.flip_vertical,
+            ViewEdit::Pan { delta, pane } => {
+                let size = (f64::from(pane.x), f64::from(pane.y));
+                self.transform.pan_by(f64::from(delta.x), f64::from(delta.y), size);
+            }
+            ViewEdit::Transform(transform) => self.transform = transform,
+            ViewEdit::Rotate => self.transform.rotate_clockwise(),
+            ViewEdit::FlipHorizontal => self.transform.flip_horizontal(),
+            ViewEdit::FlipVertical => self.transform.flip_vertical(),
             ViewEdit::Invert => self.inverted = !self.inverted,
             ViewEdit::ToggleOverlays => self.overlays = !self.overlays,
             ViewEdit::ToggleCrosshair => self.show_crosshair = !self.show_crosshair,
@@ -254,96 +233,57 @@ impl ViewState {
 /// The map from image pixels to points of the window, for one pane.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScreenFromImage {
-    /// Screen vector of one column.
-    column_axis: Vec2,
-    /// Screen vector of one row.
-    row_axis: Vec2,
-    /// Screen position of the centre of the first pixel.
-    origin: Pos2,
+    placement: Placement,
+    pane: Rect,
 }
 
 impl ScreenFromImage {
-    /// The map for an image of `shape` (rows, columns) in `pane`, with pixels as tall and wide as `spacing` says.
-    pub fn new(view: &ViewState, shape: (usize, usize), spacing: Option<PixelSpacing>, pane: Rect) -> Self {
-        let (rows, columns) = (shape.0.max(1) as f32, shape.1.max(1) as f32);
-        let (height, width) = pixel_aspect(spacing);
-        let (mut full_width, mut full_height) = (columns * width, rows * height);
-        if view.quarter_turns % 2 == 1 {
-            std::mem::swap(&mut full_width, &mut full_height);
-        }
-        let fit = (pane.width() / full_width).min(pane.height() / full_height).max(1e-6);
-        let scale = fit * view.zoom;
-        let turn = |v: Vec2| {
-            let mut v = v;
-            for _ in 0..view.quarter_turns % 4 {
-                v = vec2(-v.y, v.x);
-            }
-            vec2(if view.flip_horizontal { -v.x } else { v.x }, if view.flip_vertical { -v.y } else { v.y })
-        };
-        let column_axis = turn(vec2(width * scale, 0.0));
-        let row_axis = turn(vec2(0.0, height * scale));
-        let middle = vec2((columns - 1.0) / 2.0, (rows - 1.0) / 2.0) + view.pan;
-        let origin = pane.center() - column_axis * middle.x - row_axis * middle.y;
-        Self { column_axis, row_axis, origin }
+    /// The map for an image of `shape` (rows, columns) in `pane`.
+    pub fn new(view: &ViewState, shape: (usize, usize), display: &DisplayAttributes, pane: Rect) -> Self {
+        let size = (f64::from(pane.width()), f64::from(pane.height()));
+        Self { placement: Placement::of_frame(&view.transform, shape, display, size), pane }
     }
 
     /// Where an image point is drawn.
     pub fn point(&self, point: ImagePoint) -> Pos2 {
-        self.origin + self.column_axis * point.column + self.row_axis * point.row
+        self.row_column((point.row, point.column))
     }
 
     /// Where a (row, column) pair is drawn.
     pub fn row_column(&self, (row, column): (f32, f32)) -> Pos2 {
-        self.point(ImagePoint { row, column })
+        self.at(self.placement.screen_from_image(f64::from(row), f64::from(column)))
     }
 
     /// The image point under a screen position.
     pub fn image_point(&self, position: Pos2) -> ImagePoint {
-        let d = self.image_vector(position - self.origin);
-        ImagePoint { row: d.y, column: d.x }
-    }
-
-    /// A screen vector in image pixels: (columns, rows).
-    pub fn image_vector(&self, v: Vec2) -> Vec2 {
-        // The axes are at right angles and parallel to the screen's, so each is undone by itself.
-        vec2(v.dot(self.column_axis) / self.column_axis.length_sq(), v.dot(self.row_axis) / self.row_axis.length_sq())
+        let from_corner = position - self.pane.min;
+        let (row, column) = self.placement.image_from_screen(f64::from(from_corner.x), f64::from(from_corner.y));
+        ImagePoint { row: row as f32, column: column as f32 }
     }
 
     /// Corners of an image of `shape` (rows, columns): top left, top right, bottom right, bottom left of the image.
-    pub fn corners(&self, (rows, columns): (usize, usize)) -> [Pos2; 4] {
-        let (bottom, right) = (rows as f32 - 0.5, columns as f32 - 0.5);
-        [(-0.5, -0.5), (-0.5, right), (bottom, right), (bottom, -0.5)].map(|corner| self.row_column(corner))
+    pub fn corners(&self, shape: (usize, usize)) -> [Pos2; 4] {
+        self.placement.corners(shape).map(|corner| self.at(corner))
     }
 
-    /// Screen points per column and per row.
-    pub fn points_per_pixel(&self) -> Vec2 {
-        vec2(self.column_axis.length(), self.row_axis.length())
+    /// Screen points per column.
+    pub fn points_per_column(&self) -> f32 {
+        self.placement.points_per_column() as f32
     }
 
-    /// The image direction (columns, rows) that points to the right of the screen, and the one that points down.
-    pub fn screen_directions(&self) -> [(f64, f64); 2] {
-        [vec2(1.0, 0.0), vec2(0.0, 1.0)].map(|direction| {
-            let v = self.image_vector(direction);
-            let v = v / v.length().max(1e-9);
-            (f64::from(v.x).round(), f64::from(v.y).round())
-        })
+    /// Screen points per millimetre, where the spacing is known (else per column).
+    pub fn points_per_mm(&self) -> f64 {
+        self.placement.scale()
     }
-}
 
-/// Height and width of a pixel on the screen, the smaller one 1.
-fn pixel_aspect(spacing: Option<PixelSpacing>) -> (f32, f32) {
-    let Some(spacing) = spacing else { return (1.0, 1.0) };
-    let ratio = (spacing.row_mm / spacing.column_mm) as f32;
-    if !ratio.is_finite() || !(0.05..=20.0).contains(&ratio) {
-        return (1.0, 1.0);
+    /// The pane.
+    pub fn pane(&self) -> Rect {
+        self.pane
     }
-    if ratio >= 1.0 { (ratio, 1.0) } else { (1.0, 1.0 / ratio) }
-}
 
-/// Pixels from the middle of a frame to `point`: what [`ViewEdit::Zoom`] and [`ViewEdit::Center`] take.
-pub fn from_middle(point: ImagePoint, frame: &Frame) -> Vec2 {
-    let (rows, columns) = frame.shape();
-    vec2(point.column - (columns as f32 - 1.0) / 2.0, point.row - (rows as f32 - 1.0) / 2.0)
+    fn at(&self, (x, y): (f64, f64)) -> Pos2 {
+        self.pane.min + vec2(x as f32, y as f32)
+    }
 }
 
 /// The pane's corner that is `margin` inside, by horizontal and vertical side.
@@ -356,59 +296,39 @@ pub fn corner(pane: Rect, right: bool, bottom: bool, margin: f32) -> Pos2 {
 
 #[cfg(test)]
 mod tests {
-    use bifocal_core::study::SpacingKind;
-
     use super::*;
 
-    fn pane() -> Rect {
-        Rect::from_min_size(pos2(10.0, 20.0), vec2(400.0, 300.0))
-    }
-
     #[test]
-    fn fits_and_centres() {
-        let map = ScreenFromImage::new(&ViewState::default(), (100, 100), None, pane());
+    fn the_map_is_relative_to_the_pane() {
+        let pane = Rect::from_min_size(pos2(10.0, 20.0), vec2(400.0, 300.0));
+        let map = ScreenFromImage::new(&ViewState::default(), (100, 100), &DisplayAttributes::default(), pane);
         let [a, _, c, _] = map.corners((100, 100));
-        assert!((a.to_vec2() - vec2(60.0, 20.0)).length() < 1e-3, "{a:?}");
-        assert!((c.to_vec2() - vec2(360.0, 320.0)).length() < 1e-3, "{c:?}");
+        assert!((a - pos2(60.0, 20.0)).length() < 1e-3, "{a:?}");
+        assert!((c - pos2(360.0, 320.0)).length() < 1e-3, "{c:?}");
+        let point = ImagePoint { row: 12.0, column: 41.0 };
+        let back = map.image_point(map.point(point));
+        assert!((back.row - point.row).abs() < 1e-3 && (back.column - point.column).abs() < 1e-3);
     }
 
     #[test]
-    fn screen_and_image_are_inverse() {
-        let spacing = Some(PixelSpacing { row_mm: 2.0, column_mm: 0.7, kind: SpacingKind::Patient });
-        for turns in 0..4 {
-            for flips in 0..4 {
-                let view = ViewState {
-                    zoom: 2.5,
-                    pan: vec2(7.0, -3.0),
-                    quarter_turns: turns,
-                    flip_horizontal: flips & 1 == 1,
-                    flip_vertical: flips & 2 == 2,
-                    ..ViewState::default()
-                };
-                let map = ScreenFromImage::new(&view, (80, 60), spacing, pane());
-                let point = ImagePoint { row: 12.0, column: 41.0 };
-                let back = map.image_point(map.point(point));
-                assert!((back.row - point.row).abs() < 1e-2 && (back.column - point.column).abs() < 1e-2);
-            }
-        }
+    fn zoom_holds_what_is_under_the_pointer() {
+        let pane = Rect::from_min_size(pos2(0.0, 0.0), vec2(400.0, 300.0));
+        let under = |view: &ViewState| {
+            ScreenFromImage::new(view, (90, 70), &DisplayAttributes::default(), pane).image_point(pos2(120.0, 80.0))
+        };
+        let mut view = ViewState::default();
+        let before = under(&view);
+        view.apply(ViewEdit::Zoom { factor: 3.0, at: vec2(120.0, 80.0), pane: pane.size() }, 1, 0.0);
+        let after = under(&view);
+        assert!((after.row - before.row).abs() < 1e-2 && (after.column - before.column).abs() < 1e-2);
     }
 
     #[test]
-    fn zoom_holds_its_anchor() {
-        let mut view = ViewState { pan: vec2(5.0, 5.0), ..ViewState::default() };
-        let anchor = vec2(20.0, -10.0);
-        let place = |view: &ViewState| (anchor - view.pan) * view.zoom;
-        let before = place(&view);
-        view.apply(ViewEdit::Zoom { factor: 3.0, anchor }, 1, 0.0);
-        assert!((place(&view) - before).length() < 1e-3);
-    }
-
-    #[test]
-    fn rotation_turns_the_top_to_the_right() {
-        let view = ViewState { quarter_turns: 1, ..ViewState::default() };
-        let map = ScreenFromImage::new(&view, (100, 100), None, pane());
-        let top = map.row_column((-0.5, 49.5));
-        assert!(top.x > pane().center().x + 100.0, "{top:?}");
+    fn pixels_end_at_the_edge() {
+        let at = |row, column| ImagePoint { row, column }.pixel((10, 20));
+        assert_eq!(at(-0.4, 19.4), Some((0, 19)));
+        assert_eq!(at(9.6, 0.0), None);
+        assert_eq!(at(f32::NAN, 0.0), None);
     }
 
     #[test]

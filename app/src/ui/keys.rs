@@ -4,7 +4,7 @@ use eframe::egui::{self, Align, Id, Layout, Modal, RichText};
 
 use super::{Cx, widgets};
 use crate::keymap::{ACTIONS, Action, Group};
-use crate::view::PRESETS;
+use crate::view::WindowChoice;
 
 /// What the mouse does, for the overlay.
 const MOUSE: &[(&str, &str)] = &[
@@ -61,13 +61,12 @@ fn column(ui: &mut egui::Ui, cx: &Cx<'_>, groups: &[Group]) {
         widgets::heading(ui, &cx.theme, group.title());
         for entry in ACTIONS.iter().filter(|entry| entry.group == *group && !entry.keys.is_empty()) {
             let keys: Vec<String> = entry.keys.iter().take(2).map(|key| key.label()).collect();
-            let preset = match entry.action {
-                Action::Preset(digit) => PRESETS.iter().find(|preset| preset.digit == digit),
-                _ => None,
-            };
-            let label = match preset {
-                Some(preset) => format!("{}  {} / {}", preset.name, preset.width_center.0, preset.width_center.1),
-                None => entry.label.to_owned(),
+            let label = match entry.action {
+                Action::Preset(digit) => match WindowChoice::preset(digit) {
+                    Some(WindowChoice::Fixed(w)) => format!("{}  {} / {}", w.name, w.width, w.center),
+                    _ => entry.label.to_owned(),
+                },
+                _ => entry.label.to_owned(),
             };
             row(ui, cx, &label, &keys);
         }

@@ -1,6 +1,6 @@
 //! Words for values: dates, names, sizes.
 
-use bifocal_core::study::{Patient, Series, Study, Window};
+use bifocal_core::study::{Patient, Series, Study};
 
 /// `20260102` as `2026-01-02`; anything else as it is.
 pub fn date(dicom: &str) -> String {
@@ -92,12 +92,6 @@ pub fn series_size(series: &Series) -> String {
         n => format!("{n} images"),
     };
     join([count, size.unwrap_or_default()])
-}
-
-/// `W 400  L 40`, with digits after the point where the width is small.
-pub fn window(window: &Window) -> String {
-    let digits = if window.width < 10.0 { 2 } else { 0 };
-    format!("W {:.digits$}  L {:.digits$}", window.width, window.center)
 }
 
 /// Non-empty parts, divided by a middle dot.

@@ -7,7 +7,7 @@ use super::{Cx, text, widgets};
 use crate::command::Command;
 use crate::keymap::{self, Action};
 use crate::state::LensLayout;
-use crate::view::{PRESETS, Tool, ViewEdit, WindowChoice};
+use crate::view::{FIRST_PRESET_DIGIT, Tool, ViewEdit, WindowChoice};
 
 /// Draws the bar.
 pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
@@ -110,9 +110,8 @@ pub fn window_items(ui: &mut egui::Ui, cx: &Cx<'_>) {
     item(ui, 1, "First of the file".to_owned());
     item(ui, 2, "Second of the file".to_owned());
     ui.separator();
-    for preset in PRESETS {
-        let (width, center) = preset.width_center;
-        item(ui, preset.digit, format!("{}   {width} / {center}", preset.name));
+    for (digit, preset) in (FIRST_PRESET_DIGIT..).zip(bifocal_core::render::PRESETS) {
+        item(ui, digit, format!("{}   {} / {}", preset.name, preset.width_hu, preset.center_hu));
     }
 }
 
@@ -120,9 +119,9 @@ fn view_buttons(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let Some(reading) = &cx.state.reading else { return };
     let view = &reading.view;
     widgets::action_button(ui, cx, Action::Invert, view.inverted);
-    widgets::action_button(ui, cx, Action::Rotate, view.quarter_turns > 0);
-    widgets::action_button(ui, cx, Action::FlipHorizontal, view.flip_horizontal);
-    widgets::action_button(ui, cx, Action::FlipVertical, view.flip_vertical);
+    widgets::action_button(ui, cx, Action::Rotate, view.transform.quarter_turns > 0);
+    widgets::action_button(ui, cx, Action::FlipHorizontal, view.transform.mirrored);
+    widgets::action_button(ui, cx, Action::FlipVertical, false);
     widgets::action_button(ui, cx, Action::Crosshair, view.show_crosshair);
     widgets::action_button(ui, cx, Action::Overlays, view.overlays);
     widgets::action_button(ui, cx, Action::Maximise, reading.layout != LensLayout::Both);

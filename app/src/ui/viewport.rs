@@ -1,5 +1,6 @@
 //! One image with everything that a reading room expects around it. Both lenses are this widget with different overlays.
 
+use bifocal_core::render::{self, Voi};
 use bifocal_core::study::{Frame, SpacingKind, Window};
 use eframe::egui::{
     self, Align2, Color32, Mesh, MouseWheelUnit, Painter, PointerButton, Pos2, Rect, Response, Sense, Shape, Stroke,
@@ -12,7 +13,7 @@ use crate::command::Command;
 use crate::images::{FrameState, LoadedFrame};
 use crate::keymap::Action;
 use crate::state::{Lens, LensLayout, Reading};
-use crate::view::{ImagePoint, ScreenFromImage, Tool, ViewEdit, WindowChoice, corner, from_middle};
+use crate::view::{ImagePoint, ScreenFromImage, Tool, ViewEdit, WindowChoice, corner};
 
 /// What happened in a viewport.
 pub struct Interaction {
@@ -51,17 +52,17 @@ pub fn show(
     match state {
         Some((FrameState::Ready(frame), key)) => {
             let display = &frame.frame().display;
-            let map = ScreenFromImage::new(&reading.view, frame.frame().shape(), display.spacing, rect);
-            let window = frame.window(&reading.view.window);
-            let scale = map.points_per_pixel().max_elem() * ui.ctx().pixels_per_point();
-            let texture = cx.images.texture(&key, &frame, &window, reading.view.inverted, scale);
+            let map = ScreenFromImage::new(&reading.view, frame.frame().shape(), display, rect);
+            let voi = frame.voi(&reading.view.window, reading.view.inverted);
+            let scale = map.points_per_column() * ui.ctx().pixels_per_point();
+            let texture = cx.images.texture(&key, &frame, &voi, scale);
             paint_image(&painter, &map, &texture.handle, texture.covers);
             paint_overlay(&painter, &map, &frame);
-            take_input(ui, cx, reading, lens, &frame, &window, &map, &mut interaction);
+            take_input(ui, cx, reading, lens, &frame, &frame.window_of(&voi), &map, &mut interaction);
             paint_cursors(&painter, cx, reading, lens, &map);
             if rect.width() > 220.0 && rect.height() > 200.0 {
                 let value = pointed_at(reading, &interaction);
-                paint_texts(&painter, cx, reading, lens, rect, &frame, &window, &map, value);
+                paint_texts(&painter, cx, reading, lens, &frame, &voi, &map, value);
             }
             interaction.map = Some(map);
         }
@@ -69,7 +70,7 @@ pub fn show(
         Some((FrameState::Loading, _)) => {
             let font = theme.small();
             painter.text(rect.center(), Align2::CENTER_CENTER, "Reading image …", font, theme.viewport().weak);
-            scroll(ui, cx, reading, &interaction.response, None);
+            scroll(ui, cx, reading, &interaction.response);
         }
         None => {}
     }
@@ -143,8 +144,8 @@ fn take_input(
     if response.clicked_by(PointerButton::Primary) {
         interaction.clicked = response.interact_pointer_pos().map(|position| map.image_point(position));
     }
-    drag(ui, cx, frame, window, map, response);
-    scroll(ui, cx, reading, response, hover.map(|point| from_middle(point, frame.frame())));
+    drag(ui, cx, frame, window, response);
+    scroll(ui, cx, reading, response);
     let tool = |button| cursor(cx.state.tool, button);
     if response.dragged() {
         for button in [PointerButton::Primary, PointerButton::Middle, PointerButton::Secondary] {
@@ -167,7 +168,7 @@ fn cursor(tool: Tool, button: PointerButton) -> egui::CursorIcon {
     }
 }
 
-fn drag(ui: &Ui, cx: &Cx<'_>, frame: &LoadedFrame, window: &Window, map: &ScreenFromImage, response: &Response) {
+fn drag(ui: &Ui, cx: &Cx<'_>, frame: &LoadedFrame, window: &Window, response: &Response) {
     if !response.dragged() {
         return;
     }
@@ -181,13 +182,11 @@ fn drag(ui: &Ui, cx: &Cx<'_>, frame: &LoadedFrame, window: &Window, map: &Screen
     };
     match tool {
         Tool::Pan if delta != egui::Vec2::ZERO => {
-            cx.send(Command::View(ViewEdit::Pan(-map.image_vector(delta))));
+            cx.send(Command::View(ViewEdit::Pan { delta, pane: response.rect.size() }));
         }
         Tool::Zoom if delta.y != 0.0 => {
-            let origin = ui.input(|input| input.pointer.press_origin());
-            let place = map.image_point(origin.unwrap_or(response.rect.center()));
-            let factor = (-delta.y * 0.01).exp();
-            cx.send(Command::View(ViewEdit::Zoom { factor, anchor: from_middle(place, frame.frame()) }));
+            let origin = ui.input(|input| input.pointer.press_origin()).unwrap_or(response.rect.center());
+            cx.send(Command::View(zoom_at((-delta.y * 0.01).exp(), response, origin)));
         }
         Tool::Window if delta != egui::Vec2::ZERO => {
             // One step is the same share of the window's width, so that 8-bit and 16-bit images feel alike.
@@ -215,14 +214,18 @@ fn steps(ui: &Ui, id: egui::Id, part: f32, step: impl FnOnce(i64)) {
     }
 }
 
-fn scroll(ui: &Ui, cx: &Cx<'_>, reading: &Reading, response: &Response, anchor: Option<egui::Vec2>) {
+fn zoom_at(factor: f32, response: &Response, at: Pos2) -> ViewEdit {
+    ViewEdit::Zoom { factor, at: at - response.rect.min, pane: response.rect.size() }
+}
+
+fn scroll(ui: &Ui, cx: &Cx<'_>, reading: &Reading, response: &Response) {
     if !response.hovered() {
         return;
     }
     let zoom = ui.input(|input| input.zoom_delta());
-    let anchor = anchor.unwrap_or_default();
+    let at = response.hover_pos().unwrap_or(response.rect.center());
     if zoom != 1.0 {
-        cx.send(Command::View(ViewEdit::Zoom { factor: zoom, anchor }));
+        cx.send(Command::View(zoom_at(zoom, response, at)));
         return;
     }
     let turned: f32 = ui.input(|input| {
@@ -242,7 +245,7 @@ fn scroll(ui: &Ui, cx: &Cx<'_>, reading: &Reading, response: &Response, anchor: 
     if reading.frame_count() > 1 {
         steps(ui, response.id.with("wheel"), -turned, |steps| cx.send(Command::View(ViewEdit::Step(steps))));
     } else {
-        cx.send(Command::View(ViewEdit::Zoom { factor: (turned * 0.12).exp(), anchor }));
+        cx.send(Command::View(zoom_at((turned * 0.12).exp(), response, at)));
     }
 }
 
@@ -305,16 +308,15 @@ fn paint_texts(
     cx: &Cx<'_>,
     reading: &Reading,
     lens: Lens,
-    pane: Rect,
     loaded: &LoadedFrame,
-    window: &Window,
+    voi: &Voi,
     map: &ScreenFromImage,
     pointed: Option<ImagePoint>,
 ) {
     let theme = &cx.theme;
     let colors = theme.viewport();
     let margin = theme.space().m;
-    let frame = loaded.frame();
+    let (frame, pane) = (loaded.frame(), map.pane());
     let block = |right: bool, bottom: bool, lines: Vec<(String, Color32)>| {
         let lines: Vec<_> = lines.into_iter().filter(|(line, _)| !line.is_empty()).collect();
         let step = theme.tokens.text.small + theme.space().xs;
@@ -363,17 +365,17 @@ fn paint_texts(
     left_bottom.push((place(frame), colors.weak));
     block(false, true, left_bottom);
 
-    let percent = map.points_per_pixel().max_elem() * painter.ctx().pixels_per_point() * 100.0;
+    let percent = map.points_per_column() * painter.ctx().pixels_per_point() * 100.0;
     let mut right_bottom = Vec::new();
-    if !window.name.is_empty() {
+    if let render::VoiMapping::Window(window) = &voi.mapping {
         right_bottom.push((window.name.clone(), colors.weak));
     }
-    right_bottom.push((text::window(window), colors.text));
+    right_bottom.push((voi.describe(), colors.text));
     right_bottom.push((format!("zoom {percent:.0} %"), colors.weak));
     block(true, true, right_bottom);
 
-    paint_letters(painter, cx, frame, pane, map);
-    paint_ruler(painter, cx, frame, pane, map);
+    paint_letters(painter, cx, reading, frame, pane);
+    paint_ruler(painter, cx, frame, map);
 }
 
 fn side(end: bool) -> egui::Align {
@@ -405,10 +407,12 @@ fn place(frame: &Frame) -> String {
     text::join([position, thickness])
 }
 
-fn paint_letters(painter: &Painter, cx: &Cx<'_>, frame: &Frame, pane: Rect, map: &ScreenFromImage) {
+fn paint_letters(painter: &Painter, cx: &Cx<'_>, reading: &Reading, frame: &Frame, pane: Rect) {
     let theme = &cx.theme;
     let margin = theme.space().s;
-    let [left, right, top, bottom] = crate::io::edge_letters(frame, map.screen_directions());
+    let Some([top, right, bottom, left]) = render::edge_letters(&frame.display, &reading.view.transform) else {
+        return;
+    };
     let font = egui::FontId::proportional(theme.tokens.text.body);
     let places = [
         (left, pane.left_center() + vec2(margin, 0.0), Align2::LEFT_CENTER),
@@ -424,16 +428,15 @@ fn paint_letters(painter: &Painter, cx: &Cx<'_>, frame: &Frame, pane: Rect, map:
 }
 
 /// A ruler of a round length on the right edge, where the spacing is known.
-fn paint_ruler(painter: &Painter, cx: &Cx<'_>, frame: &Frame, pane: Rect, map: &ScreenFromImage) {
+fn paint_ruler(painter: &Painter, cx: &Cx<'_>, frame: &Frame, map: &ScreenFromImage) {
     let Some(spacing) = frame.display.spacing else { return };
-    let theme = &cx.theme;
-    let along_screen = |d: (f64, f64)| (d.0 * spacing.column_mm).hypot(d.1 * spacing.row_mm);
-    let [_, down] = map.screen_directions();
-    let per_pixel = map.points_per_pixel();
-    let points = if down.0.abs() > down.1.abs() { per_pixel.x } else { per_pixel.y };
-    let points_per_mm = f64::from(points) / along_screen(down).max(1e-9);
-    let Some((length_mm, ticks)) = round_length(f64::from(pane.height()) * 0.3 / points_per_mm) else { return };
-    let length = (length_mm * points_per_mm) as f32;
+    let (theme, pane) = (&cx.theme, map.pane());
+    let most = f64::from(pane.height()) * 0.3;
+    let Some((length_mm, length)) = render::ruler_mm(map.points_per_mm(), most) else { return };
+    let length = length as f32;
+    // A ruler of 2, 20, ... mm is cut into four parts, the others into five.
+    let leading = length_mm / 10f64.powf(length_mm.log10().floor() + 1e-9);
+    let ticks = if (leading - 2.0).abs() < 0.5 { 4 } else { 5 };
     let x = pane.right() - theme.space().xl - theme.space().s;
     let top = pane.center().y - length / 2.0;
     let colors = theme.viewport();
@@ -456,20 +459,6 @@ fn paint_ruler(painter: &Painter, cx: &Cx<'_>, frame: &Frame, pane: Rect, map: &
     widgets::rimmed_text(painter, theme, at, Align2::RIGHT_TOP, label, theme.small(), colors.text);
 }
 
-/// The longest round length (1, 2 or 5 times a power of ten) up to `limit_mm`, and its number of ticks.
-fn round_length(limit_mm: f64) -> Option<(f64, usize)> {
-    if !limit_mm.is_finite() || limit_mm <= 0.0 {
-        return None;
-    }
-    let power = 10f64.powf(limit_mm.log10().floor());
-    let (factor, ticks) = match limit_mm / power {
-        r if r >= 5.0 => (5.0, 5),
-        r if r >= 2.0 => (2.0, 4),
-        _ => (1.0, 5),
-    };
-    Some((factor * power, ticks))
-}
-
 /// Draws a polyline through (row, column) vertices with a dark rim.
 pub fn contour(painter: &Painter, map: &ScreenFromImage, vertices: &[(f32, f32)], width: f32, color: Color32) {
     let points: Vec<Pos2> = vertices.iter().map(|vertex| map.row_column(*vertex)).collect();
@@ -480,16 +469,3 @@ pub fn contour(painter: &Painter, map: &ScreenFromImage, vertices: &[(f32, f32)]
     painter.add(Shape::closed_line(points, Stroke::new(width, color)));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ruler_lengths_are_round() {
-        assert_eq!(round_length(77.0), Some((50.0, 5)));
-        assert_eq!(round_length(49.0), Some((20.0, 4)));
-        assert_eq!(round_length(12.0), Some((10.0, 5)));
-        assert_eq!(round_length(0.0), None);
-        assert_eq!(round_length(f64::NAN), None);
-    }
-}
