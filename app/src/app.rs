@@ -3,7 +3,7 @@
 //! A frame goes: take in what the background sent, read the keyboard, draw (panels read the state and queue commands), carry the
 //! commands out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use bifocal_core::study::{Study, StudyIndex};
 use eframe::egui;
 
 use crate::command::{Command, Queue};
+use crate::document::ReadingDocument;
 use crate::images::Images;
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap;
@@ -184,11 +185,25 @@ impl App {
                     reading.layout = before.layout;
                     reading.overlays = before.overlays.clone();
                 }
+                if let Some(series) = reading.series() {
+                    let folder = self.session_folder();
+                    let weights = &self.state.weights_sha256;
+                    let (document, message) = ReadingDocument::open(folder.as_deref(), &series.uid, weights);
+                    reading.document = document;
+                    if let Some(message) = message {
+                        self.toast(Tone::Warning, message);
+                    }
+                }
                 self.state.reading = Some(reading);
                 self.state.screen = Screen::Reading;
             }
             None => self.toast(Tone::Info, "This series holds no image."),
         }
+    }
+
+    /// Sessions lie beside the settings.
+    fn session_folder(&self) -> Option<PathBuf> {
+        self.settings_path.as_deref().and_then(Path::parent).map(|folder| folder.join("sessions"))
     }
 
     fn take_in(&mut self, ui: &egui::Ui) {

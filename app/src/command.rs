@@ -3,9 +3,12 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
+use bifocal_core::analysis::FindingId;
+use bifocal_core::annotation::Edit;
+
 use crate::jobs::JobKind;
 use crate::keymap::Action;
-use crate::state::{Lens, SortBy, Tone};
+use crate::state::{Lens, OverlaySettings, SortBy, Tone};
 use crate::view::{ImagePoint, Tool, ViewEdit};
 
 /// One thing that is asked for.
@@ -26,6 +29,14 @@ pub enum Command {
     View(ViewEdit),
     /// Chooses what the left mouse button does.
     Tool(Tool),
+    /// Changes the document of the reading; undoable.
+    Edit(Edit),
+    /// Changes how maps are laid over the image.
+    Overlays(OverlaySettings),
+    /// Selects a finding, or none.
+    Select(Option<FindingId>),
+    /// Puts the attention probe down.
+    Probe(Option<ImagePoint>),
     /// Says where the pointer is.
     Hover(Option<(Lens, ImagePoint)>),
     /// Makes a lens the one that keys act on.

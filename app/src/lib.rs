@@ -7,6 +7,7 @@
 //! | [`app`] | state and frame loop; `perform` carries commands out |
 //! | [`state`] | everything that is shown |
 //! | [`command`] | what panels ask for, drained last in the frame |
+//! | [`document`] | reviews, key images and impression of a reading, undoable and saved |
 //! | [`keymap`] | actions, their keys, words and icons |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
 //! | [`images`] | decoded frames, textures, thumbnails |
@@ -19,6 +20,7 @@
 pub mod app;
 pub mod cli;
 pub mod command;
+pub mod document;
 pub mod images;
 pub mod io;
 pub mod jobs;

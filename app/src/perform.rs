@@ -1,9 +1,11 @@
 //! Carries commands out. Only dispatch: what takes long is a job, what is deep is in the library.
 
+use bifocal_core::annotation::{Edit, StoreError};
 use eframe::egui;
 
 use crate::app::{App, Outcome};
 use crate::command::Command;
+use crate::document::ReadingDocument;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::state::{Lens, LensLayout, Reading, Screen, Tone};
@@ -18,6 +20,10 @@ impl App {
             Command::ShowSeries { study, series } => self.show_series(study, series),
             Command::View(edit) => self.edit_view(edit),
             Command::Tool(tool) => self.state.tool = tool,
+            Command::Edit(edit) => self.edit_document(|document| document.apply(edit)),
+            Command::Overlays(overlays) => self.with_reading(|reading| reading.overlays = overlays),
+            Command::Select(finding) => self.with_reading(|reading| reading.selected = finding),
+            Command::Probe(point) => self.with_reading(|reading| reading.probe = point),
             Command::Hover(hover) => self.with_reading(|reading| reading.hover = hover),
             Command::Activate(lens) => self.with_reading(|reading| reading.active = lens),
             Command::ToggleMaximise(lens) => self.with_reading(|reading| {
@@ -137,14 +143,28 @@ impl App {
                     reading.probe = None;
                 }
             }),
-            Action::Analyse
-            | Action::NextFinding
-            | Action::PreviousFinding
-            | Action::KeyImage
-            | Action::Report
-            | Action::Undo
-            | Action::Redo => self.act_on_analysis(action),
+            Action::Undo => self.edit_document(ReadingDocument::undo),
+            Action::Redo => self.edit_document(ReadingDocument::redo),
+            Action::KeyImage => self.toggle_key_image(),
+            Action::Analyse | Action::NextFinding | Action::PreviousFinding | Action::Report => {
+                self.act_on_analysis(action);
+            }
         }
+    }
+
+    fn edit_document(&mut self, change: impl FnOnce(&mut ReadingDocument) -> Result<bool, StoreError>) {
+        let Some(reading) = &mut self.state.reading else { return };
+        if let Err(error) = change(&mut reading.document) {
+            self.toast(Tone::Error, format!("Not saved, but kept in this window: {error}"));
+        }
+    }
+
+    fn toggle_key_image(&mut self) {
+        let Some(reading) = &self.state.reading else { return };
+        let Some((instance, frame)) = reading.instance_at(reading.view.position) else { return };
+        let key = !reading.is_key_image();
+        let edit = Edit::SetKeyImage { instance: instance.uid.clone(), frame, key };
+        self.edit_document(|document| document.apply(edit));
     }
 
     fn act_on_analysis(&mut self, _action: Action) {}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bifocal_core::analysis::{Analysis, FindingId};
 use bifocal_core::study::{Instance, Problem, Series, Study};
 
+use crate::document::ReadingDocument;
 use crate::images::FrameKey;
 use crate::settings::Settings;
 use crate::view::{ImagePoint, Tool, ViewState};
@@ -63,6 +64,8 @@ pub struct State {
     pub device: String,
     /// The bundle in use, in words; `None` where none was found.
     pub model: Option<String>,
+    /// SHA-256 of its weights; empty where there is none. Saved readings belong to it.
+    pub weights_sha256: String,
 }
 
 impl State {
@@ -80,6 +83,7 @@ impl State {
             path_field: String::new(),
             device: "CPU".to_owned(),
             model: None,
+            weights_sha256: String::new(),
         }
     }
 }
@@ -186,6 +190,8 @@ pub struct Reading {
     pub analysis: Option<Arc<Analysis>>,
     /// How it is laid over the image.
     pub overlays: OverlaySettings,
+    /// What the reader has added.
+    pub document: ReadingDocument,
     /// The finding that is selected.
     pub selected: Option<FindingId>,
     /// Where the attention probe asks from; `None` while the probe is off or has not been put down.
@@ -197,11 +203,13 @@ pub struct Reading {
 impl Reading {
     /// Starts reading a series of a study; `None` where it has no image.
     pub fn new(study: Arc<Study>, series_index: usize) -> Option<Self> {
-        let frames = study.series.get(series_index)?.frame_count();
+        let series = study.series.get(series_index)?;
+        let frames = series.frame_count();
         if frames == 0 {
             return None;
         }
         // A stack opens in its middle, where the organs are.
+        let (document, _) = ReadingDocument::open(None, &series.uid, "");
         let view = ViewState { position: if frames > 8 { frames / 2 } else { 0 }, ..ViewState::default() };
         Some(Self {
             study,
@@ -212,6 +220,7 @@ impl Reading {
             hover: None,
             analysis: None,
             overlays: OverlaySettings::default(),
+            document,
             selected: None,
             probe: None,
             probing: false,
@@ -236,6 +245,13 @@ impl Reading {
     /// The frame at a scroll position, as the store of images knows it.
     pub fn key_at(&self, position: usize) -> Option<FrameKey> {
         self.instance_at(position).map(|(instance, frame)| FrameKey { source: instance.source.clone(), frame })
+    }
+
+    /// Whether the frame in view is picked for the report.
+    pub fn is_key_image(&self) -> bool {
+        self.instance_at(self.view.position).is_some_and(|(instance, frame)| {
+            self.document.session().key_images.contains(&(instance.uid.clone(), frame))
+        })
     }
 
     /// Frames that should be decoded: the one in view, then its neighbours, those ahead first.

@@ -1,6 +1,6 @@
 //! The map of keys, drawn from the same table that the keyboard reads.
 
-use eframe::egui::{self, Align, Id, Layout, Modal, RichText};
+use eframe::egui::{self, Align, Frame, Id, Layout, Margin, Modal, RichText};
 
 use super::{Cx, widgets};
 use crate::keymap::{ACTIONS, Action, Group};
@@ -22,9 +22,11 @@ const MOUSE: &[(&str, &str)] = &[
 pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
     let space = theme.space();
-    let modal = Modal::new(Id::unique("keys")).backdrop_color(theme.palette.scrim).show(ui.ctx(), |ui| {
+    let frame = Frame::popup(ui.style()).inner_margin(Margin::same(space.xl as i8));
+    let modal = Modal::new(Id::unique("keys")).frame(frame).backdrop_color(theme.palette.scrim);
+    let modal = modal.show(ui.ctx(), |ui| {
         let available = ui.ctx().content_rect().size();
-        ui.set_max_width((available.x - 2.0 * space.xxl).min(960.0));
+        ui.set_width((available.x - 2.0 * space.xxl).min(1040.0));
         ui.horizontal(|ui| {
             ui.label(RichText::new("Keys and mouse").size(theme.tokens.text.display));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -34,7 +36,9 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
             });
         });
         ui.add_space(space.m);
-        egui::ScrollArea::vertical().max_height(available.y - 3.0 * space.xxl).show(ui, |ui| {
+        let height = available.y - 4.0 * space.xxl;
+        egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
+            ui.spacing_mut().item_spacing.x = space.xl;
             ui.columns(3, |columns| {
                 column(&mut columns[0], cx, &[Group::Navigate, Group::General]);
                 column(&mut columns[1], cx, &[Group::View]);
@@ -76,6 +80,7 @@ fn column(ui: &mut egui::Ui, cx: &Cx<'_>, groups: &[Group]) {
 fn row(ui: &mut egui::Ui, cx: &Cx<'_>, label: &str, keys: &[String]) {
     ui.horizontal(|ui| {
         ui.spacing_mut().interact_size.y = 0.0;
+        ui.spacing_mut().item_spacing.x = cx.theme.space().xs;
         ui.label(RichText::new(label).font(cx.theme.body()).color(cx.theme.palette.weak));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             for key in keys.iter().rev() {

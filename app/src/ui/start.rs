@@ -122,7 +122,7 @@ fn path_field(ui: &mut Ui, cx: &Cx<'_>) {
         let button = 72.0;
         let field = TextEdit::singleline(&mut path)
             .hint_text("Drop files anywhere, or type the path of a file or folder")
-            .desired_width(ui.available_width() - button - theme.space().s - 2.0 * theme.space().s)
+            .desired_width(ui.available_width() - button - theme.space().s)
             .min_size(vec2(0.0, theme.size().control))
             .margin(Margin::symmetric(theme.space().s as i8, theme.space().xs as i8))
             .align(egui::Align2::LEFT_CENTER);

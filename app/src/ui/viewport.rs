@@ -130,7 +130,7 @@ fn take_input(
     if hovered_now != hovered_before {
         cx.send(Command::Hover(hovered_now));
     }
-    let shift = ui.input(|input| input.modifiers.shift);
+    let shift = ui.input(|input| input.modifiers.shift && input.pointer.delta() != egui::Vec2::ZERO);
     if let Some(point) = interaction.hover
         && shift
         && response.hovered()
@@ -354,6 +354,9 @@ fn paint_texts(
     if let Some(method) = &frame.display.lossy {
         let method = if method.is_empty() { String::new() } else { format!(" ({method})") };
         right_top.push((format!("lossy compression{method}"), colors.warning));
+    }
+    if reading.is_key_image() {
+        right_top.push(("key image".to_owned(), colors.text));
     }
     block(true, false, right_top);
 

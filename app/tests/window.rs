@@ -1,0 +1,224 @@
+//! The window as a reader uses it, driven by the names that a screen reader hears.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bifocal_app::app::App;
+use bifocal_app::state::{LensLayout, Screen};
+use bifocal_app::view::WindowChoice;
+use eframe::egui::{self, Key, Modifiers};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+
+/// Pictures of a bright square, so that there is something to window.
+fn pictures(folder: &Path, names: &[&str]) {
+    for name in names {
+        let picture =
+            image::GrayImage::from_fn(64, 48, |x, y| image::Luma([if x.abs_diff(32) + y.abs_diff(24) < 16 { 200 } else { 40 }]));
+        picture.save(folder.join(name)).expect("a picture can be written");
+    }
+}
+
+fn open(paths: Vec<PathBuf>, settings: Option<PathBuf>) -> Harness<'static, App> {
+    Harness::builder()
+        .with_size(egui::vec2(1400.0, 900.0))
+        .with_max_steps(64)
+        .build_eframe(move |creation| App::new(&creation.egui_ctx, settings, paths))
+}
+
+/// Draws frames until `done`, for at most ten seconds.
+fn until(harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&App) -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        harness.step();
+        if done(harness.state()) {
+            // Once to measure what is new, once to show it.
+            harness.run_steps(2);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{what} did not happen within ten seconds");
+}
+
+fn reading(folder: &Path) -> Harness<'static, App> {
+    let mut harness = open(vec![folder.to_path_buf()], None);
+    until(&mut harness, "opening", |app| app.state().reading.is_some());
+    harness
+}
+
+#[test]
+fn the_start_screen_offers_three_ways_in() {
+    let harness = open(Vec::new(), None);
+    for name in ["Open folder", "Open files", "Sample study", "Path of a file or folder"] {
+        harness.get_by_label(name);
+    }
+}
+
+#[test]
+fn a_typed_path_opens() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["one.png"]);
+    let mut harness = open(Vec::new(), None);
+    let path = folder.path().display().to_string();
+    harness.get_by_label("Path of a file or folder").focus();
+    harness.step();
+    harness.get_by_label("Path of a file or folder").type_text(&path);
+    harness.step();
+    harness.step();
+    harness.get_by_label("Open").click();
+    until(&mut harness, "opening", |app| app.state().screen == Screen::Reading);
+    assert_eq!(harness.state().state().library.studies.len(), 1);
+    harness.get_by_label("Local lens");
+    harness.get_by_label("Global lens");
+}
+
+#[test]
+fn a_missing_path_says_so_and_nothing_else_happens() {
+    let mut harness = open(Vec::new(), None);
+    harness.get_by_label("Path of a file or folder").focus();
+    harness.step();
+    harness.get_by_label("Path of a file or folder").type_text("/no/such/place");
+    harness.step();
+    harness.step();
+    harness.get_by_label("Open").click();
+    until(&mut harness, "the message", |app| !app.state().toasts.is_empty());
+    assert!(harness.state().state().toasts[0].text.contains("/no/such/place"));
+    assert_eq!(harness.state().state().screen, Screen::Start);
+    harness.get_by_label("Dismiss").click();
+    until(&mut harness, "dismissal", |app| app.state().toasts.is_empty());
+}
+
+#[test]
+fn a_folder_without_images_shows_what_was_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("broken.png"), b"\x89PNG\r\n\x1a\nnothing").expect("a file can be written");
+    let mut harness = open(vec![folder.path().to_path_buf()], None);
+    until(&mut harness, "indexing", |app| !app.state().library.problems.is_empty());
+    assert!(harness.state().state().reading.is_none());
+    harness.get_by_label("1 problem");
+    assert!(harness.query_all_by_label_contains("broken.png").count() > 0);
+}
+
+#[test]
+fn keys_and_buttons_change_the_view() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["one.png"]);
+    let mut harness = reading(folder.path());
+    let view = |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().expect("a reading").view.clone();
+
+    harness.key_press(Key::Num7);
+    harness.step();
+    harness.step();
+    assert!(matches!(view(&harness).window, WindowChoice::Fixed(ref window) if window.width == 1500.0));
+
+    harness.get_by_label("Invert").click();
+    harness.step();
+    harness.step();
+    assert!(view(&harness).inverted);
+
+    harness.key_press(Key::R);
+    harness.step();
+    harness.step();
+    assert_eq!(view(&harness).transform.quarter_turns, 1);
+
+    harness.key_press(Key::Escape);
+    harness.step();
+    harness.step();
+    assert_eq!(view(&harness).transform.quarter_turns, 0);
+    assert!(!view(&harness).inverted);
+}
+
+#[test]
+fn series_follow_each_other_and_one_lens_fills_the_window() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["a.png", "b.png"]);
+    let mut harness = reading(folder.path());
+    let shown = |harness: &Harness<'_, App>| {
+        let reading = harness.state().state().reading.as_ref().expect("a reading");
+        reading.key_at(0).expect("an image").source
+    };
+    let first = shown(&harness);
+    harness.key_press(Key::ArrowRight);
+    harness.step();
+    harness.step();
+    assert_ne!(shown(&harness), first);
+    harness.key_press(Key::ArrowLeft);
+    harness.step();
+    harness.step();
+    assert_eq!(shown(&harness), first);
+
+    harness.get_by_label("One lens or two").click();
+    harness.step();
+    harness.step();
+    let layout = harness.state().state().reading.as_ref().expect("a reading").layout;
+    assert!(matches!(layout, LensLayout::Only(_)));
+    assert!(harness.query_by_label("Global lens").is_none());
+}
+
+#[test]
+fn search_narrows_the_list() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["heart.png", "lung.png"]);
+    let mut harness = reading(folder.path());
+    let rows = |harness: &Harness<'_, App>| harness.query_all_by_label_contains("Series ").count();
+    let before = rows(&harness);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::F);
+    harness.step();
+    harness.step();
+    harness.step();
+    harness.get_by_label("Search studies").type_text("lung");
+    harness.step();
+    harness.step();
+    assert_eq!(harness.state().state().browser.search, "lung");
+    assert!(rows(&harness) < before, "{before}");
+    // Letters typed into the field are no keys of the viewport.
+    let view = &harness.state().state().reading.as_ref().expect("a reading").view;
+    assert_eq!(view.transform.quarter_turns, 0);
+}
+
+#[test]
+fn key_images_are_undone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["one.png"]);
+    let mut harness = reading(folder.path());
+    let is_key = |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().is_some_and(|r| r.is_key_image());
+    harness.key_press(Key::K);
+    harness.step();
+    harness.step();
+    assert!(is_key(&harness));
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+    harness.step();
+    harness.step();
+    assert!(!is_key(&harness));
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Y);
+    harness.step();
+    harness.step();
+    assert!(is_key(&harness));
+}
+
+#[test]
+fn the_map_of_keys_opens_and_closes() {
+    let mut harness = open(Vec::new(), None);
+    harness.key_press(Key::Questionmark);
+    harness.run_steps(3);
+    harness.get_by_label("Keys and mouse");
+    harness.key_press(Key::Escape);
+    harness.run_steps(3);
+    assert!(harness.query_by_label("Keys and mouse").is_none());
+}
+
+#[test]
+fn what_was_opened_is_remembered() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["one.png"]);
+    let settings = folder.path().join("home/settings.json");
+    {
+        let mut harness = open(vec![folder.path().join("one.png")], Some(settings.clone()));
+        until(&mut harness, "opening", |app| app.state().reading.is_some());
+        until(&mut harness, "saving", |_| settings.exists());
+    }
+    let harness = open(Vec::new(), Some(settings));
+    assert_eq!(harness.state().state().settings.recents.len(), 1);
+    assert_eq!(harness.query_all_by_label_contains("Recent: ").count(), 1);
+}
