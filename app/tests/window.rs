@@ -13,8 +13,9 @@ use egui_kittest::kittest::Queryable;
 /// Pictures of a bright square, so that there is something to window.
 fn pictures(folder: &Path, names: &[&str]) {
     for name in names {
-        let picture =
-            image::GrayImage::from_fn(64, 48, |x, y| image::Luma([if x.abs_diff(32) + y.abs_diff(24) < 16 { 200 } else { 40 }]));
+        let picture = image::GrayImage::from_fn(64, 48, |x, y| {
+            image::Luma([if x.abs_diff(32) + y.abs_diff(24) < 16 { 200 } else { 40 }])
+        });
         picture.save(folder.join(name)).expect("a picture can be written");
     }
 }
@@ -182,7 +183,8 @@ fn key_images_are_undone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     pictures(folder.path(), &["one.png"]);
     let mut harness = reading(folder.path());
-    let is_key = |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().is_some_and(|r| r.is_key_image());
+    let is_key =
+        |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().is_some_and(|r| r.is_key_image());
     harness.key_press(Key::K);
     harness.step();
     harness.step();

@@ -471,4 +471,3 @@ pub fn contour(painter: &Painter, map: &ScreenFromImage, vertices: &[(f32, f32)]
     painter.add(Shape::closed_line(points.clone(), Stroke::new(width + 2.0, Color32::from_black_alpha(140))));
     painter.add(Shape::closed_line(points, Stroke::new(width, color)));
 }
-
