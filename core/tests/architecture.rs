@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("analysis", &["study", "task", "model", "explain", "nn"]),
     ("annotation", &["study", "analysis"]),
     ("dataset", &["study", "task", "image_io"]),
-    ("train", &["nn", "model", "dataset", "task", "evaluate"]),
+    ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate"]),
     ("evaluate", &["dataset", "task", "model", "analysis", "render", "image_io", "study"]),
     ("phantom", &["study", "task"]),
     ("report", &["study", "analysis", "annotation", "render", "task"]),

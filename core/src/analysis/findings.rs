@@ -7,7 +7,7 @@ use super::types::{Calibration, Finding, FindingId, SizeMm, Zone};
 use crate::study::PixelSpacing;
 
 /// Regions smaller than this share of the image are noise.
-const SMALLEST_SHARE: f32 = 0.0008;
+pub(crate) const SMALLEST_SHARE: f32 = 0.0008;
 /// Side, in pixels, that maps are reduced to before regions are traced.
 const TRACE_SIDE: usize = 512;
 /// Findings reported for one class.
@@ -56,6 +56,38 @@ fn regions(values: &Array2<f32>, threshold: f32) -> Vec<Vec<(usize, usize)>> {
         regions.push(region);
     }
     regions
+}
+
+/// Local maxima of a heat map of at least `lowest`, highest first, none within `radius` pixels of a higher one:
+/// (row, column, value). These are the candidates that a FROC counts.
+pub fn peaks(map: ArrayView2<'_, f32>, radius: f32, lowest: f32) -> Vec<(f32, f32, f32)> {
+    let reduced = reduce(map);
+    let (rows, cols) = reduced.values.dim();
+    let step = reduced.step as f32;
+    let mut candidates: Vec<(f32, f32, f32)> = Vec::new();
+    for ((row, col), value) in reduced.values.indexed_iter() {
+        let around = ndarray::s![row.saturating_sub(1)..(row + 2).min(rows), col.saturating_sub(1)..(col + 2).min(cols)];
+        if *value >= lowest && reduced.values.slice(around).iter().all(|other| other <= value) {
+            candidates.push((row as f32 * step, col as f32 * step, *value));
+        }
+    }
+    candidates.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let mut kept: Vec<(f32, f32, f32)> = Vec::new();
+    for candidate in candidates {
+        if kept.len() < MOST_FINDINGS
+            && kept.iter().all(|other| (other.0 - candidate.0).hypot(other.1 - candidate.1) > radius)
+        {
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
+/// Share of the image that the largest region at or above `threshold` covers, 0 to 1.
+pub fn largest_region(map: ArrayView2<'_, f32>, threshold: f32) -> f32 {
+    let reduced = reduce(map);
+    let largest = regions(&reduced.values, threshold).iter().map(Vec::len).max().unwrap_or(0);
+    largest as f32 / reduced.values.len().max(1) as f32
 }
 
 /// Organs with their maps, reduced as the heat map is.
@@ -134,10 +166,9 @@ fn locate(region: &[(usize, usize)], row: f32, organs: &Organs<'_>) -> (Option<S
     let inside = |map: &Reduced| region.iter().filter(|at| map.values.get(**at).is_some_and(|v| *v >= 0.5)).count();
     let best =
         organs.names.iter().zip(organs.maps).map(|(name, map)| (inside(map), name, map)).max_by_key(|(n, ..)| *n);
-    let Some((count, name, map)) = best.filter(|(count, ..)| *count * 5 >= region.len() && *count > 0) else {
+    let Some((_, name, map)) = best.filter(|(count, ..)| *count * 5 >= region.len() && *count > 0) else {
         return (None, None);
     };
-    let _ = count;
     let rows: Vec<usize> = map
         .values
         .outer_iter()

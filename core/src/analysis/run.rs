@@ -12,8 +12,8 @@ use super::types::{
     OrganAttention, OrganMap, Prediction, Target, TokenAttention,
 };
 use crate::explain::{attention_rollout, coverage, gradient_relevance, organ_attention};
-use crate::model::Bundle;
-use crate::study::{Frame, Pixels, Series};
+use crate::model::{Bundle, LesionClass};
+use crate::study::{Frame, PixelSpacing, Pixels, Series};
 use crate::task::{Cancelled, Task};
 
 /// Why a frame could not be analysed.
@@ -73,16 +73,7 @@ pub fn analyze(
     let organs_reduced: Vec<Reduced> = inference.organ_maps.iter().map(|map| reduce(map.view())).collect();
 
     task.progress("Findings", 1, STAGES);
-    let heats: Vec<Reduced> = inference.lesion_maps.iter().map(|map| reduce(map.view())).collect();
-    let mut found: Vec<Finding> = Vec::new();
-    for (class, heat) in metadata.lesions.iter().zip(&heats) {
-        let organs = Organs { names: &organ_names, maps: &organs_reduced };
-        found.extend(findings(&class.name, heat, class.map_threshold, &organs, frame.display.spacing));
-    }
-    found.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    for (index, finding) in found.iter_mut().enumerate() {
-        finding.id = FindingId(u32::try_from(index + 1).unwrap_or(u32::MAX));
-    }
+    let found = all_findings(bundle, &inference, &organs_reduced, frame.display.spacing);
     let predictions: Vec<Prediction> =
         metadata.lesions.iter().zip(&inference.class_logits).map(|(class, logit)| prediction(class, *logit)).collect();
     task.check()?;
@@ -144,8 +135,28 @@ pub fn analyze(
     })
 }
 
+/// Findings of all lesion classes, most probable first, numbered.
+fn all_findings(
+    bundle: &Bundle,
+    inference: &Inference,
+    organs: &[Reduced],
+    spacing: Option<PixelSpacing>,
+) -> Vec<Finding> {
+    let names: Vec<String> = bundle.metadata.organs.iter().map(|organ| organ.name.clone()).collect();
+    let organs = Organs { names: &names, maps: organs };
+    let mut found: Vec<Finding> = Vec::new();
+    for (class, map) in bundle.metadata.lesions.iter().zip(&inference.lesion_maps) {
+        found.extend(findings(&class.name, &reduce(map.view()), class.map_threshold, &organs, spacing));
+    }
+    found.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    for (index, finding) in found.iter_mut().enumerate() {
+        finding.id = FindingId(u32::try_from(index + 1).unwrap_or(u32::MAX));
+    }
+    found
+}
+
 /// The calibrated probability of an image-level logit; raw where the bundle has no calibration.
-fn prediction(class: &crate::model::LesionClass, logit: f32) -> Prediction {
+pub fn prediction(class: &LesionClass, logit: f32) -> Prediction {
     let (probability, calibration) = match class.calibration {
         Some(calibration) => (calibration.probability(logit), Calibration::Calibrated),
         None => (crate::nn::sigmoid(logit), Calibration::Uncalibrated),

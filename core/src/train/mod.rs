@@ -7,9 +7,11 @@
 mod checkpoint;
 mod config;
 mod data;
+mod finish;
 mod loss;
 mod optimizer;
 mod run;
 
 pub use config::{BundleText, DataConfig, SamplingConfig, StageConfig, TrainConfig};
+pub use finish::finish;
 pub use run::{Report, TrainError, train};

@@ -1,0 +1,34 @@
+//! A bundle as a predictor.
+
+use super::predictor::{ImagePrediction, LesionPrediction, Predictor};
+use crate::analysis::{infer, network_values, peaks, prediction};
+use crate::model::Bundle;
+use crate::study::Frame;
+
+/// Peaks of a heat map that are nearer than this share of the image's longer side are one candidate.
+const PEAK_DISTANCE: f32 = 0.08;
+/// Peaks lower than this are no candidates.
+const LOWEST_PEAK: f32 = 0.02;
+
+impl Predictor for Bundle {
+    fn predict(&self, frame: &Frame) -> Result<ImagePrediction, String> {
+        let values = network_values(frame);
+        if values.is_empty() {
+            return Err("the image has no pixels".into());
+        }
+        let inference = infer(self, values.view(), false).map_err(|error| error.to_string())?;
+        let radius = PEAK_DISTANCE * values.nrows().max(values.ncols()) as f32;
+        let classes = self.metadata.lesions.iter().zip(&inference.class_logits);
+        let lesions = classes
+            .zip(inference.lesion_maps)
+            .map(|((class, logit), heat_map)| LesionPrediction {
+                label: class.name.clone(),
+                probability: prediction(class, *logit).probability,
+                findings: peaks(heat_map.view(), radius, LOWEST_PEAK),
+                heat_map,
+            })
+            .collect();
+        let names = self.metadata.organs.iter().map(|organ| organ.name.clone());
+        Ok(ImagePrediction { lesions, organs: names.zip(inference.organ_maps).collect() })
+    }
+}

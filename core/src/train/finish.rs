@@ -1,0 +1,173 @@
+//! From averaged weights to a bundle: calibration, thresholds, familiarity, metrics.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::config::TrainConfig;
+use super::run::{TrainError, network_of};
+use crate::analysis::{familiarity_features, infer, largest_region};
+use crate::dataset::{CocoDataset, ImageStore, split_by_patient};
+use crate::evaluate::{Classes, EvaluateOptions, evaluate, fit_platt};
+use crate::model::{
+    Bundle, ClassCalibration, Familiarity, LesionClass, Metadata, MetricValue, OrganClass, write_bundle,
+};
+use crate::task::Task;
+
+/// Training images whose features make the bundle's idea of a familiar image.
+const FAMILIAR_IMAGES: usize = 400;
+/// A region smaller than this share of the image is no finding (as in the analysis).
+const SMALLEST_SHARE: f32 = 0.0008;
+
+/// What the network says of one validation image.
+struct Answer {
+    label: Vec<Option<bool>>,
+    logits: Vec<f32>,
+    /// Largest map threshold at which the image still has a finding, by class.
+    finding_threshold: Vec<f32>,
+    features: Vec<f32>,
+}
+
+/// Makes the bundle of `weights` in `folder`, all numbers measured on the validation patients with the weights as they are stored.
+pub fn finish(
+    config: &TrainConfig,
+    weights: &HashMap<String, Tensor>,
+    folder: &Path,
+    created: &str,
+    task: &Task,
+) -> Result<Metadata, TrainError> {
+    config.validate().map_err(TrainError::Config)?;
+    let dataset = CocoDataset::load(&config.data.coco)?;
+    let split = split_by_patient(&dataset, config.data.validation_fraction, config.data.split_seed);
+    let stored: HashMap<String, Tensor> = weights
+        .iter()
+        .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?.to_dtype(DType::F32)?)))
+        .collect::<candle_core::Result<_>>()?;
+    let mut bundle = Bundle {
+        metadata: plain_metadata(config, created)?,
+        network: network_of(&config.model, stored)?,
+        device: Device::Cpu,
+        device_name: "CPU".into(),
+    };
+
+    let answers = ask(&bundle, &dataset, &split.validation, config, "Calibrating", task)?;
+    for (class, lesion) in bundle.metadata.lesions.iter_mut().enumerate() {
+        calibrate(lesion, class, &answers, config.bundle.false_positive_rate);
+    }
+    let step = split.train.len().div_ceil(FAMILIAR_IMAGES).max(1);
+    let known: Vec<usize> = split.train.iter().copied().step_by(step).collect();
+    let seen = ask(&bundle, &dataset, &known, config, "Learning what is familiar", task)?;
+    bundle.metadata.familiarity = familiarity(&seen, &answers);
+
+    let classes = Classes {
+        lesions: config.data.lesions.clone(),
+        organs: config.data.organs.clone(),
+        unions: Classes::by_name(&dataset, &config.model.lesions, &config.model.organs).unions,
+    };
+    let evaluation = evaluate(&dataset, &split.validation, &classes, &bundle, &EvaluateOptions::default(), task)
+        .map_err(|error| TrainError::Other(error.to_string()))?;
+    bundle.metadata.metrics = evaluation
+        .metrics
+        .iter()
+        .map(|(key, m)| (key.clone(), MetricValue { value: m.value, low: m.low, high: m.high, n: m.n }))
+        .collect::<BTreeMap<_, _>>();
+    write_bundle(folder, &mut bundle.metadata, weights).map_err(|error| TrainError::Other(error.to_string()))?;
+    Ok(bundle.metadata)
+}
+
+fn plain_metadata(config: &TrainConfig, created: &str) -> Result<Metadata, TrainError> {
+    let text = &config.bundle;
+    let (lesions, organs) = text.display.split_at(config.model.lesions.len());
+    let lesions = config.model.lesions.iter().zip(lesions).map(|(name, display)| LesionClass {
+        name: name.clone(),
+        display: display.clone(),
+        threshold: 0.5,
+        map_threshold: 0.5,
+        calibration: None,
+    });
+    let organs = config.model.organs.iter().zip(organs);
+    Ok(Metadata {
+        id: text.id.clone(),
+        name: text.name.clone(),
+        version: text.version.clone(),
+        created: created.to_owned(),
+        intended_use: text.intended_use.clone(),
+        lesions: lesions.collect(),
+        organs: organs.map(|(name, display)| OrganClass { name: name.clone(), display: display.clone() }).collect(),
+        config: config.model.clone(),
+        familiarity: Familiarity::default(),
+        data: text.data.clone(),
+        licence: text.licence.clone(),
+        recipe: toml::to_string(config).map_err(|error| TrainError::Config(error.to_string()))?,
+        seed: config.seed,
+        validation: (config.data.validation_fraction, config.data.split_seed),
+        metrics: BTreeMap::new(),
+        weights_sha256: String::new(),
+    })
+}
+
+fn ask(
+    bundle: &Bundle,
+    dataset: &CocoDataset,
+    indices: &[usize],
+    config: &TrainConfig,
+    stage: &str,
+    task: &Task,
+) -> Result<Vec<Answer>, TrainError> {
+    let store = ImageStore::new(0);
+    let mut answers = Vec::with_capacity(indices.len());
+    for (done, record) in indices.iter().filter_map(|index| dataset.images.get(*index)).enumerate() {
+        task.check()?;
+        task.progress(stage, done as u64, indices.len() as u64);
+        let image = store.get(record)?.mapv(f32::from);
+        let inference = infer(bundle, image.view(), false)?;
+        let highest = |map: &ndarray::Array2<f32>| {
+            (1..20).rev().map(|step| step as f32 * 0.05).find(|t| largest_region(map.view(), *t) >= SMALLEST_SHARE)
+        };
+        answers.push(Answer {
+            label: config.data.lesions.iter().map(|map| map.label(record)).collect(),
+            finding_threshold: inference.lesion_maps.iter().map(|map| highest(map).unwrap_or(0.0)).collect(),
+            features: familiarity_features(&inference.output)?,
+            logits: inference.class_logits,
+        });
+    }
+    Ok(answers)
+}
+
+/// Platt scaling, and thresholds for a rate of false positives among the negatives: of the image's probability, and of the map from
+/// which a region is a finding.
+fn calibrate(lesion: &mut LesionClass, class: usize, answers: &[Answer], false_positive_rate: f64) {
+    let labelled: Vec<(&Answer, bool)> = answers.iter().filter_map(|a| Some((a, (*a.label.get(class)?)?))).collect();
+    let logits: Vec<f64> = labelled.iter().map(|(a, _)| f64::from(a.logits[class])).collect();
+    let labels: Vec<bool> = labelled.iter().map(|(_, label)| *label).collect();
+    lesion.calibration = fit_platt(&logits, &labels)
+        .map(|fit| ClassCalibration { slope: fit.slope as f32, intercept: fit.intercept as f32 });
+    let negatives: Vec<&Answer> = labelled.iter().filter(|(_, label)| !label).map(|(a, _)| *a).collect();
+    let exceeded_by = |mut values: Vec<f32>| {
+        values.sort_by(f32::total_cmp);
+        let index = ((1.0 - false_positive_rate) * values.len() as f64).floor() as usize;
+        values.get(index.min(values.len().saturating_sub(1))).copied()
+    };
+    let probability = |a: &&Answer| crate::analysis::prediction(lesion, a.logits[class]).probability;
+    if let Some(threshold) = exceeded_by(negatives.iter().map(probability).collect()) {
+        lesion.threshold = threshold;
+    }
+    if let Some(threshold) = exceeded_by(negatives.iter().map(|a| a.finding_threshold[class]).collect()) {
+        lesion.map_threshold = (threshold + 0.05).clamp(0.2, 0.8);
+    }
+}
+
+fn familiarity(seen: &[Answer], others: &[Answer]) -> Familiarity {
+    let count = seen.len().max(1) as f32;
+    let features = seen.first().map_or(0, |answer| answer.features.len());
+    let mean: Vec<f32> = (0..features).map(|i| seen.iter().map(|a| a.features[i]).sum::<f32>() / count).collect();
+    let variance = |i: usize| seen.iter().map(|a| (a.features[i] - mean[i]).powi(2)).sum::<f32>() / count;
+    let deviation = (0..features).map(|i| variance(i).sqrt()).collect();
+    let mut familiarity = Familiarity { mean, deviation, limit: 0.0 };
+    let mut distances: Vec<f32> = others.iter().map(|a| familiarity.distance(&a.features)).collect();
+    distances.sort_by(f32::total_cmp);
+    let index = (0.99 * distances.len() as f32) as usize;
+    familiarity.limit = distances.get(index.min(distances.len().saturating_sub(1))).copied().unwrap_or(0.0);
+    familiarity
+}
