@@ -12,6 +12,7 @@ mod train;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bifocal_core::model::{Bundle, DeviceChoice, find_bundle, open_device};
 use clap::{Parser, Subcommand};
 
 /// Two linked lenses on medical images: lesion heatmaps and organ-level attention. Research use only.
@@ -66,4 +67,14 @@ pub fn main() -> ExitCode {
         eprintln!("bifocal: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Opens the bundle named by an id or a folder on the device wished for; says on standard error where it runs elsewhere.
+fn open_bundle(model: &str, choice: DeviceChoice) -> anyhow::Result<Bundle> {
+    let folder = find_bundle(model)?;
+    let (device, name, message) = open_device(choice);
+    if let Some(message) = message {
+        eprintln!("bifocal: {message}");
+    }
+    Ok(Bundle::load(&folder, device, name)?)
 }

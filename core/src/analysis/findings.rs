@@ -66,7 +66,8 @@ pub fn peaks(map: ArrayView2<'_, f32>, radius: f32, lowest: f32) -> Vec<(f32, f3
     let step = reduced.step as f32;
     let mut candidates: Vec<(f32, f32, f32)> = Vec::new();
     for ((row, col), value) in reduced.values.indexed_iter() {
-        let around = ndarray::s![row.saturating_sub(1)..(row + 2).min(rows), col.saturating_sub(1)..(col + 2).min(cols)];
+        let around =
+            ndarray::s![row.saturating_sub(1)..(row + 2).min(rows), col.saturating_sub(1)..(col + 2).min(cols)];
         if *value >= lowest && reduced.values.slice(around).iter().all(|other| other <= value) {
             candidates.push((row as f32 * step, col as f32 * step, *value));
         }

@@ -9,8 +9,8 @@ mod infer;
 mod run;
 mod types;
 
-pub use infer::{Inference, familiarity_features, infer};
 pub use findings::{largest_region, peaks};
+pub use infer::{Inference, familiarity_features, infer};
 pub use run::{AnalysisError, analyze, input_flags, network_values, prediction};
 pub use types::{
     Analysis, AttentionMap, AttentionMethod, Calibration, Finding, FindingId, Flag, HeatMap, ModelIdentity,

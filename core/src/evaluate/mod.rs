@@ -4,6 +4,7 @@
 //! over patients, because images of one patient are not independent.
 
 mod bootstrap;
+mod bundle;
 mod calibration;
 mod lesions;
 mod metrics;

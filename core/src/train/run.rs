@@ -247,6 +247,13 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
     Ok(optimizer.averages()?)
 }
 
+/// The averaged weights of a run's last checkpoint.
+pub fn averages(folder: &Path) -> Result<HashMap<String, Tensor>, TrainError> {
+    let tensors = candle_core::safetensors::load(folder.join("checkpoint.safetensors"), &Device::Cpu)?;
+    let average = |(name, tensor): (String, Tensor)| Some((name.strip_prefix("average/")?.to_owned(), tensor));
+    Ok(tensors.into_iter().filter_map(average).collect())
+}
+
 /// Refuses to mix two configurations in one folder.
 fn remember_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
     let file = folder.join("config.toml");
