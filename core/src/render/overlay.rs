@@ -23,7 +23,7 @@ impl HeatStyle {
     /// Lesion evidence: warm, a nearly hard edge at the finding's threshold.
     pub const LESION: Self = Self { colormap: Colormap::Ember, threshold: 0.5, opacity: 0.55, ramp: 0.05 };
     /// Attention: cool, weak values nearly clear.
-    pub const ATTENTION: Self = Self { colormap: Colormap::Lagoon, threshold: 0.05, opacity: 0.6, ramp: 0.5 };
+    pub const ATTENTION: Self = Self { colormap: Colormap::Lagoon, threshold: 0.05, opacity: 0.55, ramp: 0.5 };
 
     /// Opacity of `value`, 0 to 1; 0 below the threshold and for NaN.
     pub fn alpha(&self, value: f32) -> f32 {

@@ -1,7 +1,7 @@
 //! A whole viewport without a window: the image in its place, corner texts, orientation letters, ruler.
 
 use super::paint;
-use super::text::{Weight, draw_text, text_width};
+use super::text::{draw_outlined, text_width};
 use super::{
     Colormap, Placement, Rgba, ViewTransform, Voi, edge_letters, gray_image, pixel_size, pixel_size_mm, place_image,
     ruler_mm,
@@ -111,11 +111,8 @@ pub fn native_size(frame: &Frame) -> (usize, usize) {
 
 /// White with a dark rim: readable on every image.
 pub fn draw_label(image: &mut Rgba, at: (f32, f32), size: f32, text: &str) {
-    for (dx, dy) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)] {
-        let rim = (size / 14.0).max(0.7);
-        draw_text(image, (at.0 + dx * rim, at.1 + dy * rim), size, Weight::Regular, [0, 0, 0, 130], text);
-    }
-    draw_text(image, at, size, Weight::Regular, [235, 235, 235, 255], text);
+    draw_outlined(image, at, size, 0.24, [0, 0, 0, 190], text);
+    draw_outlined(image, at, size, 0.03, [245, 245, 245, 255], text);
 }
 
 /// Draws orientation letters in the middle of the edges.

@@ -7,6 +7,8 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use skrifa::charmap::Charmap;
+use skrifa::metrics::GlyphMetrics;
 use skrifa::outline::{DrawSettings, OutlinePen};
 use skrifa::prelude::{FontRef, LocationRef, MetadataProvider, Size};
 
@@ -19,6 +21,8 @@ pub struct Face {
     /// Which font of a collection.
     pub index: u32,
     font: FontRef<'static>,
+    charmap: Charmap<'static>,
+    metrics: GlyphMetrics<'static>,
     units_per_em: f32,
 }
 
@@ -27,18 +31,18 @@ impl Face {
     pub(super) fn new(bytes: &'static [u8], index: u32) -> Option<Self> {
         let font = FontRef::from_index(bytes, index).ok()?;
         let units_per_em = f32::from(font.metrics(Size::unscaled(), LocationRef::default()).units_per_em);
-        (units_per_em > 0.0).then_some(Self { bytes, index, font, units_per_em })
+        let (charmap, metrics) = (font.charmap(), font.glyph_metrics(Size::unscaled(), LocationRef::default()));
+        (units_per_em > 0.0).then_some(Self { bytes, index, font, charmap, metrics, units_per_em })
     }
 
     /// The glyph of a character.
     pub(super) fn glyph(&self, character: char) -> Option<u32> {
-        self.font.charmap().map(character).map(|id| id.to_u32()).filter(|id| *id != 0)
+        self.charmap.map(character).map(|id| id.to_u32()).filter(|id| *id != 0)
     }
 
     /// How far a glyph moves the pen, em.
     fn advance(&self, glyph: u32) -> f32 {
-        let metrics = self.font.glyph_metrics(Size::unscaled(), LocationRef::default());
-        metrics.advance_width(glyph.into()).unwrap_or(0.0) / self.units_per_em
+        self.metrics.advance_width(glyph.into()).unwrap_or(0.0) / self.units_per_em
     }
 
     /// Outline of a glyph as closed polygons in em, y down from the baseline.
@@ -175,7 +179,19 @@ pub fn text_width(text: &str, size: f32) -> f32 {
 }
 
 /// Draws a line of text with its baseline at `y`, starting at `x`; `size` is the em in pixels. Returns its width.
-pub fn draw_text(image: &mut Rgba, (x, y): (f32, f32), size: f32, weight: Weight, color: [u8; 4], text: &str) -> f32 {
+pub fn draw_text(image: &mut Rgba, at: (f32, f32), size: f32, weight: Weight, color: [u8; 4], text: &str) -> f32 {
+    draw_outlined(image, at, size, weight.outline_em(), color, text)
+}
+
+/// Draws text widened by a line of `outline_em` along its outlines.
+pub(super) fn draw_outlined(
+    image: &mut Rgba,
+    (x, y): (f32, f32),
+    size: f32,
+    outline_em: f32,
+    color: [u8; 4],
+    text: &str,
+) -> f32 {
     let mut pen = x;
     for glyph in glyphs(text) {
         let outline: Vec<Vec<(f32, f32)>> = glyph
@@ -184,7 +200,7 @@ pub fn draw_text(image: &mut Rgba, (x, y): (f32, f32), size: f32, weight: Weight
             .into_iter()
             .map(|polygon| polygon.into_iter().map(|(gx, gy)| (pen + gx * size, y + gy * size)).collect())
             .collect();
-        paint::fill_bold(image, &outline, weight.outline_em() * size, color);
+        paint::fill_bold(image, &outline, outline_em * size, color);
         pen += glyph.advance * size;
     }
     pen - x

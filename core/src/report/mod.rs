@@ -1,1 +1,40 @@
-//! report
+//! The report of a reading: PDF for people, JSON for programs.
+//!
+//! [`layout`] turns a [`ReportInput`] into [`Page`]s of drawing primitives, which both [`report_pdf`] and [`rasterize`] (the
+//! preview on the screen) paint: the page on the screen is the page that prints.
+
+mod content;
+mod flow;
+mod json;
+mod layout;
+mod page;
+mod panel;
+mod pdf;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub use content::{
+    ModelNotes, RESEARCH_USE_ONLY, ReportImage, ReportInput, ReportOptions, hashed_uid, location, readable_name, size,
+};
+pub use json::{REPORT_SCHEMA, report_json};
+pub use layout::layout;
+pub use page::{A4, Item, Page, rasterize};
+pub use pdf::PdfError;
+
+/// The report as a PDF file.
+///
+/// # Errors
+/// Where an image cannot be embedded or the writer refuses.
+pub fn report_pdf(input: &ReportInput<'_>, options: &ReportOptions) -> Result<Vec<u8>, PdfError> {
+    pages_pdf(&layout(input, options), input)
+}
+
+/// Pages that were laid out before, as a PDF file.
+///
+/// # Errors
+/// As [`report_pdf`].
+pub fn pages_pdf(pages: &[Page], input: &ReportInput<'_>) -> Result<Vec<u8>, PdfError> {
+    let about = pdf::About { title: "Bifocal image analysis report", created: time::Civil::from_system(input.created) };
+    pdf::write(pages, &about)
+}
