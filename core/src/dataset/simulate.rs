@@ -58,11 +58,11 @@ pub fn simulate_opacity(
     let aerated = (lung_level + tissue) / 2.0;
     let seen: Vec<(usize, usize)> = inside.iter().copied().filter(|at| image[*at] < aerated).collect();
     let extent = log_uniform(rng, options.extent[0], options.extent[1]).clamp(0.005, 0.9);
-    let field = shape_field(if seen.len() < 100 { &inside } else { &seen }, extent, (rows, columns), rng);
+    let (field, radius) = shape_field(if seen.len() < 100 { &inside } else { &seen }, extent, (rows, columns), rng);
     let threshold = quantile(inside.iter().map(|at| field[*at]), 1.0 - extent)?;
     // Soft edges: the spread of the field inside the lung sets what soft means.
     let high = quantile(inside.iter().map(|at| field[*at]), 0.995)?;
-    let softness = (high - threshold).max(1e-3) * uniform(rng, 0.25, 0.8);
+    let softness = (high - threshold).max(1e-3) * uniform(rng, 0.4, 1.0);
     // Where the field is flat around the focus, a soft edge would otherwise cover the whole lung.
     let rim = quantile(inside.iter().map(|at| field[*at]), 1.0 - (1.7 * extent).min(1.0))?;
     let low = (threshold - softness).max(rim).min(threshold - 1e-3);
@@ -72,13 +72,15 @@ pub fn simulate_opacity(
         *value = smoothstep(low, threshold + softness, *value) * smoothstep(0.25, 0.8, *lung);
     }
 
-    let density = uniform(rng, options.density[0], options.density[1]).clamp(0.0, 1.0);
+    // A small focus has little depth in the beam, so it cannot be as dense as a lobe.
+    let densest = (0.4 + 6.0 * radius / side).min(1.0);
+    let density = uniform(rng, options.density[0], options.density[1]).clamp(0.0, densest);
     let consolidated = smoothstep(0.45, 0.8, density);
     let base = blur(&image.to_owned(), side * 0.02);
     let target = lung_level + (tissue - lung_level) * uniform(rng, 0.8, 1.05);
     let cell = side * uniform(rng, 0.015, 0.04);
     let texture = fractal_noise(rows, columns, cell, 3, rng);
-    let mottle = uniform(rng, 0.05, 0.3);
+    let mottle = uniform(rng, 0.03, 0.18);
     let bronchi =
         if chance(rng, 0.5 * consolidated) { air_bronchogram(&inside, &alpha, (rows, columns), rng) } else { None };
 
@@ -105,16 +107,16 @@ const MASK_FROM: f32 = 0.3;
 /// Brightness of soft tissue: the upper part of what is not lung and not background.
 fn tissue_level(image: ArrayView2<'_, f32>, lung: ArrayView2<'_, f32>, lung_level: f32) -> f32 {
     let body = image.iter().zip(lung).filter(|(v, l)| **l < 0.2 && **v > lung_level).map(|(v, _)| *v);
-    quantile(body, 0.6).unwrap_or(0.0).max(lung_level + 0.18).min(1.0)
+    quantile(body, 0.6).unwrap_or(0.0).max(lung_level + 0.12).min(1.0)
 }
 
-/// A field that is high where the opacity is: one focus, several, or patches over the whole lung.
+/// A field that is high where the opacity is (one focus, several, or patches over the whole lung), and the radius of a focus.
 fn shape_field(
     inside: &[(usize, usize)],
     extent: f32,
     (rows, columns): (usize, usize),
     rng: &mut impl Rng,
-) -> Array2<f32> {
+) -> (Array2<f32>, f32) {
     let side = rows.max(columns) as f32;
     let foci = match rng.random_range(0..100u8) {
         0..=54 => 1,
@@ -151,7 +153,7 @@ fn shape_field(
     let roughness = uniform(rng, 0.08, 0.25);
     let noise = fractal_noise(rows, columns, (radius * uniform(rng, 0.5, 1.2)).clamp(side * 0.02, side * 0.2), 3, rng);
     field.zip_mut_with(&noise, |value, noise| *value += roughness * noise * (0.25 + *value));
-    field
+    (field, radius)
 }
 
 /// Dark branching lines (air in bronchi) running through the opacity, 0 to 1.

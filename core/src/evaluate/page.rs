@@ -282,11 +282,11 @@ th{color:#8d979f;font-weight:500;text-align:left}td,th{padding:5px 12px 5px 0;bo
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(360px,1fr));gap:16px}\
 .cases{display:grid;grid-template-columns:repeat(auto-fill,minmax(380px,1fr));gap:14px}\
 figure{margin:0;background:#161b1f;border:1px solid #20262b;border-radius:8px;padding:10px;overflow:hidden}\
-svg{display:block;width:100%}figure img{display:block;width:100%;height:220px;object-fit:contain;background:#000;border-radius:4px}\
+svg{display:block;width:100%}figure img{display:block;width:100%;height:240px;object-fit:contain;background:#000;border-radius:4px}\
 figcaption{padding:8px 2px 0;font-variant-numeric:tabular-nums}figcaption span{color:#8d979f;float:right}\
 .grid{stroke:#242b31;stroke-width:1}.tick{fill:#8d979f;font:11px system-ui,sans-serif}\
 .label{fill:#a8b2ba;font:12px system-ui,sans-serif}.title{fill:#eef2f5;font:600 13px system-ui,sans-serif}\
-.note{fill:#d5dbe0;font:12px system-ui,sans-serif;paint-order:stroke;stroke:#161b1f;stroke-width:4px}\
+.note{fill:#d5dbe0;font:12px system-ui,sans-serif}\
 .curve{fill:none;stroke:#6fbdf0;stroke-width:2;stroke-linejoin:round}.thin{stroke-width:1.2;opacity:.6}\
 .band{fill:#6fbdf0;opacity:.16}.chance{stroke:#5a646c;stroke-width:1;stroke-dasharray:4 4;fill:none}\
 .whisker{stroke:#6fbdf0;stroke-width:1.2;opacity:.7}.dot{fill:#8fd0f5}.faint{opacity:.55}\

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 use crate::study::{Affine, warp};
 
 /// Longest side of one panel, pixels.
-const PANEL: usize = 300;
+const PANEL: usize = 400;
 /// Colour of the truth.
 const TRUTH: [u8; 3] = [0x5f, 0xd0, 0xc5];
 /// Colour of the answer.

@@ -151,15 +151,10 @@ impl Plot {
         let _ = write!(self.svg, "<rect class={class} x={left:.1} y={top:.1} width={width:.1} height={height:.1} />");
     }
 
-    /// A text in the lower right corner of the plot.
+    /// A text at the right end of the title's line.
     pub(super) fn note(&mut self, text: &str) {
-        let _ = write!(
-            self.svg,
-            "<text class=note text-anchor=end x={:.1} y={:.1}>{}</text>",
-            WIDTH - RIGHT - 8.0,
-            self.height - BOTTOM - 9.0,
-            escape(text)
-        );
+        let _ =
+            write!(self.svg, "<text class=note text-anchor=end x={:.1} y=18>{}</text>", WIDTH - RIGHT, escape(text));
     }
 
     /// The SVG element.
