@@ -16,6 +16,8 @@ use crate::images::Images;
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap;
 use crate::launch::FrameTimes;
+use crate::network::{Analysed, Network};
+use crate::overlays::Overlays;
 use crate::settings::{Recent, Settings};
 use crate::state::{Reading, Screen, State, Toast, Tone};
 use crate::theme::{self, Theme};
@@ -27,6 +29,8 @@ pub enum Outcome {
     Picked(Vec<PathBuf>),
     /// The studies under the paths.
     Indexed(Vec<PathBuf>, StudyIndex),
+    /// The network's answer for a frame.
+    Analysed(Box<Analysed>),
 }
 
 /// Bytes of decoded frames that are kept.
@@ -41,6 +45,7 @@ pub struct App {
     pub(crate) state: State,
     pub(crate) jobs: Jobs<Outcome>,
     pub(crate) images: Images,
+    pub(crate) overlays: Overlays,
     pub(crate) ctx: egui::Context,
     pub(crate) now: f64,
     queue: Queue,
@@ -63,6 +68,7 @@ impl App {
             state: State::new(settings.clone()),
             jobs: Jobs::new(ctx.clone()),
             images: Images::new(ctx.clone(), FRAME_BYTES),
+            overlays: Overlays::new(ctx.clone()),
             ctx: ctx.clone(),
             now: 0.0,
             queue: Queue::default(),
@@ -74,6 +80,9 @@ impl App {
             started: Instant::now(),
             first_image: false,
         };
+        app.state.network = Network::find(&app.state.settings.model);
+        app.state.model = app.state.network.title();
+        app.state.weights_sha256 = app.state.network.weights_sha256().to_owned();
         if !paths.is_empty() {
             app.open(paths);
         }
@@ -127,7 +136,9 @@ impl App {
                 }
             }
             Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
+            Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
             Err(JobError::Cancelled) => self.toast(Tone::Info, format!("{}: cancelled.", ended.name)),
+            Err(JobError::Failed(message)) if ended.kind == JobKind::Analysis => self.analysis_failed(&message),
             Err(JobError::Failed(message)) => self.toast(Tone::Error, format!("{}: {message}", ended.name)),
         }
     }
@@ -177,6 +188,7 @@ impl App {
 
     /// Shows a series of an open study.
     pub(crate) fn show_series(&mut self, study: usize, series: usize) {
+        self.text_done();
         let Some(entry) = self.state.library.studies.get(study) else { return };
         match Reading::new(Arc::clone(entry), series) {
             Some(mut reading) => {
@@ -196,6 +208,7 @@ impl App {
                 }
                 self.state.reading = Some(reading);
                 self.state.screen = Screen::Reading;
+                self.series_shown();
             }
             None => self.toast(Tone::Info, "This series holds no image."),
         }
@@ -223,7 +236,7 @@ impl App {
             self.queue.push(Command::Open(dropped));
         }
         for action in keymap::pressed(&self.ctx) {
-            self.queue.push(Command::Do(action));
+            self.queue.push(Command::Do(self.state.meant(action)));
         }
         if let Some(reading) = &mut self.state.reading
             && self.state.screen == Screen::Reading
@@ -234,6 +247,8 @@ impl App {
             }
             self.images.want(reading.wanted(PREFETCH));
         }
+        self.tend_analysis();
+        self.tend_notes();
     }
 
     fn keep_settings(&mut self, ui: &egui::Ui) {
@@ -271,7 +286,7 @@ impl eframe::App for App {
         self.take_in(ui);
         let theme = Theme::new(self.state.settings.dark);
         self.ctx.set_theme(if theme.dark { egui::Theme::Dark } else { egui::Theme::Light });
-        let cx = Cx { state: &self.state, jobs: self.jobs.running(), images: &self.images, theme, queue: &self.queue };
+        let cx = Cx { state: &self.state, jobs: self.jobs.running(), images: &self.images, overlays: &self.overlays, theme, queue: &self.queue };
         let drawn = ui::show(ui, &cx);
         for command in self.queue.drain() {
             self.perform(command);
@@ -288,6 +303,7 @@ impl eframe::App for App {
     }
 
     fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
+        self.text_done();
         self.save_settings();
         if let Some(times) = &self.frame_times {
             println!("{}", times.summary());

@@ -8,6 +8,7 @@ use bifocal_core::annotation::Edit;
 
 use crate::jobs::JobKind;
 use crate::keymap::Action;
+use crate::reader::ReadCommand;
 use crate::state::{Lens, OverlaySettings, SortBy, Tone};
 use crate::view::{ImagePoint, Tool, ViewEdit};
 
@@ -43,6 +44,8 @@ pub enum Command {
     Activate(Lens),
     /// Gives a lens all the room, or both their half again.
     ToggleMaximise(Lens),
+    /// Something about findings, maps and notes.
+    Read(ReadCommand),
     /// Searches the list of studies.
     Search(String),
     /// The search field has taken the keyboard.

@@ -49,6 +49,8 @@ pub enum Action {
     Probe,
     NextFinding,
     PreviousFinding,
+    AcceptFinding,
+    RejectFinding,
     KeyImage,
     Report,
 }
@@ -200,6 +202,8 @@ pub const ACTIONS: &[Entry] = {
         row(Probe, &[key(Key::B)], Read, "Attention probe", Some(Icon::Target)),
         row(NextFinding, &[key(Key::N)], Read, "Next finding", None),
         row(PreviousFinding, &[shift(Key::N)], Read, "Previous finding", None),
+        row(AcceptFinding, &[key(Key::A)], Read, "Accept the finding", Some(Icon::Check)),
+        row(RejectFinding, &[key(Key::Delete)], Read, "Reject it (or R while it is selected)", Some(Icon::X)),
         row(KeyImage, &[key(Key::K)], Read, "Key image", Some(Icon::Star)),
         row(Report, &[key(Key::P)], Read, "Report", Some(Icon::FileText)),
         row(Undo, &[command(Key::Z)], Read, "Undo", Some(Icon::Undo2)),

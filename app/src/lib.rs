@@ -11,12 +11,18 @@
 //! | [`keymap`] | actions, their keys, words and icons |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
 //! | [`images`] | decoded frames, textures, thumbnails |
+//! | [`network`] | the bundle in use and the analysis job |
+//! | [`reader`] | decisions, comments, key images: the undoable session |
+//! | [`overlays`] | heat maps and attention on the graphics card |
+//! | [`probe`] | where one token looks |
 //! | [`jobs`] | long work on threads |
 //! | [`io`] | the seam to the library's readers |
 //! | [`settings`] | what is remembered |
 //! | [`theme`] | design tokens |
 //! | [`ui`] | the panels |
 
+#[cfg(test)]
+mod analysis_fixture;
 pub mod app;
 pub mod cli;
 pub mod command;
@@ -26,7 +32,11 @@ pub mod io;
 pub mod jobs;
 pub mod keymap;
 pub mod launch;
+pub mod network;
+pub mod overlays;
 mod perform;
+pub mod probe;
+pub mod reader;
 pub mod settings;
 pub mod state;
 pub mod theme;

@@ -33,6 +33,7 @@ impl App {
                     LensLayout::Only(_) => LensLayout::Both,
                 };
             }),
+            Command::Read(command) => self.read(command),
             Command::Search(text) => self.state.browser.search = text,
             Command::SearchFocused => self.state.browser.focus_search = false,
             Command::Sort(sort) => self.state.browser.sort = sort,
@@ -143,16 +144,25 @@ impl App {
                     reading.probe = None;
                 }
             }),
-            Action::Undo => self.edit_document(ReadingDocument::undo),
-            Action::Redo => self.edit_document(ReadingDocument::redo),
+            Action::Undo => self.step_document(ReadingDocument::undo),
+            Action::Redo => self.step_document(ReadingDocument::redo),
             Action::KeyImage => self.toggle_key_image(),
-            Action::Analyse | Action::NextFinding | Action::PreviousFinding | Action::Report => {
-                self.act_on_analysis(action);
-            }
+            Action::Analyse
+            | Action::NextFinding
+            | Action::PreviousFinding
+            | Action::AcceptFinding
+            | Action::RejectFinding
+            | Action::Report => self.act_on_analysis(action),
         }
     }
 
-    fn edit_document(&mut self, change: impl FnOnce(&mut ReadingDocument) -> Result<bool, StoreError>) {
+    /// Undo and redo, after what is being typed has become an edit.
+    fn step_document(&mut self, change: impl FnOnce(&mut ReadingDocument) -> Result<bool, StoreError>) {
+        self.text_done();
+        self.edit_document(change);
+    }
+
+    pub(crate) fn edit_document(&mut self, change: impl FnOnce(&mut ReadingDocument) -> Result<bool, StoreError>) {
         let Some(reading) = &mut self.state.reading else { return };
         if let Err(error) = change(&mut reading.document) {
             self.toast(Tone::Error, format!("Not saved, but kept in this window: {error}"));
@@ -167,8 +177,6 @@ impl App {
         self.edit_document(|document| document.apply(edit));
     }
 
-    fn act_on_analysis(&mut self, _action: Action) {}
-
     fn escape(&mut self) {
         if self.state.keys_shown {
             self.state.keys_shown = false;
@@ -179,9 +187,13 @@ impl App {
         }
         let mut left_probe = false;
         self.with_reading(|reading| {
-            left_probe = reading.probing;
-            reading.probing = false;
-            reading.probe = None;
+            left_probe = reading.probing || reading.selected.is_some();
+            if reading.probing {
+                reading.probing = false;
+                reading.probe = None;
+            } else {
+                reading.selected = None;
+            }
         });
         if !left_probe {
             self.edit_view(ViewEdit::Reset);

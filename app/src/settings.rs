@@ -21,6 +21,8 @@ pub struct Settings {
     pub last_folder: Option<PathBuf>,
     /// Device of the network: `auto`, `cpu`, `cuda` or `metal`.
     pub device: String,
+    /// Id or folder of the bundle; empty takes the first that is found.
+    pub model: String,
     /// Whether a series is analysed as soon as it is opened.
     pub analyse_on_open: bool,
     /// Whether the list of studies is shown.
@@ -79,6 +81,7 @@ impl Default for Settings {
             recents: Vec::new(),
             last_folder: None,
             device: "auto".to_owned(),
+            model: String::new(),
             analyse_on_open: true,
             browser_open: true,
             findings_open: true,

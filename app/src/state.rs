@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bifocal_core::analysis::{Analysis, FindingId};
+use bifocal_core::render::{Colormap, HeatStyle};
 use bifocal_core::study::{Instance, Problem, Series, Study};
 
 use crate::document::ReadingDocument;
 use crate::images::FrameKey;
+use crate::keymap::Action;
+use crate::network::Network;
+use crate::reader::Reader;
 use crate::settings::Settings;
 use crate::view::{ImagePoint, Tool, ViewState};
 
@@ -66,6 +70,10 @@ pub struct State {
     pub model: Option<String>,
     /// SHA-256 of its weights; empty where there is none. Saved readings belong to it.
     pub weights_sha256: String,
+    /// The bundle itself, and its answers.
+    pub network: Network,
+    /// Text that is being typed into the notes.
+    pub reader: Reader,
 }
 
 impl State {
@@ -84,7 +92,17 @@ impl State {
             device: "CPU".to_owned(),
             model: None,
             weights_sha256: String::new(),
+            network: Network::default(),
+            reader: Reader::default(),
         }
+    }
+}
+
+impl State {
+    /// What a key means now: while a finding is selected, R rejects it instead of turning the image.
+    pub fn meant(&self, action: Action) -> Action {
+        let selected = self.screen == Screen::Reading && self.reading.as_ref().is_some_and(|r| r.selected.is_some());
+        if action == Action::Rotate && selected { Action::RejectFinding } else { action }
     }
 }
 
@@ -148,8 +166,14 @@ pub struct OverlaySettings {
     pub heat_threshold: Option<f32>,
     /// Which heat map of the analysis is shown.
     pub heat_map: usize,
+    /// Colours of the lesion heat map.
+    pub heat_colormap: Colormap,
     /// Opacity of the attention map, 0 to 1.
     pub attention_opacity: f32,
+    /// Share of the highest attention below which the map is clear.
+    pub attention_threshold: f32,
+    /// Colours of the attention map.
+    pub attention_colormap: Colormap,
     /// Which attention map of the analysis is shown.
     pub attention_map: usize,
     /// Whether organ contours are drawn.
@@ -164,7 +188,10 @@ impl Default for OverlaySettings {
             heat_opacity: 0.55,
             heat_threshold: None,
             heat_map: 0,
-            attention_opacity: 0.55,
+            heat_colormap: HeatStyle::LESION.colormap,
+            attention_opacity: HeatStyle::ATTENTION.opacity,
+            attention_threshold: HeatStyle::ATTENTION.threshold,
+            attention_colormap: HeatStyle::ATTENTION.colormap,
             attention_map: 0,
             organ_contours: true,
             finding_contours: true,
@@ -263,6 +290,13 @@ impl Reading {
             keys.extend(position.checked_sub(distance).and_then(|p| self.key_at(p)));
         }
         keys
+    }
+
+    /// Brings an analysis into the lenses; what was selected and probed in another one is let go.
+    pub fn show_analysis(&mut self, analysis: Arc<Analysis>) {
+        self.analysis = Some(analysis);
+        self.selected = None;
+        self.probe = None;
     }
 
     /// Whether the analysis is of the frame in view.

@@ -77,6 +77,7 @@ pub struct Sizes {
     pub top_bar: f32,
     pub status_bar: f32,
     pub lens_header: f32,
+    pub lens_title: f32,
     pub thumbnail: f32,
     pub card: f32,
     pub browser: f32,

@@ -1,9 +1,13 @@
 //! The two lenses: the same image twice, one linked view, each with its own evidence laid over it.
 
-use eframe::egui::{self, Align, Layout, Rect, RichText, Ui, UiBuilder, pos2, vec2};
+use bifocal_core::analysis::{Analysis, FindingId};
+use eframe::egui::{Rect, Ui, pos2, vec2};
 
-use super::{Cx, viewport, widgets};
+use super::{Cx, lens_controls, lens_maps, probe, viewport};
+use crate::command::Command;
+use crate::reader::ReadCommand;
 use crate::state::{Lens, LensLayout, Reading};
+use crate::view::{ImagePoint, ScreenFromImage};
 
 /// Draws the lenses into `rect`; returns whether an image was shown.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect) -> bool {
@@ -22,29 +26,86 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect) -> bool {
 }
 
 fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect) -> bool {
-    let height = cx.theme.size().lens_header;
-    let header = Rect::from_min_size(rect.min, vec2(rect.width(), height));
-    let image = Rect::from_min_max(pos2(rect.left(), header.bottom()), rect.max);
-    lens_header(ui, cx, lens, header);
-    let shown = viewport::show(ui, cx, reading, lens, image, &mut |_painter, _map, _frame| {});
-    shown.map.is_some()
+    let size = cx.theme.size();
+    let header = Rect::from_min_size(rect.min, vec2(rect.width(), size.lens_title));
+    let footer = Rect::from_min_max(pos2(rect.left(), rect.bottom() - size.lens_header), rect.max);
+    let image = Rect::from_min_max(header.left_bottom(), footer.right_top());
+    cx.overlays.pane.set(image.size());
+    let analysis = reading.analysis_in_view();
+    let answer = analysis.zip(reading.probe).and_then(|(analysis, point)| cx.overlays.probe(analysis, point));
+    let answer = answer.as_deref();
+    lens_controls::header(ui, cx, reading, lens, header);
+    let interaction = viewport::show(ui, cx, reading, lens, image, &mut |painter, map, frame| {
+        if let Some(analysis) = analysis {
+            if reading.view.overlays {
+                lens_maps::paint(painter, cx, reading, lens, map, analysis, answer);
+            }
+            if let Some(answer) = answer {
+                probe::paint(painter, cx, lens, map, answer);
+            }
+            lens_maps::paint_value(painter, cx, reading, lens, map, analysis, answer, frame.frame().shape());
+        }
+    });
+    if let (Some(point), Some(analysis), Some(map)) = (interaction.clicked, analysis, &interaction.map) {
+        clicked(ui, cx, reading, analysis, map, point);
+    }
+    if reading.probing {
+        probe::hint(ui, cx, lens, image, answer.is_some(), analysis.is_some());
+    }
+    lens_controls::footer(ui, cx, reading, lens, footer);
+    interaction.map.is_some()
 }
 
-fn lens_header(ui: &mut Ui, cx: &Cx<'_>, lens: Lens, rect: Rect) {
-    let theme = &cx.theme;
-    ui.painter().rect_filled(rect, 0.0, theme.palette.panel);
-    ui.painter().hline(rect.x_range(), rect.bottom(), theme.line());
-    let inner = rect.shrink2(vec2(theme.space().m, 0.0));
-    let mut child = ui.new_child(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)));
-    child.set_clip_rect(rect.intersect(ui.clip_rect()));
-    let color = widgets::lens_color(theme, lens);
-    child.spacing_mut().item_spacing.x = theme.space().s;
-    child.label(theme.icon(widgets::lens_icon(lens), color));
-    let (title, what) = match lens {
-        Lens::Local => ("Local", "lesion heat map"),
-        Lens::Global => ("Global", "organ attention"),
-    };
-    child.label(RichText::new(title).color(color));
-    child
-        .label(RichText::new(what).font(egui::FontId::proportional(theme.tokens.text.small)).color(theme.palette.weak));
+/// A click puts the probe down in probe mode or with Alt, and selects a finding otherwise.
+fn clicked(ui: &Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Analysis, map: &ScreenFromImage, point: ImagePoint) {
+    if reading.probing || ui.input(|input| input.modifiers.alt) {
+        if point.pixel((analysis.target.rows, analysis.target.columns)).is_some() {
+            cx.read(ReadCommand::Probe(point));
+        }
+    } else if reading.view.overlays {
+        let hit = finding_at(analysis, map, point);
+        if hit != reading.selected {
+            cx.send(Command::Select(hit));
+        }
+    }
+}
+
+/// The finding whose contour encloses a point, the smallest where several do.
+fn finding_at(analysis: &Analysis, map: &ScreenFromImage, point: ImagePoint) -> Option<FindingId> {
+    // A few points of slack, so that a small contour can be hit.
+    let slack = 4.0 / map.points_per_column().max(1e-3);
+    let inside = analysis.findings.iter().filter(|finding| {
+        let [top, left, bottom, right] = finding.bounding_box.map(|v| v as f32);
+        let in_box = (top - slack..=bottom + slack).contains(&point.row)
+            && (left - slack..=right + slack).contains(&point.column);
+        in_box && (encloses(&finding.contour, point) || bottom - top < 3.0 * slack)
+    });
+    inside.min_by_key(|finding| finding.area_px).map(|finding| finding.id)
+}
+
+/// Whether a closed line of (row, column) vertices goes around a point: the even-odd rule.
+fn encloses(contour: &[(f32, f32)], point: ImagePoint) -> bool {
+    let mut inside = false;
+    for (index, a) in contour.iter().enumerate() {
+        let b = contour.get(index + 1).or(contour.first()).unwrap_or(a);
+        if (a.0 > point.row) != (b.0 > point.row) {
+            let crossing = (b.1 - a.1) * (point.row - a.0) / (b.0 - a.0) + a.1;
+            inside ^= point.column < crossing;
+        }
+    }
+    inside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contour_encloses_what_is_inside() {
+        let square = [(1.0, 1.0), (1.0, 9.0), (9.0, 9.0), (9.0, 1.0)];
+        assert!(encloses(&square, ImagePoint { row: 5.0, column: 2.0 }));
+        assert!(!encloses(&square, ImagePoint { row: 5.0, column: 9.5 }));
+        assert!(!encloses(&square, ImagePoint { row: 0.5, column: 5.0 }));
+        assert!(!encloses(&[], ImagePoint { row: 0.0, column: 0.0 }));
+    }
 }

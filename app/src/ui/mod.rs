@@ -5,6 +5,12 @@ mod drop_hint;
 mod findings;
 mod keys;
 mod lenses;
+mod lens_maps;
+mod lens_controls;
+mod finding_row;
+mod names;
+mod organs;
+mod probe;
 mod reading;
 mod start;
 mod status_bar;
@@ -20,6 +26,8 @@ use crate::command::{Command, Queue};
 use crate::images::Images;
 use crate::jobs::Job;
 use crate::keymap::Action;
+use crate::overlays::Overlays;
+use crate::reader::ReadCommand;
 use crate::state::{Screen, State};
 use crate::theme::Theme;
 
@@ -31,6 +39,8 @@ pub struct Cx<'a> {
     pub jobs: &'a [Job],
     /// Decoded frames, textures, thumbnails.
     pub images: &'a Images,
+    /// Maps on the graphics card.
+    pub overlays: &'a Overlays,
     /// How it looks.
     pub theme: Theme,
     /// Where commands go.
@@ -41,6 +51,11 @@ impl Cx<'_> {
     /// Queues a command.
     pub fn send(&self, command: Command) {
         self.queue.push(command);
+    }
+
+    /// Queues something about findings, maps and notes.
+    pub fn read(&self, command: ReadCommand) {
+        self.queue.push(Command::Read(command));
     }
 
     /// Queues an action of the key map.

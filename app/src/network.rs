@@ -1,0 +1,248 @@
+//! The bundle in use, and the job that analyses the frame in view.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bifocal_core::analysis::{Analysis, AnalysisError, Target, analyze};
+use bifocal_core::model::{self, Bundle, BundleError, DeviceChoice, Metadata};
+
+use crate::app::{App, Outcome};
+use crate::images::{FrameKey, FrameState};
+use crate::jobs::{JobError, JobKind};
+use crate::state::{Reading, Tone};
+
+/// The bundle that is asked first where nothing else is wished.
+const PREFERRED_BUNDLE: &str = "chest-opacity";
+/// Analyses that are kept for series and slices that are gone back to. Each holds several maps in the size of its image.
+const ANALYSES_KEPT: usize = 4;
+
+/// The bundle in use; its weights are loaded with the first analysis.
+#[derive(Default)]
+pub struct Network {
+    /// What the bundle says about itself; `None` where there is no bundle.
+    pub metadata: Option<Arc<Metadata>>,
+    /// Why there is none, and what to do.
+    pub problem: Option<String>,
+    folder: Option<PathBuf>,
+    bundle: Option<Arc<Bundle>>,
+    /// Analyses of this run of the program, the latest last.
+    analyses: Vec<Arc<Analysis>>,
+    /// A frame that should be analysed as soon as it is decoded.
+    waiting: Option<FrameKey>,
+    /// The last frame that could not be analysed, and why.
+    pub failed: Option<(FrameKey, String)>,
+}
+
+impl Network {
+    /// Finds the bundle named by `wish` (an id or a folder); the first of all bundles where it is empty.
+    pub fn find(wish: &str) -> Self {
+        let ids = model::bundle_ids();
+        let id = if wish.trim().is_empty() {
+            ids.iter().find(|id| *id == PREFERRED_BUNDLE).or(ids.first()).cloned()
+        } else {
+            Some(wish.trim().to_owned())
+        };
+        let Some(id) = id else { return Self::without("No model was found in assets/models.") };
+        match model::find_bundle(&id).and_then(|folder| Ok((model::read_metadata(&folder)?, folder))) {
+            Ok((metadata, folder)) => {
+                Self { metadata: Some(Arc::new(metadata)), folder: Some(folder), ..Self::default() }
+            }
+            Err(error) => Self::without(&error.to_string()),
+        }
+    }
+
+    fn without(problem: &str) -> Self {
+        Self { problem: Some(problem.to_owned()), ..Self::default() }
+    }
+
+    /// Name and version, for people.
+    pub fn title(&self) -> Option<String> {
+        self.metadata.as_ref().map(|metadata| format!("{} {}", metadata.id, metadata.version))
+    }
+
+    /// Whether series of that modality are what the bundle was made for.
+    pub fn is_intended_for(&self, modality: &str) -> bool {
+        let intended = self.metadata.as_ref().map(|metadata| &metadata.intended_use.modalities);
+        intended.is_some_and(|list| list.iter().any(|item| item.eq_ignore_ascii_case(modality.trim())))
+    }
+
+    /// Hash of the weights; empty where there is no bundle.
+    pub fn weights_sha256(&self) -> &str {
+        self.metadata.as_ref().map_or("", |metadata| &metadata.weights_sha256)
+    }
+
+    /// The analysis of a frame, if it was analysed by these weights.
+    pub fn analysis_of(&self, instance: &bifocal_core::study::InstanceUid, frame: usize) -> Option<&Arc<Analysis>> {
+        self.analyses.iter().rev().find(|analysis| {
+            analysis.target.instance_uid == *instance
+                && analysis.target.frame == frame
+                && analysis.model.weights_sha256 == self.weights_sha256()
+        })
+    }
+
+    /// Keeps an analysis in place of an older one of the same frame.
+    pub fn keep(&mut self, analysis: Arc<Analysis>) {
+        let same = |other: &Arc<Analysis>| {
+            other.target.instance_uid == analysis.target.instance_uid && other.target.frame == analysis.target.frame
+        };
+        self.analyses.retain(|other| !same(other));
+        self.analyses.push(analysis);
+        if self.analyses.len() > ANALYSES_KEPT {
+            self.analyses.remove(0);
+        }
+    }
+}
+
+/// What an analysis job results in.
+pub struct Analysed {
+    analysis: Analysis,
+    bundle: Arc<Bundle>,
+    /// Why another device than the wished one was taken.
+    device_message: Option<String>,
+}
+
+impl App {
+    /// A series was put into the lenses: analyses it where that is wished and it is what the bundle is for.
+    pub(crate) fn series_shown(&mut self) {
+        let network = &mut self.state.network;
+        network.waiting = None;
+        let Some(reading) = &self.state.reading else { return };
+        let Some(series) = reading.series() else { return };
+        let automatic = self.state.settings.analyse_on_open && reading.frame_count() == 1;
+        if automatic && network.is_intended_for(&series.modality) {
+            network.waiting = reading.key_at(reading.view.position);
+        }
+    }
+
+    /// Each frame: brings the analysis of the frame in view into the lenses, and starts what waited for its pixels.
+    pub(crate) fn tend_analysis(&mut self) {
+        let Some(reading) = &mut self.state.reading else { return };
+        if reading.analysis_in_view().is_none() {
+            let kept = reading
+                .instance_at(reading.view.position)
+                .and_then(|(instance, frame)| self.state.network.analysis_of(&instance.uid, frame));
+            if let Some(analysis) = kept {
+                let analysis = Arc::clone(analysis);
+                reading.show_analysis(analysis);
+            }
+        }
+        let Some(key) = self.state.network.waiting.clone() else { return };
+        if reading.analysis_in_view().is_some() || reading.key_at(reading.view.position).as_ref() != Some(&key) {
+            self.state.network.waiting = None;
+            return;
+        }
+        match self.images.frame(&key) {
+            FrameState::Ready(_) => self.start_analysis(),
+            FrameState::Failed(_) => self.state.network.waiting = None,
+            FrameState::Loading => {}
+        }
+    }
+
+    /// The user asks for an analysis of the frame in view.
+    pub(crate) fn analyse(&mut self) {
+        let Some(reading) = &self.state.reading else { return };
+        let Some(key) = reading.key_at(reading.view.position) else { return };
+        if let Some(problem) = &self.state.network.problem {
+            let text = format!("{problem} Nothing can be analysed.");
+            self.toast(Tone::Error, text);
+        } else if reading.analysis_in_view().is_some() {
+            self.toast(Tone::Info, "This image is analysed already.");
+        } else {
+            self.state.network.waiting = Some(key);
+            self.tend_analysis();
+        }
+    }
+
+    fn start_analysis(&mut self) {
+        let network = &mut self.state.network;
+        network.waiting = None;
+        network.failed = None;
+        let Some(folder) = network.folder.clone() else { return };
+        let Some(reading) = &self.state.reading else { return };
+        let Some(key) = reading.key_at(reading.view.position) else { return };
+        let FrameState::Ready(frame) = self.images.frame(&key) else { return };
+        let Some(target) = target(reading, frame.frame().shape()) else { return };
+        let (study, series_index) = (Arc::clone(&reading.study), reading.series_index);
+        let loaded = network.bundle.clone();
+        let device = self.state.settings.device.clone();
+        self.jobs.start(JobKind::Analysis, "Analysis", move |task| {
+            task.progress("Loading the model", 0, 0);
+            let (bundle, device_message) = match loaded {
+                Some(bundle) => (bundle, None),
+                None => load(&folder, &device).map_err(JobError::failed)?,
+            };
+            task.check()?;
+            let Some(series) = study.series.get(series_index) else { return Err(JobError::Cancelled) };
+            match analyze(&bundle, frame.frame(), series, target, task) {
+                Ok(analysis) => Ok(Outcome::Analysed(Box::new(Analysed { analysis, bundle, device_message }))),
+                Err(AnalysisError::Cancelled(_)) => Err(JobError::Cancelled),
+                Err(error) => Err(JobError::Failed(format!("{}: {error}", key.source))),
+            }
+        });
+    }
+
+    /// An analysis is here. It is shown where its frame is in view, and waits otherwise.
+    pub(crate) fn analysed(&mut self, analysed: Analysed) {
+        let Analysed { analysis, bundle, device_message } = analysed;
+        self.state.device = bundle.device_name.clone();
+        self.state.network.bundle = Some(bundle);
+        self.state.network.keep(Arc::new(analysis));
+        if let Some(message) = device_message {
+            self.toast(Tone::Warning, message);
+        }
+        self.tend_analysis();
+    }
+
+    /// An analysis failed: remembered, so that the lenses can say so in their place.
+    pub(crate) fn analysis_failed(&mut self, message: &str) {
+        let key = self.state.reading.as_ref().and_then(|reading| reading.key_at(reading.view.position));
+        self.state.network.failed = key.map(|key| (key, message.to_owned()));
+    }
+}
+
+fn load(folder: &Path, device: &str) -> Result<(Arc<Bundle>, Option<String>), BundleError> {
+    let (device, name, message) = model::open_device(device.parse().unwrap_or(DeviceChoice::Auto));
+    Ok((Arc::new(Bundle::load(folder, device, name)?), message))
+}
+
+/// What is analysed: the frame in view.
+fn target(reading: &Reading, (rows, columns): (usize, usize)) -> Option<Target> {
+    let (instance, frame) = reading.instance_at(reading.view.position)?;
+    Some(Target {
+        series_uid: reading.series()?.uid.clone(),
+        instance_uid: instance.uid.clone(),
+        frame,
+        sources: vec![instance.source.clone()],
+        rows,
+        columns,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis_fixture::analysis;
+
+    #[test]
+    fn a_missing_bundle_has_a_reason() {
+        let network = Network::find("no such bundle");
+        assert!(network.metadata.is_none());
+        assert!(network.problem.is_some_and(|problem| problem.contains("no such bundle")));
+        assert!(!network.is_intended_for("DX"));
+    }
+
+    #[test]
+    fn analyses_are_found_by_frame_and_weights_and_few_are_kept() {
+        let mut network = Network::default();
+        for number in 0..6 {
+            let mut analysis = analysis(16, 16);
+            analysis.model.weights_sha256 = String::new();
+            analysis.target.frame = number;
+            network.keep(Arc::new(analysis));
+        }
+        let uid = analysis(16, 16).target.instance_uid;
+        assert!(network.analysis_of(&uid, 5).is_some());
+        assert!(network.analysis_of(&uid, 0).is_none(), "the oldest ones are forgotten");
+        assert!(network.analysis_of(&bifocal_core::study::InstanceUid("other".into()), 5).is_none());
+    }
+}

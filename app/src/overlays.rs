@@ -1,0 +1,174 @@
+//! Heat maps and attention on the graphics card: made once for each map and each change of how it is shown, not each frame.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use bifocal_core::analysis::Analysis;
+use bifocal_core::render::{self, HeatStyle};
+use eframe::egui::{self, ColorImage, TextureHandle, TextureOptions, Vec2};
+use ndarray::Array2;
+
+use crate::probe::{self, Answer};
+use crate::view::ImagePoint;
+
+/// A map on the graphics card.
+pub struct LayerTexture {
+    /// The texture.
+    pub handle: TextureHandle,
+    /// Rows and columns of the map's own grid that it covers; a little more than the map where its size was reduced.
+    pub covers: (usize, usize),
+}
+
+struct Layer {
+    /// Kept, so that its address names it.
+    values: Arc<Array2<f32>>,
+    reduced: Arc<Array2<f32>>,
+    step: usize,
+    style: HeatStyle,
+    texture: TextureHandle,
+    used: u64,
+}
+
+struct Bar {
+    style: HeatStyle,
+    texture: TextureHandle,
+}
+
+#[derive(Default)]
+struct Inner {
+    layers: Vec<Layer>,
+    bars: Vec<Bar>,
+    probe: Option<(Arc<Analysis>, ImagePoint, Option<Arc<Answer>>)>,
+    clock: u64,
+}
+
+/// The store of overlays.
+pub struct Overlays {
+    ctx: egui::Context,
+    inner: RefCell<Inner>,
+    /// Size of a lens in the last frame: what jumping to a finding centres in.
+    pub pane: Cell<Vec2>,
+}
+
+/// Longest side of an overlay's texture. Maps are smooth: more shows nothing more.
+const LONGEST_SIDE: usize = 1024;
+const LAYERS_KEPT: usize = 6;
+const BARS_KEPT: usize = 4;
+
+impl Overlays {
+    /// An empty store.
+    pub fn new(ctx: egui::Context) -> Self {
+        Self { ctx, inner: RefCell::default(), pane: Cell::new(Vec2::splat(512.0)) }
+    }
+
+    /// The texture of a map in a style.
+    pub fn layer(&self, values: &Arc<Array2<f32>>, style: &HeatStyle) -> LayerTexture {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.clock += 1;
+        let clock = inner.clock;
+        if let Some(layer) = inner.layers.iter_mut().find(|layer| Arc::ptr_eq(&layer.values, values)) {
+            layer.used = clock;
+            if layer.style != *style {
+                layer.style = *style;
+                layer.texture.set(color_image(&render::heat_layer(&layer.reduced, style)), TextureOptions::LINEAR);
+            }
+            return layer.handed_out();
+        }
+        let (reduced, step) = reduce(values);
+        let image = color_image(&render::heat_layer(&reduced, style));
+        let texture = self.ctx.load_texture("overlay", image, TextureOptions::LINEAR);
+        let layer = Layer { values: Arc::clone(values), reduced, step, style: *style, texture, used: clock };
+        let handed_out = layer.handed_out();
+        inner.layers.push(layer);
+        if inner.layers.len() > LAYERS_KEPT {
+            let oldest = inner.layers.iter().enumerate().min_by_key(|(_, layer)| layer.used).map(|(index, _)| index);
+            inner.layers.remove(oldest.unwrap_or(0));
+        }
+        handed_out
+    }
+
+    /// A vertical colour bar, the highest value on top.
+    pub fn bar(&self, style: &HeatStyle) -> TextureHandle {
+        let inner = &mut *self.inner.borrow_mut();
+        if let Some(bar) = inner.bars.iter().find(|bar| bar.style == *style) {
+            return bar.texture.clone();
+        }
+        let image = color_image(&render::color_bar(1, 256, style));
+        let texture = self.ctx.load_texture("colour bar", image, TextureOptions::LINEAR);
+        inner.bars.push(Bar { style: *style, texture: texture.clone() });
+        if inner.bars.len() > BARS_KEPT {
+            inner.bars.remove(0);
+        }
+        texture
+    }
+
+    /// What the attention probe answers at `point`.
+    pub fn probe(&self, analysis: &Arc<Analysis>, point: ImagePoint) -> Option<Arc<Answer>> {
+        let inner = &mut *self.inner.borrow_mut();
+        if let Some((of, at, answer)) = &inner.probe
+            && Arc::ptr_eq(of, analysis)
+            && *at == point
+        {
+            return answer.clone();
+        }
+        let organs: Vec<String> = analysis.organ_maps.iter().map(|map| map.organ.clone()).collect();
+        let answer = probe::ask(&analysis.token_attention, &organs, point).map(Arc::new);
+        inner.probe = Some((Arc::clone(analysis), point, answer.clone()));
+        answer
+    }
+}
+
+impl Layer {
+    fn handed_out(&self) -> LayerTexture {
+        let (rows, columns) = self.reduced.dim();
+        LayerTexture { handle: self.texture.clone(), covers: (rows * self.step, columns * self.step) }
+    }
+}
+
+fn color_image(image: &render::Rgba) -> ColorImage {
+    ColorImage::from_rgba_unmultiplied([image.width, image.height], image.as_bytes())
+}
+
+/// Means over blocks of `step` × `step` values, so that neither side is longer than [`LONGEST_SIDE`].
+fn reduce(values: &Arc<Array2<f32>>) -> (Arc<Array2<f32>>, usize) {
+    let (rows, columns) = values.dim();
+    let step = rows.max(columns).div_ceil(LONGEST_SIDE).max(1);
+    if step == 1 {
+        return (Arc::clone(values), 1);
+    }
+    let reduced = Array2::from_shape_fn((rows.div_ceil(step), columns.div_ceil(step)), |(row, column)| {
+        let (last_row, last_column) = (((row + 1) * step).min(rows), ((column + 1) * step).min(columns));
+        let block = values.slice(ndarray::s![row * step..last_row, column * step..last_column]);
+        block.mean().unwrap_or(0.0)
+    });
+    (Arc::new(reduced), step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_maps_are_reduced_and_cover_the_same_area() {
+        let values = Arc::new(Array2::from_shape_fn((2500, 1000), |(r, _)| r as f32));
+        let (reduced, step) = reduce(&values);
+        assert_eq!((step, reduced.dim()), (3, (834, 334)));
+        assert_eq!(reduced[[0, 0]], 1.0);
+        assert_eq!(reduced[[833, 0]], 2499.0);
+    }
+
+    #[test]
+    fn textures_are_made_once_for_each_style() {
+        let ctx = egui::Context::default();
+        let overlays = Overlays::new(ctx);
+        let map = Arc::new(Array2::from_elem((8, 8), 0.7));
+        let first = overlays.layer(&map, &HeatStyle::LESION).handle.id();
+        assert_eq!(overlays.layer(&map, &HeatStyle::LESION).handle.id(), first);
+        let fainter = HeatStyle { opacity: 0.2, ..HeatStyle::LESION };
+        assert_eq!(overlays.layer(&map, &fainter).handle.id(), first, "the same texture, with other contents");
+        for _ in 0..20 {
+            overlays.layer(&Arc::new(Array2::zeros((8, 8))), &HeatStyle::ATTENTION);
+        }
+        assert_eq!(overlays.inner.borrow().layers.len(), LAYERS_KEPT);
+    }
+}

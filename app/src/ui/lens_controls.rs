@@ -1,0 +1,264 @@
+//! Above and below a lens: what the map is, and how it is laid over the image.
+
+use bifocal_core::render::Colormap;
+use eframe::egui::{self, Align, Button, Layout, Rect, RichText, Slider, Ui, UiBuilder, vec2};
+use lucide_icons::Icon;
+
+use super::{Cx, lens_maps, names, text, widgets};
+use crate::command::Command;
+use crate::jobs::JobKind;
+use crate::keymap::{self, Action};
+use crate::state::{Lens, OverlaySettings, Reading};
+
+/// Title and caption of a lens, and the choice of the map it shows.
+pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect) {
+    let theme = &cx.theme;
+    let (space, palette) = (theme.space(), theme.palette);
+    ui.painter().rect_filled(rect, 0.0, palette.panel);
+    ui.painter().hline(rect.x_range(), rect.bottom(), theme.line());
+    let inner = rect.shrink2(vec2(space.m, space.xs));
+    let mut child = ui.new_child(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)));
+    child.set_clip_rect(rect.intersect(ui.clip_rect()));
+    let ui = &mut child;
+    ui.spacing_mut().item_spacing.x = space.s;
+    let color = widgets::lens_color(theme, lens);
+    ui.label(theme.icon(widgets::lens_icon(lens), color));
+    let (title, what) = match lens {
+        Lens::Local => ("Local", "lesion heat map"),
+        Lens::Global => ("Global", "organ attention"),
+    };
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = space.s;
+        if let Some(analysis) = reading.analysis_in_view() {
+            map_choice(ui, cx, reading, lens);
+            if lens == Lens::Local && !analysis.flags.is_empty() {
+                let count = analysis.flags.len();
+                let words = if count == 1 { "1 warning".to_owned() } else { format!("{count} warnings") };
+                let messages: Vec<String> = analysis.flags.iter().map(|flag| format!("△ {}", flag.message)).collect();
+                widgets::chip(ui, theme, widgets::ChipTone::Warning, &words).on_hover_text(messages.join("\n"));
+            }
+        }
+        ui.with_layout(Layout::top_down(Align::Min), |ui| {
+            ui.spacing_mut().item_spacing.y = 2.0;
+            ui.horizontal(|ui| {
+                ui.spacing_mut().interact_size.y = 0.0;
+                ui.label(RichText::new(title).color(color).strong());
+                ui.add(egui::Label::new(RichText::new(what).font(theme.small()).color(palette.weak)).truncate());
+            });
+            let caption = caption(cx, reading, lens);
+            widgets::caption(ui, theme, caption.clone()).on_hover_text(caption);
+        });
+    });
+}
+
+/// Method, layer and model of the map in view.
+fn caption(cx: &Cx<'_>, reading: &Reading, lens: Lens) -> String {
+    let Some(analysis) = reading.analysis_in_view() else { return "not analysed".to_owned() };
+    let model = format!("{} {}", analysis.model.id, analysis.model.version);
+    let settings = &reading.overlays;
+    let parts = match lens {
+        Lens::Local => lens_maps::heat_map(settings, analysis)
+            .map(|map| [map.method.clone(), map.layer.clone(), model.clone()]),
+        Lens::Global if reading.probe.is_some() => {
+            let layer = lens_maps::attention_map(settings, analysis).map(|map| map.layer.clone());
+            Some(["rollout from the probed token".to_owned(), layer.unwrap_or_default(), model.clone()])
+        }
+        Lens::Global => lens_maps::attention_map(settings, analysis)
+            .map(|map| [names::attention(cx.state, map), map.layer.clone(), model.clone()]),
+    };
+    parts.map_or(model, text::join)
+}
+
+fn send(cx: &Cx<'_>, reading: &Reading, change: impl FnOnce(&mut OverlaySettings)) {
+    let mut settings = reading.overlays.clone();
+    change(&mut settings);
+    if settings != reading.overlays {
+        cx.send(Command::Overlays(settings));
+    }
+}
+
+/// Which of the maps is shown, and in which colours.
+fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
+    let theme = &cx.theme;
+    let Some(analysis) = reading.analysis_in_view() else { return };
+    let settings = &reading.overlays;
+    let maps: Vec<String> = match lens {
+        Lens::Local => analysis.heat_maps.iter().map(|map| names::lesion(cx.state, &map.label)).collect(),
+        Lens::Global => analysis.attention_maps.iter().map(|map| names::attention(cx.state, map)).collect(),
+    };
+    let current = match lens {
+        Lens::Local => settings.heat_map,
+        Lens::Global => settings.attention_map,
+    };
+    let name = maps.get(current).or(maps.first()).cloned().unwrap_or_default();
+    let short = name.split("  ·  ").next().unwrap_or_default().to_owned();
+    let chevron = theme.icon(Icon::ChevronDown, theme.palette.weak).size(theme.tokens.text.body);
+    let button = Button::new((RichText::new(short).font(theme.small()).color(theme.palette.text), chevron));
+    let (response, _) = egui::containers::menu::MenuButton::from_button(button).ui(ui, |ui| {
+        ui.set_min_width(220.0);
+        for (index, map) in maps.iter().enumerate() {
+            if ui.add(Button::selectable(index == current, map.as_str())).clicked() {
+                send(cx, reading, |settings| match lens {
+                    Lens::Local => settings.heat_map = index,
+                    Lens::Global => settings.attention_map = index,
+                });
+                ui.close();
+            }
+        }
+        ui.separator();
+        let (choices, chosen): (&[Colormap], Colormap) = match lens {
+            Lens::Local => (&[Colormap::Ember, Colormap::Orchid, Colormap::Gray], settings.heat_colormap),
+            Lens::Global => (&[Colormap::Lagoon, Colormap::Meadow, Colormap::Gray], settings.attention_colormap),
+        };
+        for choice in choices {
+            if colormap_item(ui, cx, *choice, *choice == chosen).clicked() {
+                send(cx, reading, |settings| match lens {
+                    Lens::Local => settings.heat_colormap = *choice,
+                    Lens::Global => settings.attention_colormap = *choice,
+                });
+                ui.close();
+            }
+        }
+        ui.separator();
+        match lens {
+            Lens::Local => {
+                let mut on = settings.finding_contours;
+                if ui.checkbox(&mut on, "Contours of findings").changed() {
+                    send(cx, reading, |settings| settings.finding_contours = on);
+                }
+                if ui.button("Threshold of the model").clicked() {
+                    send(cx, reading, |settings| settings.heat_threshold = None);
+                    ui.close();
+                }
+            }
+            Lens::Global => {
+                let mut on = settings.organ_contours;
+                if ui.checkbox(&mut on, "Contours of organs").changed() {
+                    send(cx, reading, |settings| settings.organ_contours = on);
+                }
+            }
+        }
+    });
+    let label = match lens {
+        Lens::Local => "Heat map shown",
+        Lens::Global => "Attention map shown",
+    };
+    widgets::named(response, label).on_hover_text(format!("{name}: map, colours, contours"));
+}
+
+/// A row of the menu: name and a strip of the colours.
+fn colormap_item(ui: &mut Ui, cx: &Cx<'_>, map: Colormap, chosen: bool) -> egui::Response {
+    let theme = &cx.theme;
+    let name = map.name();
+    let response = ui.add(
+        Button::selectable(chosen, format!("Colours: {name}")).min_size(vec2(ui.available_width(), theme.size().control)),
+    );
+    let strip = Rect::from_min_max(
+        egui::pos2(response.rect.right() - 80.0, response.rect.top() + theme.space().s),
+        response.rect.right_bottom() - vec2(theme.space().s, theme.space().s),
+    );
+    let cells = 36;
+    for cell in 0..cells {
+        let [r, g, b] = map.color(cell as f32 / (cells - 1) as f32);
+        let left = strip.left() + strip.width() * cell as f32 / cells as f32;
+        let size = vec2(strip.width() / cells as f32 + 0.5, strip.height());
+        let part = Rect::from_min_size(egui::pos2(left, strip.top()), size);
+        ui.painter().rect_filled(part, 0.0, egui::Color32::from_rgb(r, g, b));
+    }
+    response
+}
+
+/// Below a lens: threshold and opacity; before the analysis, what to do.
+pub fn footer(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect) {
+    let theme = &cx.theme;
+    let space = theme.space();
+    ui.painter().rect_filled(rect, 0.0, theme.palette.panel);
+    ui.painter().hline(rect.x_range(), rect.top(), theme.line());
+    let inner = rect.shrink2(vec2(space.m, 0.0));
+    let mut child = ui.new_child(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)));
+    child.set_clip_rect(rect.intersect(ui.clip_rect()));
+    let ui = &mut child;
+    ui.spacing_mut().item_spacing.x = space.s;
+    match reading.analysis_in_view() {
+        Some(analysis) => {
+            let bundle = lens_maps::heat_map(&reading.overlays, analysis).map_or(0.5, |map| map.threshold);
+            sliders(ui, cx, reading, lens, bundle);
+        }
+        None => without_analysis(ui, cx, reading, lens),
+    }
+}
+
+fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, bundle_threshold: f32) {
+    let theme = &cx.theme;
+    let settings = &reading.overlays;
+    let (threshold, opacity) = match lens {
+        Lens::Local => (settings.heat_threshold.unwrap_or(bundle_threshold), settings.heat_opacity),
+        Lens::Global => (settings.attention_threshold, settings.attention_opacity),
+    };
+    let whose = match lens {
+        Lens::Local => "heat map",
+        Lens::Global => "attention",
+    };
+    let fixed = 190.0;
+    let width = ((ui.available_width() - fixed) / 2.0).clamp(40.0, 180.0);
+    ui.spacing_mut().slider_width = width;
+    let slider = |ui: &mut Ui, name: &str, value: f32, limits: std::ops::RangeInclusive<f32>, tip: &str| {
+        widgets::caption(ui, theme, name);
+        let mut value = value;
+        let response = ui.add(Slider::new(&mut value, limits).show_value(false));
+        ui.label(RichText::new(format!("{value:.2}")).font(theme.mono()).color(theme.palette.text));
+        let response = response.accessible_name(format!("{name} of the {whose}")).on_hover_text(tip);
+        response.changed().then_some(value)
+    };
+    let tip = match lens {
+        Lens::Local => "Below this probability the heat map is clear. Findings keep the model's own threshold.",
+        Lens::Global => "Below this share of the highest attention the map is clear.",
+    };
+    if let Some(value) = slider(ui, "Threshold", threshold, 0.0..=0.99, tip) {
+        send(cx, reading, |settings| match lens {
+            Lens::Local => settings.heat_threshold = Some(value),
+            Lens::Global => settings.attention_threshold = value,
+        });
+    }
+    if let Some(value) = slider(ui, "Opacity", opacity, 0.0..=1.0, "Opacity of the map; Space hides and shows it") {
+        send(cx, reading, |settings| match lens {
+            Lens::Local => settings.heat_opacity = value,
+            Lens::Global => settings.attention_opacity = value,
+        });
+    }
+}
+
+fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
+    let theme = &cx.theme;
+    if lens == Lens::Global {
+        widgets::caption(ui, theme, "Organ attention appears here with the analysis");
+        return;
+    }
+    if let Some(job) = cx.jobs.iter().find(|job| job.kind == JobKind::Analysis) {
+        let stage = job.progress.as_ref().map_or(job.name.as_str(), |progress| progress.stage.as_str());
+        ui.add(egui::Spinner::new().size(theme.tokens.text.body).color(theme.palette.warm));
+        widgets::caption(ui, theme, stage);
+        if !job.stopping && ui.small_button("Cancel").clicked() {
+            cx.send(Command::CancelJob(JobKind::Analysis));
+        }
+        return;
+    }
+    let network = &cx.state.network;
+    if let Some(problem) = &network.problem {
+        ui.label(theme.icon(Icon::TriangleAlert, theme.palette.warning).size(theme.tokens.text.body));
+        widgets::caption(ui, theme, problem.as_str()).on_hover_text(problem);
+        return;
+    }
+    let failed = network.failed.as_ref().filter(|(key, _)| reading.key_at(reading.view.position).as_ref() == Some(key));
+    let again = failed.is_some();
+    let label = RichText::new(if again { "Try again" } else { "Analyse" }).color(theme.palette.text);
+    let button = Button::new((theme.icon(Icon::Sparkles, theme.palette.warm).size(theme.tokens.text.body), label));
+    let response = widgets::named(ui.add(button), "Analyse this image");
+    if response.on_hover_text(keymap::tooltip(Action::Analyse)).clicked() {
+        cx.act(Action::Analyse);
+    }
+    match failed {
+        Some((_, message)) => widgets::caption(ui, theme, message.as_str()).on_hover_text(message),
+        None => widgets::caption(ui, theme, "Heat map and findings for this image"),
+    };
+}

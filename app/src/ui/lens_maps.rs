@@ -1,0 +1,313 @@
+//! What a lens draws over its image: the map, contours with their labels, the colour bar, the value under the cursor.
+
+use std::sync::Arc;
+
+use bifocal_core::analysis::{Analysis, AttentionMap, Finding, HeatMap};
+use bifocal_core::annotation::Decision;
+use bifocal_core::render::{self, HeatStyle};
+use eframe::egui::{
+    Align2, Color32, CornerRadius, FontId, Mesh, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, pos2, vec2,
+};
+
+use super::{Cx, names, widgets};
+use crate::overlays::LayerTexture;
+use crate::probe::{self, Answer};
+use crate::state::{Lens, OverlaySettings, Reading};
+use crate::view::ScreenFromImage;
+
+/// The heat map that is shown.
+pub fn heat_map<'a>(settings: &OverlaySettings, analysis: &'a Analysis) -> Option<&'a HeatMap> {
+    analysis.heat_maps.get(settings.heat_map).or(analysis.heat_maps.first())
+}
+
+/// The attention map that is shown.
+pub fn attention_map<'a>(settings: &OverlaySettings, analysis: &'a Analysis) -> Option<&'a AttentionMap> {
+    analysis.attention_maps.get(settings.attention_map).or(analysis.attention_maps.first())
+}
+
+/// How the heat map is drawn.
+pub fn heat_style(settings: &OverlaySettings, map: &HeatMap) -> HeatStyle {
+    HeatStyle {
+        colormap: settings.heat_colormap,
+        threshold: settings.heat_threshold.unwrap_or(map.threshold),
+        opacity: settings.heat_opacity,
+        ..HeatStyle::LESION
+    }
+}
+
+/// How attention is drawn.
+pub fn attention_style(settings: &OverlaySettings) -> HeatStyle {
+    HeatStyle {
+        colormap: settings.attention_colormap,
+        threshold: settings.attention_threshold,
+        opacity: settings.attention_opacity,
+        ..HeatStyle::ATTENTION
+    }
+}
+
+/// The fixed colour of an organ.
+pub fn organ_color(organ: &str) -> Color32 {
+    let [r, g, b] = render::organ_color(organ);
+    Color32::from_rgb(r, g, b)
+}
+
+/// Draws everything that belongs to a lens.
+pub fn paint(
+    painter: &Painter,
+    cx: &Cx<'_>,
+    reading: &Reading,
+    lens: Lens,
+    map: &ScreenFromImage,
+    analysis: &Analysis,
+    answer: Option<&Answer>,
+) {
+    let settings = &reading.overlays;
+    let shape = (analysis.target.rows, analysis.target.columns);
+    match lens {
+        Lens::Local => {
+            let Some(heat) = heat_map(settings, analysis) else { return };
+            let style = heat_style(settings, heat);
+            let layer = cx.overlays.layer(&heat.values, &style);
+            paint_layer(painter, map, &layer, whole(&layer), shape);
+            if settings.finding_contours {
+                for finding in &analysis.findings {
+                    paint_finding(painter, cx, reading, map, analysis, finding);
+                }
+            }
+            color_bar(painter, cx, &style, map.pane(), "lesion probability", Some(heat.threshold));
+        }
+        Lens::Global => {
+            let style = attention_style(settings);
+            match (answer, attention_map(settings, analysis)) {
+                (Some(answer), _) => {
+                    let layer = cx.overlays.layer(&answer.values, &style);
+                    let [top, left, height, width] = answer.field;
+                    paint_layer(painter, map, &layer, [top, left, top + height, left + width], shape);
+                }
+                (None, Some(attention)) => {
+                    let layer = cx.overlays.layer(&attention.values, &style);
+                    paint_layer(painter, map, &layer, whole(&layer), shape);
+                }
+                (None, None) => {}
+            }
+            if settings.organ_contours {
+                paint_organs(painter, cx, map, analysis);
+            }
+            let selected = analysis.findings.iter().find(|finding| Some(finding.id) == reading.selected);
+            if let Some(finding) = selected {
+                let color = cx.theme.viewport().warm;
+                dashed(painter, cx, &points(map, &finding.contour), color);
+            }
+            let title = if answer.is_some() { "attention of the probed token" } else { "attention, of its highest" };
+            color_bar(painter, cx, &style, map.pane(), title, None);
+        }
+    }
+}
+
+/// The area that a layer of the frame's own size covers.
+fn whole(layer: &LayerTexture) -> [f32; 4] {
+    [-0.5, -0.5, layer.covers.0 as f32 - 0.5, layer.covers.1 as f32 - 0.5]
+}
+
+/// Draws a texture over an area (first row, first column, last row, last column) of an image of `shape`, cut at its edges.
+fn paint_layer(
+    painter: &Painter,
+    map: &ScreenFromImage,
+    layer: &LayerTexture,
+    [top, left, bottom, right]: [f32; 4],
+    shape: (usize, usize),
+) {
+    let mut mesh = Mesh::with_texture(layer.handle.id());
+    let corners = [(top, left), (top, right), (bottom, right), (bottom, left)].map(|corner| map.row_column(corner));
+    let uvs = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
+    for (pos, uv) in corners.into_iter().zip(uvs) {
+        mesh.vertices.push(eframe::egui::epaint::Vertex { pos, uv, color: Color32::WHITE });
+    }
+    mesh.add_triangle(0, 1, 2);
+    mesh.add_triangle(0, 2, 3);
+    let image = Rect::from_points(&map.corners(shape));
+    painter.with_clip_rect(image.intersect(painter.clip_rect())).add(Shape::mesh(mesh));
+}
+
+/// Vertices on the screen, those left out that are too close to the one before to matter.
+fn points(map: &ScreenFromImage, contour: &[(f32, f32)]) -> Vec<Pos2> {
+    let mut points: Vec<Pos2> = Vec::with_capacity(contour.len().min(1024));
+    for vertex in contour {
+        let point = map.row_column(*vertex);
+        if points.last().is_none_or(|last| (point - *last).length_sq() > 1.5) {
+            points.push(point);
+        }
+    }
+    points
+}
+
+fn closed(painter: &Painter, cx: &Cx<'_>, points: Vec<Pos2>, width: f32, color: Color32) {
+    if points.len() < 3 {
+        return;
+    }
+    let halo = cx.theme.viewport().halo.gamma_multiply(0.55);
+    painter.add(Shape::closed_line(points.clone(), Stroke::new(width + 2.0, halo)));
+    painter.add(Shape::closed_line(points, Stroke::new(width, color)));
+}
+
+fn dashed(painter: &Painter, cx: &Cx<'_>, points: &[Pos2], color: Color32) {
+    if points.len() < 3 {
+        return;
+    }
+    let mut line = points.to_vec();
+    line.extend(points.first());
+    let dash = cx.theme.space().xs;
+    painter.extend(Shape::dashed_line(&line, Stroke::new(cx.theme.size().hairline, color), dash, dash));
+}
+
+fn paint_finding(
+    painter: &Painter,
+    cx: &Cx<'_>,
+    reading: &Reading,
+    map: &ScreenFromImage,
+    analysis: &Analysis,
+    finding: &Finding,
+) {
+    let theme = &cx.theme;
+    let colors = theme.viewport();
+    let target = &analysis.target;
+    let review = cx.state.review(&target.instance_uid, target.frame, finding.id);
+    let rejected = review.decision == Decision::Rejected;
+    let selected = reading.selected == Some(finding.id);
+    let line = points(map, &finding.contour);
+    // A rejected finding keeps its place: dashed and gray.
+    let color = if rejected { colors.weak } else { colors.warm };
+    if rejected {
+        dashed(painter, cx, &line, color);
+    } else {
+        closed(painter, cx, line.clone(), if selected { 2.5 } else { 1.5 }, color);
+    }
+    let at = line
+        .iter()
+        .copied()
+        .min_by(|a, b| (a.y - a.x * 0.2).total_cmp(&(b.y - b.x * 0.2)))
+        .unwrap_or_else(|| map.row_column(finding.peak));
+    let at = at + vec2(theme.space().s, -theme.space().s);
+    number(painter, cx, at, finding.id.0, color, selected, rejected);
+}
+
+/// A finding's number in a round badge; struck through where the finding is rejected.
+fn number(painter: &Painter, cx: &Cx<'_>, at: Pos2, number: u32, color: Color32, selected: bool, rejected: bool) {
+    let theme = &cx.theme;
+    let halo = theme.viewport().halo;
+    let radius = theme.tokens.text.small * 0.8;
+    painter.circle_filled(at, radius + 1.5, halo);
+    if selected {
+        painter.circle_stroke(at, radius + 3.0, Stroke::new(theme.size().hairline, color));
+    }
+    painter.circle_filled(at, radius, color);
+    painter.text(at, Align2::CENTER_CENTER, number, FontId::proportional(theme.tokens.text.small), halo);
+    if rejected {
+        painter.hline(at.x - radius..=at.x + radius, at.y, Stroke::new(1.5, halo));
+    }
+}
+
+fn paint_organs(painter: &Painter, cx: &Cx<'_>, map: &ScreenFromImage, analysis: &Analysis) {
+    let theme = &cx.theme;
+    for organ in &analysis.organ_maps {
+        let color = organ_color(&organ.organ);
+        let mut largest: Option<Rect> = None;
+        for contour in &organ.contours {
+            let line = points(map, contour);
+            let bounds = Rect::from_points(&line);
+            if largest.is_none_or(|other| bounds.area() > other.area()) && line.len() > 2 {
+                largest = Some(bounds);
+            }
+            closed(painter, cx, line, theme.size().hairline, color);
+        }
+        let Some(bounds) = largest.filter(|bounds| bounds.width() > 48.0) else { continue };
+        // Below the upper edge: lungs are labelled at their apex, the mediastinum at its neck.
+        let at = pos2(bounds.center().x, bounds.top() + bounds.height() * 0.12);
+        if painter.clip_rect().contains(at) {
+            let name = names::organ(cx.state, &organ.organ);
+            widgets::rimmed_text(painter, theme, at, Align2::CENTER_CENTER, name, theme.small(), color);
+        }
+    }
+}
+
+/// A colour bar with ticks on the left edge; `threshold` marks where findings begin.
+fn color_bar(painter: &Painter, cx: &Cx<'_>, style: &HeatStyle, pane: Rect, title: &str, threshold: Option<f32>) {
+    let theme = &cx.theme;
+    let (space, colors) = (theme.space(), theme.viewport());
+    let height = (pane.height() * 0.26).clamp(72.0, 200.0);
+    if pane.height() < 260.0 || pane.width() < 260.0 {
+        return;
+    }
+    let left = pane.left() + space.xl + space.s;
+    let bar = Rect::from_min_size(pos2(left, pane.center().y - height / 2.0), vec2(space.s, height));
+    painter.rect_filled(bar.expand(1.0), CornerRadius::ZERO, colors.halo);
+    let texture = cx.overlays.bar(style);
+    painter.image(texture.id(), bar, Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0)), Color32::WHITE);
+    painter.rect_stroke(bar, CornerRadius::ZERO, Stroke::new(theme.size().hairline, colors.line), StrokeKind::Outside);
+    let y_of = |value: f32| bar.bottom() - bar.height() * value.clamp(0.0, 1.0);
+    let label = |value: f32, text: String, color: Color32| {
+        let y = y_of(value);
+        painter.hline(bar.right()..=bar.right() + space.xs, y, Stroke::new(theme.size().hairline, color));
+        let at = pos2(bar.right() + space.xs + 2.0, y);
+        widgets::rimmed_text(painter, theme, at, Align2::LEFT_CENTER, text, theme.small(), color);
+    };
+    let near = |a: f32| threshold.is_some_and(|b| (a - b).abs() * height < theme.tokens.text.small + 1.0);
+    for value in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        if !near(value) {
+            let text = if value == 0.0 || value == 1.0 { format!("{value:.0}") } else { format!("{value:.2}") };
+            label(value, text, colors.weak);
+        }
+    }
+    if let Some(threshold) = threshold {
+        label(threshold, format!("{threshold:.2} finding"), colors.warm);
+    }
+    let at = pos2(bar.left(), bar.top() - space.s);
+    widgets::rimmed_text(painter, theme, at, Align2::LEFT_BOTTOM, title, theme.small(), colors.weak);
+}
+
+/// The map's value beside the cursor and beside its ghost in the other lens.
+#[allow(clippy::too_many_arguments)]
+pub fn paint_value(
+    painter: &Painter,
+    cx: &Cx<'_>,
+    reading: &Reading,
+    lens: Lens,
+    map: &ScreenFromImage,
+    analysis: &Arc<Analysis>,
+    answer: Option<&Answer>,
+    shape: (usize, usize),
+) {
+    let Some((_, point)) = reading.hover.filter(|_| reading.view.overlays) else { return };
+    let Some(pixel) = point.pixel(shape) else { return };
+    let theme = &cx.theme;
+    let (text, color) = match lens {
+        Lens::Local => {
+            let value = heat_map(&reading.overlays, analysis).and_then(|heat| heat.values.get(pixel));
+            let Some(value) = value else { return };
+            (format!("p {value:.2}"), theme.viewport().warm)
+        }
+        Lens::Global => {
+            let value = match answer {
+                Some(answer) => probe::value_at(answer, point),
+                None => attention_map(&reading.overlays, analysis).and_then(|m| m.values.get(pixel)).copied(),
+            };
+            let Some(value) = value else { return };
+            let organs: Vec<String> = analysis
+                .organ_maps
+                .iter()
+                .filter(|organ| organ.values.get(pixel).is_some_and(|p| *p >= 0.5))
+                .map(|organ| names::organ(cx.state, &organ.organ))
+                .collect();
+            let mut text = format!("{value:.2}");
+            if !organs.is_empty() {
+                text = format!("{text}  {}", organs.join(", "));
+            }
+            (text, theme.viewport().cool)
+        }
+    };
+    let at = map.point(point) + vec2(theme.space().m, -theme.space().m);
+    let right = at.x + theme.space().xxl * 3.0 > map.pane().right();
+    let align = if right { Align2::RIGHT_BOTTOM } else { Align2::LEFT_BOTTOM };
+    let at = if right { at - vec2(2.0 * theme.space().m, 0.0) } else { at };
+    widgets::rimmed_text(painter, theme, at, align, text, theme.small(), color);
+}
