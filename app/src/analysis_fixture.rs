@@ -37,7 +37,11 @@ pub fn analysis(rows: usize, columns: usize) -> Analysis {
             centroid: peak,
             bounding_box: [0, 0, rows - 1, columns - 1],
             area_px: map.iter().filter(|v| **v >= 0.5).count(),
-            size_mm: (id == 1).then_some(SizeMm { longest_mm: 42.0, perpendicular_mm: 31.0, kind: SpacingKind::Detector }),
+            size_mm: (id == 1).then_some(SizeMm {
+                longest_mm: 42.0,
+                perpendicular_mm: 31.0,
+                kind: SpacingKind::Detector,
+            }),
             contour: contours(map, 0.5).into_iter().next().unwrap_or_default(),
         }
     };

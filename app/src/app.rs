@@ -286,7 +286,14 @@ impl eframe::App for App {
         self.take_in(ui);
         let theme = Theme::new(self.state.settings.dark);
         self.ctx.set_theme(if theme.dark { egui::Theme::Dark } else { egui::Theme::Light });
-        let cx = Cx { state: &self.state, jobs: self.jobs.running(), images: &self.images, overlays: &self.overlays, theme, queue: &self.queue };
+        let cx = Cx {
+            state: &self.state,
+            jobs: self.jobs.running(),
+            images: &self.images,
+            overlays: &self.overlays,
+            theme,
+            queue: &self.queue,
+        };
         let drawn = ui::show(ui, &cx);
         for command in self.queue.drain() {
             self.perform(command);

@@ -62,7 +62,8 @@ pub fn ask(attention: &TokenAttention, organs: &[String], point: ImagePoint) -> 
     let row = place(point.row, top, height, rows)?;
     let column = place(point.column, left, width, columns)?;
     let own = row * columns + column;
-    let mut weights: Vec<f32> = attention.matrix.row(own).iter().map(|w| if w.is_finite() { w.max(0.0) } else { 0.0 }).collect();
+    let mut weights: Vec<f32> =
+        attention.matrix.row(own).iter().map(|w| if w.is_finite() { w.max(0.0) } else { 0.0 }).collect();
     if let Some(weight) = weights.get_mut(own) {
         *weight = 0.0;
     }

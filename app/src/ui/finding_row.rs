@@ -32,7 +32,8 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis
         } else {
             palette.raised
         };
-        let border = if response.has_focus() { Stroke::new(theme.size().hairline, palette.focus) } else { theme.line() };
+        let border =
+            if response.has_focus() { Stroke::new(theme.size().hairline, palette.focus) } else { theme.line() };
         Frame::new()
             .fill(fill)
             .stroke(border)

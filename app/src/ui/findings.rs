@@ -2,7 +2,9 @@
 
 use bifocal_core::analysis::{Analysis, Prediction};
 use bifocal_core::annotation::{Decision, Edit};
-use eframe::egui::{self, Align, Button, CornerRadius, Frame, Layout, Margin, Panel, RichText, Sense, Stroke, Ui, vec2};
+use eframe::egui::{
+    self, Align, Button, CornerRadius, Frame, Layout, Margin, Panel, RichText, Sense, Stroke, Ui, vec2,
+};
 use lucide_icons::Icon;
 
 use super::{Cx, finding_row, names, organs, status_bar, text, widgets};
@@ -26,14 +28,17 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
             head(ui, cx, reading);
             research_use(ui, cx);
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                Frame::new().inner_margin(Margin::symmetric(theme.space().m as i8, theme.space().s as i8)).show(ui, |ui| {
-                    match reading.analysis_in_view() {
-                        Some(analysis) => answers(ui, cx, reading, analysis),
-                        None => without_analysis(ui, cx, reading),
-                    }
-                    notes(ui, cx, reading);
-                    model(ui, cx, reading);
-                });
+                Frame::new().inner_margin(Margin::symmetric(theme.space().m as i8, theme.space().s as i8)).show(
+                    ui,
+                    |ui| {
+                        match reading.analysis_in_view() {
+                            Some(analysis) => answers(ui, cx, reading, analysis),
+                            None => without_analysis(ui, cx, reading),
+                        }
+                        notes(ui, cx, reading);
+                        model(ui, cx, reading);
+                    },
+                );
             });
         });
 }
@@ -75,9 +80,7 @@ fn review_state(cx: &Cx<'_>, analysis: &Analysis) -> String {
     let reviewed = analysis
         .findings
         .iter()
-        .filter(|finding| {
-            cx.state.review(&target.instance_uid, target.frame, finding.id).decision != Decision::Open
-        })
+        .filter(|finding| cx.state.review(&target.instance_uid, target.frame, finding.id).decision != Decision::Open)
         .count();
     match analysis.findings.len() {
         0 => String::new(),
@@ -274,7 +277,8 @@ fn notes(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
         && let Some(analysis) = reading.analysis_in_view()
     {
         let button = Button::new(RichText::new("Draft from the findings").font(theme.small()));
-        if ui.add(button).on_hover_text("Writes one line a finding that is not rejected; edit it as you like").clicked() {
+        if ui.add(button).on_hover_text("Writes one line a finding that is not rejected; edit it as you like").clicked()
+        {
             cx.read(ReadCommand::Impression(draft(cx, analysis)));
             cx.read(ReadCommand::TextDone);
         }

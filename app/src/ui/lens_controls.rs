@@ -57,8 +57,9 @@ fn caption(cx: &Cx<'_>, reading: &Reading, lens: Lens) -> String {
     let model = format!("{} {}", analysis.model.id, analysis.model.version);
     let settings = &reading.overlays;
     let parts = match lens {
-        Lens::Local => lens_maps::heat_map(settings, analysis)
-            .map(|map| [map.method.clone(), map.layer.clone(), model.clone()]),
+        Lens::Local => {
+            lens_maps::heat_map(settings, analysis).map(|map| [map.method.clone(), map.layer.clone(), model.clone()])
+        }
         Lens::Global if reading.probe.is_some() => {
             let layer = lens_maps::attention_map(settings, analysis).map(|map| map.layer.clone());
             Some(["rollout from the probed token".to_owned(), layer.unwrap_or_default(), model.clone()])
@@ -151,7 +152,8 @@ fn colormap_item(ui: &mut Ui, cx: &Cx<'_>, map: Colormap, chosen: bool) -> egui:
     let theme = &cx.theme;
     let name = map.name();
     let response = ui.add(
-        Button::selectable(chosen, format!("Colours: {name}")).min_size(vec2(ui.available_width(), theme.size().control)),
+        Button::selectable(chosen, format!("Colours: {name}"))
+            .min_size(vec2(ui.available_width(), theme.size().control)),
     );
     let strip = Rect::from_min_max(
         egui::pos2(response.rect.right() - 80.0, response.rect.top() + theme.space().s),

@@ -2,12 +2,12 @@
 
 mod browser;
 mod drop_hint;
+mod finding_row;
 mod findings;
 mod keys;
-mod lenses;
-mod lens_maps;
 mod lens_controls;
-mod finding_row;
+mod lens_maps;
+mod lenses;
 mod names;
 mod organs;
 mod probe;

@@ -89,7 +89,8 @@ fn row(ui: &mut Ui, cx: &Cx<'_>, columns: &Columns, organ: &OrganAttention) {
     let color = if organ.enrichment >= 1.0 { palette.cool } else { palette.weak };
     let at = egui::pos2(rect.left() + columns.enrichment, y);
     painter.text(at, Align2::RIGHT_CENTER, &enrichment, theme.mono(), color);
-    let track = Rect::from_min_max(egui::pos2(left, rect.bottom() - 5.0), egui::pos2(rect.right(), rect.bottom() - 3.0));
+    let track =
+        Rect::from_min_max(egui::pos2(left, rect.bottom() - 5.0), egui::pos2(rect.right(), rect.bottom() - 3.0));
     painter.rect_filled(track, CornerRadius::same(1), palette.active);
     let mut filled = track;
     filled.set_width(track.width() * organ.share.clamp(0.0, 1.0));
