@@ -227,7 +227,7 @@ mod tests {
     fn a_missing_bundle_has_a_reason() {
         let network = Network::find("no such bundle");
         assert!(network.metadata.is_none());
-        assert!(network.problem.is_some_and(|problem| problem.contains("no such bundle")));
+        assert!(network.problem.as_ref().is_some_and(|problem| problem.contains("no such bundle")));
         assert!(!network.is_intended_for("DX"));
     }
 
