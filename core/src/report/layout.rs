@@ -17,7 +17,7 @@ use crate::render::{COOL, HeatStyle, WARM, Weight, color_bar, date, organ_color,
 const MOST_IMAGES: usize = 12;
 /// Width of an image on the page; two stand side by side, each with a colour bar.
 const PANEL_WIDTH: f32 = 217.0;
-const PANEL_HEIGHT: f32 = 270.0;
+const PANEL_HEIGHT: f32 = 212.0;
 /// Room for the caption of a panel.
 const CAPTION: f32 = 50.0;
 /// Distance from the left edge of a panel to that of the next.
@@ -295,7 +295,7 @@ fn images(flow: &mut Flow, input: &ReportInput<'_>, options: &ReportOptions) {
 fn fitting_size(flow: &Flow, image: &ReportImage<'_>) -> (f32, f32) {
     let full = panel_size(image, PANEL_WIDTH, PANEL_HEIGHT);
     let left = flow.left() - CAPTION - 36.0;
-    if left < full.1 && left >= (0.72 * full.1).max(120.0) { panel_size(image, PANEL_WIDTH, left) } else { full }
+    if left < full.1 && left >= (0.85 * full.1).max(120.0) { panel_size(image, PANEL_WIDTH, left) } else { full }
 }
 
 /// Heat maps with findings; the first one where none has any.
