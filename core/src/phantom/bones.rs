@@ -1,6 +1,6 @@
 //! The skeleton: spine, ribs with their cartilage, sternum, clavicles, scapulae, humeri.
 
-use super::geometry::{Blade, Cone, Drum, Ellipsoid, Plate, Shape, Vec3, smooth, tube, v};
+use super::geometry::{Blade, Cone, Drum, Ellipsoid, Plate, Shape, Vec3, smooth, smoothstep, tube, v};
 use super::paint::{Object, Paint};
 use super::random::Stream;
 use super::thorax::{Scan, T1, Thorax, VERTEBRAE};
@@ -24,7 +24,7 @@ fn bone(thorax: &Thorax, parts: Vec<Box<dyn Shape>>, shell: f32, inside: f32, mm
 }
 
 /// How far each rib comes down from its head to the front's midline (it ends before that), mm.
-const RIB_FALL: [f32; 12] = [46.0, 74.0, 94.0, 108.0, 118.0, 126.0, 132.0, 136.0, 138.0, 134.0, 118.0, 100.0];
+const RIB_FALL: [f32; 12] = [48.0, 78.0, 100.0, 116.0, 128.0, 138.0, 146.0, 150.0, 152.0, 148.0, 128.0, 105.0];
 /// Where each rib's bone ends: share of the way from the back's to the front's midline.
 const RIB_END: [f32; 12] = [0.84, 0.87, 0.87, 0.86, 0.85, 0.83, 0.79, 0.73, 0.66, 0.59, 0.45, 0.32];
 
@@ -73,7 +73,7 @@ fn ribs(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
                 });
                 objects.push(Object::of(pieces.collect::<Vec<_>>(), Paint::Solid(92.0)));
             }
-            objects.push(bone(thorax, blades, 1130.0, 230.0, 1.15));
+            objects.push(bone(thorax, blades, 1250.0, 270.0, 1.4));
         }
     }
     objects
@@ -87,7 +87,7 @@ fn rib_line(thorax: &Thorax, rib: usize, side: f32, fall: f32, jitter: f32) -> (
     let spine = thorax.spine(head_z);
     let body = 10.0 + 0.6 * rib as f32;
     let half = 13.6 + 0.65 * rib as f32;
-    let height = |u: f32| head_z + 3.0 * (1.0 - u) + jitter * u - fall * u.powf(1.55);
+    let height = |u: f32| head_z + 3.0 * (1.0 - u) + jitter * u - fall * (0.4 * u.powf(1.5) + 0.6 * smoothstep(0.08, 0.92, u));
     let mut line: Line = Vec::new();
     let back = v(0.0, 1.0, 0.0);
     let neck = [
@@ -173,7 +173,7 @@ fn spine(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
         let disc = Drum { center: thorax.spine(disc_z), half: v(half.x, half.y, gap * 0.5 + 0.6), waist: 0.0 };
         objects.push(Object::of([disc], Paint::Solid(85.0)));
         let body = Drum { center: c, half, waist: 0.09 };
-        objects.push(bone(thorax, vec![Box::new(body)], 720.0, random.range(205.0, 245.0), 1.0));
+        objects.push(bone(thorax, vec![Box::new(body)], 620.0, random.range(150.0, 185.0), 1.0));
         objects.push(arch(thorax, c, half, level, random));
     }
     objects
@@ -213,7 +213,7 @@ fn arch(thorax: &Thorax, c: Vec3, half: Vec3, level: f32, random: &mut Stream) -
         half_thickness: [3.4, 3.6],
         half_height: [7.0, 4.6],
     }));
-    bone(thorax, parts, 760.0, 250.0, 1.2)
+    bone(thorax, parts, 620.0, 190.0, 1.1)
 }
 
 fn shoulder_girdle(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
@@ -232,20 +232,20 @@ fn shoulder_girdle(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
                 (s(36.0, front.y - 1.0, 84.0 + lift * 0.2), 6.9),
                 (s(68.0, front.y + 12.0, 91.0 + lift * 0.5), 5.6),
                 (s(105.0, front.y + 42.0, 101.0 + lift * 0.8), 5.3),
-                (s(138.0, 2.0, tip_z + 2.0), 5.6),
-                (s(158.0, 6.0, tip_z), 6.6),
+                (s(136.0, 2.0, tip_z + 2.0), 6.0),
+                (s(152.0, 6.0, tip_z), 5.6),
             ],
             8,
         );
-        objects.push(bone(thorax, boxed(tube(&clavicle)), 1250.0, 260.0, 1.5));
+        objects.push(bone(thorax, boxed(tube(&clavicle)), 1400.0, 340.0, 1.9));
 
         // Scapula: blade, borders, spine with acromion, coracoid, socket.
         let up = if raised { 18.0 } else { 0.0 };
         let superior = s(98.0, 82.0, 96.0 + up + lift);
         let inferior = if raised { s(140.0, 70.0, 0.0) } else { s(133.0, 72.0, -32.0 + lift) };
         let socket = s(158.0, 20.0, 70.0 + up + lift);
-        let plate = Plate { corners: [superior, inferior, socket], half_thickness: 1.1, bulge: 4.0 * side };
-        objects.push(bone(thorax, vec![Box::new(plate)], 800.0, 380.0, 0.6));
+        let plate = Plate { corners: [superior, inferior, socket], half_thickness: 1.6, bulge: 4.0 * side };
+        objects.push(bone(thorax, vec![Box::new(plate)], 950.0, 500.0, 0.8));
         let medial = smooth(
             &[(superior, 2.6), (superior.lerp(inferior, 0.4) + s(-7.0, 3.0, 0.0), 2.2), (inferior, 3.6)],
             6,
@@ -273,7 +273,7 @@ fn shoulder_girdle(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
             6,
         );
         borders.extend(boxed(tube(&acromion)));
-        objects.push(bone(thorax, borders, 980.0, 300.0, 1.1));
+        objects.push(bone(thorax, borders, 1250.0, 380.0, 1.5));
         objects.push(humerus(thorax, socket, side, raised));
     }
     objects
@@ -295,8 +295,8 @@ fn humerus(thorax: &Thorax, socket: Vec3, side: f32, raised: bool) -> Object {
     let shaft_from = start;
     let paint = Paint::Field(Box::new(move |p, d, before| {
         let down = (p - shaft_from).dot(along);
-        let cortex = 1.2 + 3.3 * (down / 70.0).clamp(0.0, 1.0);
-        let marrow = 210.0 - 190.0 * (down / 80.0).clamp(0.0, 1.0);
+        let cortex = 1.3 + 3.3 * (down / 70.0).clamp(0.0, 1.0);
+        let marrow = 300.0 - 270.0 * (down / 80.0).clamp(0.0, 1.0);
         let cover = (0.5 - d).clamp(0.0, 1.0);
         let inner = (0.5 - d - cortex).clamp(0.0, 1.0);
         let hu = (1150.0 + (marrow - 1150.0) * inner) * b;

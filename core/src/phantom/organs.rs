@@ -75,7 +75,7 @@ fn great(thorax: &Thorax) -> Great {
     let mut arch_branches = curve(&[(-6.0, -16.0, 62.0, 6.5), (-20.0, -8.0, 92.0, 6.0), (-26.0, 0.0, 118.0, 5.0), (-26.0, 2.0, 200.0, 4.0)]);
     arch_branches.extend(curve(&[(8.0, -2.0, 66.0, 4.2), (17.0, 4.0, 100.0, 4.0), (25.0, 4.0, 200.0, 3.8)]));
     arch_branches.extend(curve(&[(18.0, 12.0, 64.0, 5.0), (29.0, 20.0, 98.0, 4.8), (44.0, 14.0, 114.0, 4.6), (80.0, -8.0, 106.0, 4.4)]));
-    let mut trachea = curve(&[(0.0, 6.0, 210.0, 8.4), (0.0, 16.0, 130.0, 8.6), (-1.0, 22.0, 90.0, 8.6), (-2.0, 25.0, 60.0, 8.6), (-2.0, 26.0, 38.0, 8.4)]);
+    let mut trachea = curve(&[(0.0, 2.0, 210.0, 9.4), (0.0, 12.0, 130.0, 9.6), (-1.0, 18.0, 90.0, 9.6), (-4.0, 22.0, 60.0, 9.4), (-2.0, 26.0, 38.0, 9.0)]);
     trachea.extend(curve(&[(-2.0, 26.0, 40.0, 7.4), (-20.0, 24.0, 20.0, 6.8), (-34.0, 22.0, 4.0, 6.0), (-42.0, 24.0, -14.0, 4.8)]));
     trachea.extend(curve(&[(-24.0, 24.0, 16.0, 4.6), (-42.0, 22.0, 20.0, 4.0)]));
     trachea.extend(curve(&[(-2.0, 26.0, 40.0, 6.8), (16.0, 28.0, 24.0, 6.2), (38.0, 26.0, 8.0, 5.6), (48.0, 28.0, -8.0, 4.5)]));
@@ -83,11 +83,11 @@ fn great(thorax: &Thorax) -> Great {
         aorta: curve(&[
             (12.0, -28.0, -14.0, 14.5 * a),
             (-8.0 - u, -32.0, 12.0, 15.0 * a),
-            (-13.0 - u, -28.0, 36.0, 14.5 * a),
-            (-2.0, -14.0, 53.0 + u * 0.6, 13.5 * a),
-            (13.0, 8.0, 56.0 + u, 13.0 * a),
-            (24.0 + u * 0.5, 32.0, 46.0 + u * 0.6, 12.5 * a),
-            (28.0 + u, 46.0, 22.0, 12.0 * a),
+            (-13.0 - u, -28.0, 42.0, 14.5 * a),
+            (-2.0, -14.0, 61.0 + u * 0.6, 13.5 * a),
+            (15.0, 8.0, 65.0 + u, 13.0 * a),
+            (28.0 + u * 0.5, 30.0, 55.0 + u * 0.6, 13.0 * a),
+            (30.0 + u, 45.0, 28.0, 12.0 * a),
             (26.0 + u, 48.0, -40.0, 11.5 * a),
             (19.0, 44.0, -100.0, 11.0 * a),
             (8.0, 26.0, -160.0, 10.0 * a),
@@ -161,7 +161,7 @@ impl Organs {
                 }
             }
             let mut r = Stream::new(self.seed, &format!("arteries {name}"));
-            let artery = Growth { tip_radius: 0.37, root_radius: 7.5, stride: 0.36 };
+            let artery = Growth { tip_radius: 0.36, root_radius: 8.0, stride: 0.36 };
             let (lower, upper) = split(sample(thorax, side, 5200, 2.5, &mut r), if left { 12.0 } else { 10.0 });
             let (low_root, high_root) =
                 if left { (v(50.0, 16.0, 16.0), v(46.0, 8.0, 24.0)) } else { (v(-44.0, 8.0, -3.0), v(-40.0, 2.0, 20.0)) };
@@ -249,7 +249,7 @@ impl Organs {
         let level = center.z - size.z * r.range(0.1, 0.5);
         let front = center.y - size.y * 0.2;
         let gas = Paint::Field(Box::new(move |p, d, before| {
-            let d = d + 2.5 * noise(p, 18.0, seed ^ 71);
+            let d = d + 6.0 * noise(p, 26.0, seed ^ 71);
             let above = if standing { p.z - level } else { front - p.y };
             let share = (0.5 - d).clamp(0.0, 1.0) * (0.5 + above).clamp(0.0, 1.0);
             (share > 0.0).then(|| before + (-990.0 - before) * share)
@@ -263,10 +263,16 @@ impl Organs {
         let mut at = v(r.range(92.0, 104.0), -22.0, top - r.range(52.0, 62.0));
         for _ in 0..5 {
             let s = r.range(9.0, 15.0);
-            pockets.push(Box::new(Ellipsoid::upright(at, v(s, s * 0.9, s * 0.8))));
-            at = at + v(r.range(-15.0, -4.0), r.range(-6.0, 6.0), r.range(-17.0, 2.0));
+            let next = at + v(r.range(-17.0, -6.0), r.range(-6.0, 6.0), r.range(-16.0, 2.0));
+            pockets.push(Box::new(Cone { a: at, b: next, ra: s, rb: s * r.range(0.6, 1.1) }));
+            at = next;
         }
-        objects.push(Object::new(pockets, Paint::Shell { shell: -60.0, inside: -880.0, mm: 2.0 }));
+        let gas_pockets = Paint::Field(Box::new(move |p, d, before| {
+            let d = d + 6.0 * noise(p, 11.0, seed ^ 72) + 2.0;
+            let share = (0.5 - d * 0.4).clamp(0.0, 0.8);
+            (share > 0.0).then(|| before + (-990.0 - before) * share)
+        }));
+        objects.push(Object::new(pockets, gas_pockets));
         objects
     }
 }

@@ -160,8 +160,8 @@ fn march(body: &Painted, grid: &Grid, source: Vec3, pixel: Vec3, mut visit: impl
 }
 
 /// Attenuation of water per mm, of mineral against water (1 at 70 keV), and share of the detected energy, for a filtered
-/// 120 kVp beam behind a patient in three lines (NIST XCOM, water and cortical bone).
-const SPECTRUM: [(f32, f32, f32); 3] = [(0.0227, 1.45, 0.25), (0.0196, 1.06, 0.45), (0.0178, 0.80, 0.30)];
+/// 110 kVp beam behind a patient in three lines (NIST XCOM, water and cortical bone).
+const SPECTRUM: [(f32, f32, f32); 3] = [(0.0227, 1.55, 0.35), (0.0200, 1.15, 0.45), (0.0180, 0.85, 0.20)];
 
 /// 12-bit pixels for presentation (MONOCHROME2), and the rectangle that was exposed (row, column, height, width).
 pub(super) fn develop(paths: &Paths, beam: &Beam, seed: u64) -> (Array2<u16>, [usize; 4]) {
@@ -249,8 +249,8 @@ fn curve(density: Array2<f32>, paths: &Paths, beam: &Beam, field: [usize; 4]) ->
     // Dynamic range compression of the coarse structures, edge enhancement of the fine ones.
     let coarse = gaussian(&exposed, 26.0 * mm);
     let mean = coarse.mean().unwrap_or(0.0);
-    Zip::from(&mut image).and(&coarse).for_each(|i, c| *i -= 0.30 * (c - mean));
-    sharpen(&mut image, &exposed, &gaussian(&exposed, 5.0 * mm), 0.42);
+    Zip::from(&mut image).and(&coarse).for_each(|i, c| *i -= 0.40 * (c - mean));
+    sharpen(&mut image, &exposed, &gaussian(&exposed, 5.0 * mm), 0.24);
     sharpen(&mut image, &exposed, &gaussian(&exposed, 1.3 * mm), 0.55);
     sharpen(&mut image, &exposed, &gaussian(&exposed, 0.45 * mm), 0.5);
     let step = (n / 512).max(1);

@@ -172,12 +172,13 @@ impl Thorax {
             mediastinum: Profile::new(&[
                 (-200.0, 9.0),
                 (10.0, 9.0),
-                (40.0, 13.0),
-                (80.0, 20.0),
-                (105.0, 25.0),
-                (118.0, 29.0),
-                (126.0, 34.0),
-                (131.0, 40.0),
+                (40.0, 12.0),
+                (80.0, 16.0),
+                (100.0, 18.0),
+                (112.0, 21.5),
+                (120.0, 26.0),
+                (126.0, 32.0),
+                (131.0, 42.0),
             ]),
             envelope_cones: Vec::new(),
             envelope_ellipsoids: Vec::new(),
@@ -313,7 +314,7 @@ impl Thorax {
 
     /// Distance from the horizontal fissure of the right lung, positive above it.
     pub fn horizontal_fissure(&self, p: Vec3) -> f32 {
-        p.z - (2.0 + 0.04 * (p.x + 60.0)) + 4.0 * noise(p, 70.0, self.seed ^ 22)
+        p.z - (2.0 + 0.06 * (p.x + 60.0)) + 7.0 * noise(p, 48.0, self.seed ^ 22)
     }
 
     /// Thickness of muscle on the cage, and of fat over it, mm.
@@ -344,9 +345,18 @@ impl Thorax {
         match self.scan {
             Scan::Radiograph => {
                 let shoulder =
-                    Cone { a: v(25.0, 26.0, 104.0), b: v(158.0 * h.width, 14.0, 68.0), ra: 31.0 + bulk, rb: 35.0 + bulk };
+                    Cone { a: v(30.0, 28.0, 92.0), b: v(150.0 * h.width, 16.0, 58.0), ra: 43.0 + bulk, rb: 46.0 + bulk };
+                // Folds in front of and behind the armpit.
+                let pectoral =
+                    Cone { a: v(88.0, -52.0, 24.0), b: v(178.0 * h.width, 0.0, 44.0), ra: 22.0 + bulk * 0.6, rb: 28.0 + bulk };
+                let latissimus =
+                    Cone { a: v(118.0, 40.0, -30.0), b: v(176.0 * h.width, 14.0, 44.0), ra: 18.0 + bulk * 0.6, rb: 30.0 + bulk };
+                // Deeper than high.
+                let q = v(q.x, 16.0 + (q.y - 16.0) * 0.76, q.z);
+                d = smooth_min(d, pectoral.distance(q), 22.0);
+                d = smooth_min(d, latissimus.distance(q), 22.0);
                 let arm = Cone {
-                    a: v(180.0 * h.width, 12.0, 58.0),
+                    a: v(180.0 * h.width, 12.0, 56.0),
                     b: v(238.0 * h.width, 6.0, -210.0),
                     ra: 34.0 + bulk,
                     rb: 28.0 + bulk,
@@ -371,15 +381,17 @@ impl Thorax {
             let size = 36.0 + h.fat_mm * 0.9;
             let front = -(self.half_depth.at(0.0) * h.depth + 26.0);
             let sag = if self.scan == Scan::Radiograph { -14.0 } else { 6.0 };
-            let breast = Ellipsoid::upright(
-                v(80.0 * h.width, front + 8.0, -28.0 + sag),
-                v(size * 1.35, size * 0.95, size * 1.3),
-            );
-            let b = breast.distance(q);
+            let center = v(80.0 * h.width, front + 8.0, -58.0 + sag);
+            // A drop: thin and long above, round below.
+            let tall = if q.z > center.z { 2.6 } else { 1.15 };
+            let breast = Ellipsoid::upright(center, v(size * 1.4, size * 0.72, size * tall));
+            // Above, it sinks into the wall, so that it has no upper edge.
+            let sink = 24.0 * smoothstep(-10.0, 85.0, q.z - center.z);
+            let b = breast.distance(v(q.x, q.y - sink, q.z));
             if b < d {
                 arm_muscle = -1.0;
             }
-            d = smooth_min(d, b, 14.0);
+            d = smooth_min(d, b, 18.0);
         }
         (d, cage, if arm_muscle < 0.0 { -1.0 } else { fat }, muscle)
     }
@@ -513,7 +525,7 @@ impl Thorax {
         } else {
             0.0
         };
-        hu += 260.0 * oblique.max(horizontal);
+        hu += 150.0 * oblique.max(horizontal);
         hu
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Volume-filling branching after Tawhai, Pullan and Hunter (Ann Biomed Eng 2000; 28:793): a cloud of end points in the lung is
 //! halved again and again, and each branch grows from its parent's end towards the middle of its half. Radii follow
-//! Murray's law with an exponent of 2.8.
+//! Murray's law with an exponent of 2.6.
 
 use super::geometry::{Cone, Vec3, v};
 use super::random::Stream;
@@ -26,7 +26,7 @@ pub(super) fn grow(root: Vec3, towards: Vec3, points: Vec<Vec3>, growth: &Growth
         if n == 0 {
             continue;
         }
-        let radius = (growth.tip_radius * (n as f32).powf(1.0 / 2.8)).min(growth.root_radius);
+        let radius = (growth.tip_radius * (n as f32).powf(1.0 / 2.6)).min(growth.root_radius);
         let center = points.iter().fold(v(0.0, 0.0, 0.0), |s, p| s + *p) * (1.0 / n as f32);
         let way = center - start;
         // A branch does not turn back: its direction keeps part of its parent's.
@@ -36,7 +36,7 @@ pub(super) fn grow(root: Vec3, towards: Vec3, points: Vec<Vec3>, growth: &Growth
             continue;
         }
         let end = start + turned * length;
-        let taper = (growth.tip_radius * ((n as f32) * 0.6).powf(1.0 / 2.8)).min(growth.root_radius);
+        let taper = (growth.tip_radius * ((n as f32) * 0.6).powf(1.0 / 2.6)).min(growth.root_radius);
         bend(&mut cones, start, end, radius, taper, random);
         if n > 1 {
             let axis = widest_axis(&points, center, turned);
