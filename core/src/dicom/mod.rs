@@ -9,6 +9,8 @@
 //! | `fragments.rs` | encapsulated pixel data to frames |
 //! | `codec/` | bytes of one frame to stored values, for each transfer syntax |
 //! | `pixels/` | stored values and everything needed to show them: [`pixels::FrameReader`] |
+//! | `write.rs` | data sets to Part 10 files, identifiers |
+//! | `write_image.rs` | CT slices and radiographs |
 
 pub mod codec;
 mod data_set;
@@ -17,6 +19,8 @@ mod fragments;
 mod parse;
 pub mod pixels;
 mod text;
+mod write;
+mod write_image;
 
 pub use data_set::{DataSet, Element, tag_name};
 pub use dicom_core::{Tag, VR};
@@ -24,3 +28,5 @@ pub use dicom_dictionary_std::{tags, uids};
 pub use file::{DicomError, DicomFile, EXPLICIT_VR_BIG_ENDIAN, codestream_syntax};
 pub use fragments::{Encapsulated, PixelData};
 pub use parse::Encoding;
+pub use write::{Code, DataSetBuilder, WriteError, decimal_string, uid_from_name};
+pub use write_image::{CtSlice, DxImage, ImageContext, write_ct, write_dx};

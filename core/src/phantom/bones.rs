@@ -259,7 +259,7 @@ fn shoulder_girdle(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
         borders.extend(boxed(tube(&[(superior, 2.4), (superior.lerp(socket, 0.75) + s(0.0, 0.0, 3.0), 2.6)])));
         borders.push(Box::new(Ellipsoid::upright(socket, v(7.0, 11.0, 17.0))));
         borders.extend(boxed(tube(&smooth(
-            &[(socket + s(-8.0, -2.0, 10.0), 5.5), (socket + s(-12.0, -22.0, 17.0), 5.0), (socket + s(2.0, -36.0, 10.0), 4.2)],
+            &[(socket + s(-8.0, -2.0, 10.0), 5.5), (socket + s(-12.0, -22.0, 17.0), 5.0), (socket + s(2.0, -34.0, 8.0), 3.4)],
             5,
         ))));
         let root = superior.lerp(inferior, 0.28);
@@ -267,13 +267,13 @@ fn shoulder_girdle(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
             &[
                 (root, 2.6),
                 (root.lerp(socket, 0.5) + s(0.0, 22.0, 12.0), 3.6),
-                (socket + s(8.0, 22.0, 30.0), 5.2),
-                (s(166.0, 8.0, tip_z - 1.0), 5.4),
+                (socket + s(8.0, 22.0, 29.0), 4.6),
+                (s(165.0, 6.0, tip_z - 3.0), 4.2),
             ],
             6,
         );
         borders.extend(boxed(tube(&acromion)));
-        objects.push(bone(thorax, borders, 1250.0, 380.0, 1.5));
+        objects.push(bone(thorax, borders, 1050.0, 340.0, 1.4));
         objects.push(humerus(thorax, socket, side, raised));
     }
     objects

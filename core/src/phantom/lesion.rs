@@ -165,10 +165,10 @@ pub(super) fn object(lesion: &Lesion, seed: u64) -> Object {
         let q = shape.radius(p);
         if patchy {
             // Denser towards the middle, fraying at the edge, mottled inside.
-            let share = smoothstep(1.14, 0.62, q);
+            let share = smoothstep(1.14, 0.70, q);
             let mottle = fractal(p, 9.0, 2, salt ^ 5);
             let fill = match kind {
-                LesionKind::Consolidation => 0.86 + 0.22 * mottle,
+                LesionKind::Consolidation => 0.92 + 0.25 * mottle,
                 _ => 0.85 + 0.35 * mottle,
             };
             let share = share * fill.clamp(0.0, 1.0);

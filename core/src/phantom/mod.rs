@@ -95,6 +95,8 @@ pub struct Radiograph {
     pub field: [usize; 4],
     /// Source to the middle of the patient, mm.
     pub source_to_patient_mm: f64,
+    /// `(x, y, z, 1)` in the patient (LPS, mm) to `(column * w, row * w, w)`.
+    pub projection: [[f64; 4]; 3],
     /// Row and column onto which each lesion's centre is projected.
     pub lesion_centers: Vec<[f32; 2]>,
 }
@@ -183,6 +185,7 @@ fn simulate_radiograph(
         organs: paths.organs,
         lesions: paths.lesions,
         field,
+        projection: beam.matrix(),
         source_to_patient_mm: SOURCE_TO_DETECTOR_MM + f64::from(beam.detector_y),
         lesion_centers,
     };
@@ -195,7 +198,7 @@ fn simulate_ct(options: Options, habitus: &Habitus, lesions: &[Lesion], task: &T
     let extent = thorax.extent();
     let field = ((extent.high.x - extent.low.x + 14.0) / 10.0).ceil() * 10.0;
     let pixel = field / options.ct_size as f32;
-    let (bottom, top) = (-166.0, 146.0);
+    let (bottom, top) = (-160.0, 140.0);
     let middle_y = (extent.low.y + extent.high.y) * 0.5 + 8.0;
     let half = (options.ct_size as f32 - 1.0) * 0.5 * pixel;
     let grid = Grid {

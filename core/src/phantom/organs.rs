@@ -123,6 +123,8 @@ impl Organs {
                 }
             }
         };
+        let window = Ellipsoid::upright(v(20.0, 8.0, 38.0), v(16.0, 24.0, 20.0));
+        thorax.envelope_ellipsoids.push(window);
         wrap(&great.aorta, 3, 1.5, |c| c.a.z > -120.0);
         wrap(&great.pulmonary, 3, 1.5, |_| true);
         wrap(&great.cava, 6, 2.0, |c| c.a.z > -20.0 && c.b.z < 90.0);

@@ -52,6 +52,22 @@ impl Beam {
         v(c * p.x + s * p.y, -s * p.x + c * p.y, p.z)
     }
 
+    /// The projection as a matrix: `(x, y, z, 1)` in the patient to `(column * w, row * w, w)`.
+    pub fn matrix(&self) -> [[f64; 4]; 3] {
+        let (s, c) = f64::from(self.rotation).sin_cos();
+        let source_y = f64::from(self.detector_y) + SOURCE_TO_DETECTOR_MM;
+        let pixels = SOURCE_TO_DETECTOR_MM / f64::from(self.pixel_mm());
+        let half = (self.size as f64 - 1.0) * 0.5;
+        let depth = [-s, -c, 0.0, source_y];
+        let mut column = depth.map(|d| d * half);
+        let mut row = column;
+        column[0] += pixels * c;
+        column[1] -= pixels * s;
+        row[2] -= pixels;
+        row[3] += pixels * f64::from(self.height);
+        [column, row, depth]
+    }
+
     /// Row and column (fractional) onto which a point of the patient is projected.
     pub fn project(&self, p: Vec3) -> (f32, f32) {
         let (s, c) = self.rotation.sin_cos();
@@ -212,8 +228,8 @@ fn quantum_noise(light: &mut Array2<f32>, beam: &Beam, seed: u64) {
 /// The lead letter that the technologist puts on the detector: the patient's left.
 fn marker(light: &mut Array2<f32>, beam: &Beam, random: &mut Stream, field: [usize; 4]) {
     let mm = 1.0 / beam.pixel_mm();
-    let (height, width) = (13.0 * mm, 7.5 * mm);
-    let stroke = 1.25 * mm;
+    let (height, width) = (16.0 * mm, 9.0 * mm);
+    let stroke = 1.5 * mm;
     let angle = random.range(-0.09, 0.09);
     let row = field[0] as f32 + random.range(26.0, 38.0) * mm;
     let column = (field[1] + field[3]) as f32 - random.range(22.0, 32.0) * mm;
@@ -271,14 +287,53 @@ fn curve(density: Array2<f32>, paths: &Paths, beam: &Beam, field: [usize; 4]) ->
     let logit = |p: f32| (p / (1.0 - p)).ln();
     let slope = (logit(0.90) - logit(0.23)) / (bright - dark).max(0.2);
     let middle = dark - logit(0.23) / slope;
+    // Open beam becomes black.
+    let open = |r: usize, c: usize| paths.water[[r, c]] < 4.0;
+    let tone = |i: f32| 1.0 / (1.0 + (-slope * (i - middle)).exp());
+    let mut air = pick(&open);
+    let black = if air.len() > 50 { tone(quantile(&mut air, 0.8)).min(0.12) } else { 0.03 };
     Array2::from_shape_fn((n, n), |(r, c)| {
         let exposed = (top..top + height).contains(&r) && (left..left + width).contains(&c);
         if !exposed {
             return 0;
         }
-        let y = 1.0 / (1.0 + (-slope * (image[[r, c]] - middle)).exp());
-        // Open beam becomes fully black.
-        let y = ((y - 0.035) / 0.955).clamp(0.0, 1.0);
+        let y = ((tone(image[[r, c]]) - black) / (0.99 - black)).clamp(0.0, 1.0);
         (y * 4095.0).round() as u16
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ray_projection_and_matrix_agree() {
+        let beam = Beam { size: 500, rotation: 0.03, height: -18.0, detector_y: -140.0 };
+        let [column, row, depth] = beam.matrix();
+        for (r, c) in [(0.0, 0.0), (100.0, 400.0), (499.0, 250.0)] {
+            let (source, pixel) = beam.ray(r, c);
+            let p = source.lerp(pixel, 0.9);
+            let (row_found, column_found) = beam.project(p);
+            assert!((row_found - r).abs() < 0.05 && (column_found - c).abs() < 0.05, "{row_found} {column_found}");
+            let h = [p.x, p.y, p.z, 1.0].map(f64::from);
+            let dot = |m: [f64; 4]| m.iter().zip(h).map(|(a, b)| a * b).sum::<f64>();
+            assert!((dot(row) / dot(depth) - f64::from(r)).abs() < 0.05);
+            assert!((dot(column) / dot(depth) - f64::from(c)).abs() < 0.05);
+        }
+    }
+
+    #[test]
+    fn a_slab_of_water_casts_its_thickness() {
+        let grid = Grid { size: [60, 50, 60], origin: v(-60.0, -50.0, -60.0), spacing: v(2.0, 2.0, 2.0) };
+        let mut hu = Array3::from_elem((60, 50, 60), -1000_i16);
+        hu.slice_mut(ndarray::s![.., 10..30, ..]).fill(0);
+        let mut label = Array3::zeros((60, 50, 60));
+        label.slice_mut(ndarray::s![.., 10..20, ..]).fill(LEFT_LUNG | (2 << LESION_SHIFT));
+        let beam = Beam { size: 64, rotation: 0.0, height: 0.0, detector_y: -140.0 };
+        let paths = project(&Painted { hu, label }, &grid, &beam, 2, &Task::new()).expect("not cancelled");
+        assert!((paths.water[[32, 32]] - 40.0).abs() < 0.1, "{}", paths.water[[32, 32]]);
+        assert!((paths.organs[0][[32, 32]] - 20.0).abs() < 0.1);
+        assert!((paths.lesions[1][[32, 32]] - 20.0).abs() < 0.1 && paths.lesions[0][[32, 32]] == 0.0);
+        assert_eq!(paths.water[[0, 0]], 0.0);
+    }
 }

@@ -99,6 +99,12 @@ pub(super) const VERTEBRAE: [f32; 18] = [
 /// Index of T1 in [`VERTEBRAE`].
 pub(super) const T1: usize = 3;
 
+/// How much smaller the radius measure is than an ellipse's where `sin² cos²` of the angle is `product`: the section of
+/// the cage is a little fuller at its corners, as a superellipse with exponent 2.3.
+fn fullness(product: f32) -> f32 {
+    1.0 - 0.1768 * product
+}
+
 /// The continuous body.
 pub(super) struct Thorax {
     pub habitus: Habitus,
@@ -208,9 +214,9 @@ impl Thorax {
     /// Signed distance to the inner surface of the cage, mm; and the place around it, front (-1) to back (+1).
     pub fn cage(&self, p: Vec3) -> (f32, f32) {
         let (a, b, c) = self.ring(self.ring_height(p.y, p.z));
-        const N: f32 = 2.3;
-        let (qx, qy) = (p.x.abs() / a, (p.y - c) / b);
-        let rho = (qx.powf(N) + qy.abs().powf(N)).powf(1.0 / N);
+        let (qx, qy) = (p.x / a, (p.y - c) / b);
+        let ellipse = qx * qx + qy * qy;
+        let rho = ellipse.sqrt() * fullness(qx * qx * qy * qy / (ellipse * ellipse).max(1e-9));
         let radius = (p.x * p.x + (p.y - c).powi(2)).sqrt();
         let d = if rho < 1e-4 { -a.min(b) } else { radius * (1.0 - 1.0 / rho) };
         (d, qy / rho.max(1e-4))
@@ -224,8 +230,8 @@ impl Thorax {
         let mut point = v(0.0, 0.0, z);
         for _ in 0..5 {
             let (a, b, cy) = self.ring(self.ring_height(y, z));
-            const E: f32 = 2.0 / 2.3;
-            point = v((a + offset) * s.abs().powf(E), cy + (b + offset) * c.abs().powf(E) * c.signum(), z);
+            let k = 1.0 / fullness(s * s * c * c);
+            point = v((a + offset) * s.abs() * k, cy + (b + offset) * c * k, z);
             y = point.y;
         }
         let (a, b, cy) = self.ring(self.ring_height(y, z));
@@ -275,8 +281,11 @@ impl Thorax {
 
     /// Signed distance to the lungs' surface, mm, and the lung's label. Far from the surface it is only a bound.
     pub fn lung(&self, p: Vec3) -> (f32, u8) {
+        self.lung_in_cage(p, self.cage(p).0)
+    }
+
+    fn lung_in_cage(&self, p: Vec3, cage: f32) -> (f32, u8) {
         let organ = if p.x > 0.0 { LEFT_LUNG } else { RIGHT_LUNG };
-        let (cage, _) = self.cage(p);
         if cage > 3.0 {
             return (cage, organ);
         }
@@ -322,7 +331,7 @@ impl Thorax {
         let h = &self.habitus;
         let x = p.x.abs();
         let front = (-back).max(0.0);
-        let erector = 30.0 * bell(x, 26.0, 30.0) * smoothstep(0.5, 0.95, back);
+        let erector = 21.0 * bell(x, 14.0, 62.0) * smoothstep(0.35, 0.95, back);
         let trapezius = 12.0 * smoothstep(0.2, 0.8, back) * smoothstep(-60.0, 60.0, p.z);
         let pectoral = 17.0 * bell(p.z, 45.0, 52.0) * bell(x, 82.0, 45.0) * smoothstep(0.2, 0.7, front);
         let side = 9.0 * smoothstep(0.6, 0.1, back.abs()) * bell(p.z, 40.0, 110.0);
@@ -447,7 +456,7 @@ impl Thorax {
         let mut tissue = if cage > blend_mm * 0.5 {
             Tissue { hu: self.wall_hu(p, skin, cage, fat, muscle), organ: 0 }
         } else {
-            self.inside(p, blend_mm)
+            self.inside(p, cage, blend_mm)
         };
         let inside = cover(skin);
         if inside < 1.0 {
@@ -485,12 +494,12 @@ impl Thorax {
     }
 
     /// Lungs, mediastinum and abdomen.
-    fn inside(&self, p: Vec3, blend_mm: f32) -> Tissue {
+    fn inside(&self, p: Vec3, cage: f32, blend_mm: f32) -> Tissue {
         let dome = self.diaphragm(p.x, p.y);
         if p.z < dome - 6.0 {
             return Tissue { hu: self.abdomen_hu(p, dome), organ: 0 };
         }
-        let (d, organ) = self.lung(p);
+        let (d, organ) = self.lung_in_cage(p, cage);
         let solid = if p.z < dome {
             50.0
         } else if self.envelope(p) < 1.5 {
@@ -503,7 +512,7 @@ impl Thorax {
         let hu = if air > 0.0 { solid + (self.parenchyma_hu(p) - solid) * air } else { solid };
         let label = if air > 0.5 {
             organ
-        } else if p.z > dome && p.z < 112.0 && self.cage(p).0 < -4.0 && p.y < self.spine(p.z).y - 12.0 {
+        } else if p.z > dome && p.z < 112.0 && cage < -4.0 && p.y < self.spine(p.z).y - 12.0 {
             CARDIOMEDIASTINUM
         } else {
             0

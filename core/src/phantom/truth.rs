@@ -68,6 +68,8 @@ pub struct RadiographTruth {
     pub shape: [usize; 2],
     /// Pixel distance on the detector, mm.
     pub pixel_mm: f64,
+    /// `(x, y, z, 1)` in the patient (LPS, mm) to `(column * w, row * w, w)`, pixels from 0.
+    pub projection: [[f64; 4]; 3],
     /// Path through an organ from which its mask is set, mm.
     pub organ_path_mm: f32,
     /// Share of a lesion's longest path from which its mask is set.
@@ -158,6 +160,7 @@ impl Phantom {
             radiograph: RadiographTruth {
                 shape: [self.radiograph.pixels.dim().0, self.radiograph.pixels.dim().1],
                 pixel_mm: self.radiograph.pixel_mm,
+                projection: self.radiograph.projection,
                 organ_path_mm: ORGAN_PATH_MM,
                 lesion_path_share: LESION_SHARE,
                 masks: self.mask_names(),
