@@ -46,7 +46,11 @@ fn truth_agrees_with_voxels_and_pixels() {
                 assert!((middle - design).abs() < 60.0, "{what}: {middle} HU, designed {design}");
             }
             assert!(ct.mean_hu > -780.0, "{what}: {} HU is not denser than lung", ct.mean_hu);
-            assert!((ct.equivalent_diameter_mm / size - 1.0).abs() < 0.25, "{what}: {} mm, designed {size}", ct.equivalent_diameter_mm);
+            assert!(
+                (ct.equivalent_diameter_mm / size - 1.0).abs() < 0.25,
+                "{what}: {} mm, designed {size}",
+                ct.equivalent_diameter_mm
+            );
             let inside = phantom.ct.lesions.indexed_iter().filter(|(_, l)| **l == lesion.lesion.id);
             assert!(inside.clone().all(|(at, _)| matches!(phantom.ct.organs[at], 1 | 2)), "{what} leaves the lung");
             projection(&phantom, lesion, inside.map(|(at, _)| at).collect(), &what);
@@ -77,7 +81,8 @@ fn projection(
             let [column, row, w] =
                 phantom.radiograph.projection.map(|m| m.iter().zip(p).map(|(a, b)| a * b).sum::<f64>());
             let (column, row) = (column / w, row / w);
-            (left - margin..left + width + margin).contains(&column) && (top - margin..top + height + margin).contains(&row)
+            (left - margin..left + width + margin).contains(&column)
+                && (top - margin..top + height + margin).contains(&row)
         })
         .count();
     assert!(inside as f64 >= 0.95 * voxels.len() as f64, "{what}: {inside} of {} voxels in the box", voxels.len());
@@ -103,7 +108,7 @@ fn organs(phantom: &Phantom) {
         assert!(hu_range.contains(&hu) && ml_range.contains(&ml), "{name}: {hu} HU, {ml} mL");
         assert!([x > 40.0, x < -40.0, x.abs() < 30.0][o], "{name} lies at x = {x}");
     }
-    // In the radiograph lung is dark, heart and abdomen are bright, and left is on the right.
+    // In the radiograph lung is dark, the heart is bright, and left is on the right.
     let mean_under = |o: usize| {
         let mask = phantom.radiograph_organ_mask(o);
         let others = phantom.radiograph_organ_mask(2);
@@ -116,7 +121,8 @@ fn organs(phantom: &Phantom) {
         }
         sum / n
     };
-    assert!(mean_under(0) < 2200.0 && mean_under(1) < 2200.0 && mean_under(2) > 2500.0);
+    let [left, right, heart] = [0, 1, 2].map(mean_under);
+    assert!(heart > left + 500.0 && heart > right + 500.0, "left {left}, right {right}, heart {heart}");
     let columns = |o: usize| {
         let mask = phantom.radiograph_organ_mask(o);
         let (mut sum, mut n) = (0.0, 0.0);

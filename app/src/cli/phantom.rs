@@ -139,7 +139,11 @@ fn write_series(phantom: &Phantom, folder: &Path, task: &Task) -> anyhow::Result
             kvp: 120.0,
             patient_position: "HFS".to_owned(),
             contrast: "SIMULATED iodine".to_owned(),
-            windows: vec![window("LUNG", -600.0, 1500.0), window("MEDIASTINUM", 50.0, 400.0), window("BONE", 400.0, 1800.0)],
+            windows: vec![
+                window("LUNG", -600.0, 1500.0),
+                window("MEDIASTINUM", 50.0, 400.0),
+                window("BONE", 400.0, 1800.0),
+            ],
         };
         task.check()?;
         write_ct(&folder.join(format!("ct-{number:03}.dcm")), &context, &slice)?;

@@ -60,7 +60,9 @@ pub fn decimal_string(value: f64) -> String {
         .rev()
         .map(|digits| format!("{value:.digits$}"))
         .chain((0..=9).rev().map(|digits| format!("{value:.digits$e}")))
-        .find(|text| text.len() <= 16 && text.parse::<f64>().is_ok_and(|back| (back - value).abs() <= value.abs() * 1e-6))
+        .find(|text| {
+            text.len() <= 16 && text.parse::<f64>().is_ok_and(|back| (back - value).abs() <= value.abs() * 1e-6)
+        })
         .unwrap_or_else(|| format!("{value:.8e}"))
 }
 

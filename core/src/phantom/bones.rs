@@ -87,7 +87,8 @@ fn rib_line(thorax: &Thorax, rib: usize, side: f32, fall: f32, jitter: f32) -> (
     let spine = thorax.spine(head_z);
     let body = 10.0 + 0.6 * rib as f32;
     let half = 13.6 + 0.65 * rib as f32;
-    let height = |u: f32| head_z + 3.0 * (1.0 - u) + jitter * u - fall * (0.4 * u.powf(1.5) + 0.6 * smoothstep(0.08, 0.92, u));
+    let height =
+        |u: f32| head_z + 3.0 * (1.0 - u) + jitter * u - fall * (0.4 * u.powf(1.5) + 0.6 * smoothstep(0.08, 0.92, u));
     let mut line: Line = Vec::new();
     let back = v(0.0, 1.0, 0.0);
     let neck = [
@@ -246,12 +247,14 @@ fn shoulder_girdle(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
         let socket = s(158.0, 20.0, 70.0 + up + lift);
         let plate = Plate { corners: [superior, inferior, socket], half_thickness: 1.6, bulge: 4.0 * side };
         objects.push(bone(thorax, vec![Box::new(plate)], 950.0, 500.0, 0.8));
-        let medial = smooth(
-            &[(superior, 2.6), (superior.lerp(inferior, 0.4) + s(-7.0, 3.0, 0.0), 2.2), (inferior, 3.6)],
-            6,
-        );
+        let medial =
+            smooth(&[(superior, 2.6), (superior.lerp(inferior, 0.4) + s(-7.0, 3.0, 0.0), 2.2), (inferior, 3.6)], 6);
         let lateral = smooth(
-            &[(inferior, 3.8), (inferior.lerp(socket, 0.5) + s(-3.0, 0.0, 0.0), 4.2), (socket + s(-6.0, 2.0, -8.0), 5.2)],
+            &[
+                (inferior, 3.8),
+                (inferior.lerp(socket, 0.5) + s(-3.0, 0.0, 0.0), 4.2),
+                (socket + s(-6.0, 2.0, -8.0), 5.2),
+            ],
             6,
         );
         let mut borders = boxed(tube(&medial));
@@ -259,7 +262,11 @@ fn shoulder_girdle(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
         borders.extend(boxed(tube(&[(superior, 2.4), (superior.lerp(socket, 0.75) + s(0.0, 0.0, 3.0), 2.6)])));
         borders.push(Box::new(Ellipsoid::upright(socket, v(7.0, 11.0, 17.0))));
         borders.extend(boxed(tube(&smooth(
-            &[(socket + s(-8.0, -2.0, 10.0), 5.5), (socket + s(-12.0, -22.0, 17.0), 5.0), (socket + s(2.0, -34.0, 8.0), 3.4)],
+            &[
+                (socket + s(-8.0, -2.0, 10.0), 5.5),
+                (socket + s(-12.0, -22.0, 17.0), 5.0),
+                (socket + s(2.0, -34.0, 8.0), 3.4),
+            ],
             5,
         ))));
         let root = superior.lerp(inferior, 0.28);
@@ -289,7 +296,12 @@ fn humerus(thorax: &Thorax, socket: Vec3, side: f32, raised: bool) -> Object {
         Box::new(Ellipsoid::upright(head + v(14.0, -3.0, -2.0).on_side(side), v(13.0, 14.0, 17.0))),
     ];
     let start = head + along * 18.0 + v(5.0, 0.0, 0.0).on_side(side);
-    parts.extend(boxed(tube(&[(start, 17.0), (start + along * 28.0, 12.5), (start + along * 90.0, 11.5), (elbow, 12.0)])));
+    parts.extend(boxed(tube(&[
+        (start, 17.0),
+        (start + along * 28.0, 12.5),
+        (start + along * 90.0, 11.5),
+        (elbow, 12.0),
+    ])));
     let b = thorax.habitus.bone;
     // Thin cortex at the head, thick at the shaft.
     let shaft_from = start;

@@ -182,9 +182,8 @@ impl Ellipsoid {
 
 impl Shape for Ellipsoid {
     fn bounds(&self) -> Bounds {
-        let extent = |pick: fn(Vec3) -> f32| {
-            (0..3).map(|i| (pick(self.axes[i]) * self.semi[i]).powi(2)).sum::<f32>().sqrt()
-        };
+        let extent =
+            |pick: fn(Vec3) -> f32| (0..3).map(|i| (pick(self.axes[i]) * self.semi[i]).powi(2)).sum::<f32>().sqrt();
         let e = v(extent(|a| a.x), extent(|a| a.y), extent(|a| a.z));
         Bounds { low: self.center - e, high: self.center + e }
     }
@@ -387,7 +386,13 @@ mod tests {
         assert!(drum.distance(v(0.0, 0.0, 10.0)).abs() < 1e-4);
         assert!(drum.distance(v(0.0, 0.0, 12.0)) > 1.9);
         let n = v(0.0, 1.0, 0.0);
-        let blade = Blade { a: v(0.0, 0.0, 0.0), b: v(20.0, 0.0, 0.0), thin: [n, n], half_thickness: [3.0; 2], half_height: [7.0; 2] };
+        let blade = Blade {
+            a: v(0.0, 0.0, 0.0),
+            b: v(20.0, 0.0, 0.0),
+            thin: [n, n],
+            half_thickness: [3.0; 2],
+            half_height: [7.0; 2],
+        };
         assert!(blade.distance(v(10.0, 3.0, 0.0)).abs() < 1e-4);
         assert!(blade.distance(v(10.0, 0.0, 7.0)).abs() < 1e-4);
     }

@@ -151,12 +151,7 @@ fn simulate_radiograph(
     let lesions = lesion::choose(&thorax, seed);
     let extent = thorax.extent();
     let rotation = habitus.rotation_degrees.to_radians();
-    let beam = Beam {
-        size: options.radiograph_size,
-        rotation,
-        height: -18.0,
-        detector_y: extent.low.y - 25.0,
-    };
+    let beam = Beam { size: options.radiograph_size, rotation, height: -18.0, detector_y: extent.low.y - 25.0 };
     // Fine across the beam; along it, where everything is summed, coarser voxels do.
     let fine = (DETECTOR_MM as f32 / options.radiograph_size as f32 * 1.9).max(0.58);
     let deep = fine * 2.0;
@@ -167,7 +162,8 @@ fn simulate_radiograph(
         origin: low,
         spacing: v(fine, deep, fine),
     };
-    let painted = paint::paint(&thorax, &objects(&thorax, &organs, &lesions, seed), &grid, task, "Building the patient")?;
+    let painted =
+        paint::paint(&thorax, &objects(&thorax, &organs, &lesions, seed), &grid, task, "Building the patient")?;
     let paths = radiograph::project(&painted, &grid, &beam, lesions.len(), task)?;
     drop(painted);
     task.check()?;

@@ -64,21 +64,62 @@ fn great(thorax: &Thorax) -> Great {
         let knots: Vec<(Vec3, f32)> = points.iter().map(|&(x, y, z, r)| (v(x, y, z), r)).collect();
         tube(&smooth(&knots, 6))
     };
-    let mut pulmonary =
-        curve(&[(12.0, -46.0, -14.0, 13.5), (20.0, -38.0, 4.0, 14.0), (27.0, -22.0, 17.0, 13.0), (37.0, 2.0, 23.0, 11.0), (50.0, 16.0, 16.0, 9.5)]);
-    pulmonary.extend(curve(&[(24.0, -22.0, 13.0, 11.5), (4.0, -8.0, 8.0, 11.0), (-26.0, 0.0, 5.0, 10.5), (-44.0, 8.0, -3.0, 9.0)]));
+    let mut pulmonary = curve(&[
+        (12.0, -46.0, -14.0, 13.5),
+        (20.0, -38.0, 4.0, 14.0),
+        (27.0, -22.0, 17.0, 13.0),
+        (37.0, 2.0, 23.0, 11.0),
+        (50.0, 16.0, 16.0, 9.5),
+    ]);
+    pulmonary.extend(curve(&[
+        (24.0, -22.0, 13.0, 11.5),
+        (4.0, -8.0, 8.0, 11.0),
+        (-26.0, 0.0, 5.0, 10.5),
+        (-44.0, 8.0, -3.0, 9.0),
+    ]));
     pulmonary.extend(curve(&[(-26.0, 0.0, 6.0, 7.0), (-40.0, 2.0, 20.0, 6.0)]));
     let mut cava = curve(&[(-27.0, -22.0, 74.0, 8.5), (-27.0, -20.0, 40.0, 9.0), (-24.0, -20.0, -8.0, 9.5)]);
     cava.extend(curve(&[(-22.0, -12.0, -62.0, 11.5), (-23.0, 0.0, -95.0, 12.0), (-22.0, 10.0, -210.0, 11.5)]));
     cava.extend(curve(&[(-27.0, -22.0, 72.0, 8.0), (-38.0, -22.0, 92.0, 7.0), (-34.0, -10.0, 125.0, 6.5)]));
-    cava.extend(curve(&[(-25.0, -26.0, 72.0, 7.5), (6.0, -36.0, 82.0, 7.0), (38.0, -24.0, 96.0, 6.5), (36.0, -8.0, 125.0, 6.0)]));
-    let mut arch_branches = curve(&[(-6.0, -16.0, 62.0, 6.5), (-20.0, -8.0, 92.0, 6.0), (-26.0, 0.0, 118.0, 5.0), (-26.0, 2.0, 200.0, 4.0)]);
+    cava.extend(curve(&[
+        (-25.0, -26.0, 72.0, 7.5),
+        (6.0, -36.0, 82.0, 7.0),
+        (38.0, -24.0, 96.0, 6.5),
+        (36.0, -8.0, 125.0, 6.0),
+    ]));
+    let mut arch_branches = curve(&[
+        (-6.0, -16.0, 62.0, 6.5),
+        (-20.0, -8.0, 92.0, 6.0),
+        (-26.0, 0.0, 118.0, 5.0),
+        (-26.0, 2.0, 200.0, 4.0),
+    ]);
     arch_branches.extend(curve(&[(8.0, -2.0, 66.0, 4.2), (17.0, 4.0, 100.0, 4.0), (25.0, 4.0, 200.0, 3.8)]));
-    arch_branches.extend(curve(&[(18.0, 12.0, 64.0, 5.0), (29.0, 20.0, 98.0, 4.8), (44.0, 14.0, 114.0, 4.6), (80.0, -8.0, 106.0, 4.4)]));
-    let mut trachea = curve(&[(0.0, 2.0, 210.0, 9.4), (0.0, 12.0, 130.0, 9.6), (-1.0, 18.0, 90.0, 9.6), (-4.0, 22.0, 60.0, 9.4), (-2.0, 26.0, 38.0, 9.0)]);
-    trachea.extend(curve(&[(-2.0, 26.0, 40.0, 7.4), (-20.0, 24.0, 20.0, 6.8), (-34.0, 22.0, 4.0, 6.0), (-42.0, 24.0, -14.0, 4.8)]));
+    arch_branches.extend(curve(&[
+        (18.0, 12.0, 64.0, 5.0),
+        (29.0, 20.0, 98.0, 4.8),
+        (44.0, 14.0, 114.0, 4.6),
+        (80.0, -8.0, 106.0, 4.4),
+    ]));
+    let mut trachea = curve(&[
+        (0.0, 2.0, 210.0, 9.4),
+        (0.0, 12.0, 130.0, 9.6),
+        (-1.0, 18.0, 90.0, 9.6),
+        (-4.0, 22.0, 60.0, 9.4),
+        (-2.0, 26.0, 38.0, 9.0),
+    ]);
+    trachea.extend(curve(&[
+        (-2.0, 26.0, 40.0, 7.4),
+        (-20.0, 24.0, 20.0, 6.8),
+        (-34.0, 22.0, 4.0, 6.0),
+        (-42.0, 24.0, -14.0, 4.8),
+    ]));
     trachea.extend(curve(&[(-24.0, 24.0, 16.0, 4.6), (-42.0, 22.0, 20.0, 4.0)]));
-    trachea.extend(curve(&[(-2.0, 26.0, 40.0, 6.8), (16.0, 28.0, 24.0, 6.2), (38.0, 26.0, 8.0, 5.6), (48.0, 28.0, -8.0, 4.5)]));
+    trachea.extend(curve(&[
+        (-2.0, 26.0, 40.0, 6.8),
+        (16.0, 28.0, 24.0, 6.2),
+        (38.0, 26.0, 8.0, 5.6),
+        (48.0, 28.0, -8.0, 4.5),
+    ]));
     Great {
         aorta: curve(&[
             (12.0, -28.0, -14.0, 14.5 * a),
@@ -97,7 +138,14 @@ fn great(thorax: &Thorax) -> Great {
         cava,
         arch_branches,
         trachea,
-        esophagus: curve(&[(1.0, 26.0, 210.0, 6.0), (3.0, 36.0, 100.0, 6.5), (6.0, 40.0, 40.0, 7.0), (8.0, 36.0, -20.0, 7.0), (18.0, 26.0, -78.0, 8.0), (32.0, 6.0, -108.0, 8.0)]),
+        esophagus: curve(&[
+            (1.0, 26.0, 210.0, 6.0),
+            (3.0, 36.0, 100.0, 6.5),
+            (6.0, 40.0, 40.0, 7.0),
+            (8.0, 36.0, -20.0, 7.0),
+            (18.0, 26.0, -78.0, 8.0),
+            (32.0, 6.0, -108.0, 8.0),
+        ]),
     }
 }
 
@@ -106,7 +154,9 @@ impl Organs {
     pub fn new(thorax: &mut Thorax, seed: u64) -> Self {
         let heart = heart(thorax);
         let great = great(thorax);
-        for e in [&heart.left_ventricle, &heart.right_ventricle, &heart.right_atrium, &heart.left_atrium, &heart.appendage] {
+        for e in
+            [&heart.left_ventricle, &heart.right_ventricle, &heart.right_atrium, &heart.left_atrium, &heart.appendage]
+        {
             thorax.envelope_ellipsoids.push(e.grown(2.5));
         }
         let mut wrap = |cones: &[Cone], every: usize, margin: f32, keep: fn(&Cone) -> bool| {
@@ -165,15 +215,21 @@ impl Organs {
             let mut r = Stream::new(self.seed, &format!("arteries {name}"));
             let artery = Growth { tip_radius: 0.36, root_radius: 8.0, stride: 0.36 };
             let (lower, upper) = split(sample(thorax, side, 5200, 2.5, &mut r), if left { 12.0 } else { 10.0 });
-            let (low_root, high_root) =
-                if left { (v(50.0, 16.0, 16.0), v(46.0, 8.0, 24.0)) } else { (v(-44.0, 8.0, -3.0), v(-40.0, 2.0, 20.0)) };
+            let (low_root, high_root) = if left {
+                (v(50.0, 16.0, 16.0), v(46.0, 8.0, 24.0))
+            } else {
+                (v(-44.0, 8.0, -3.0), v(-40.0, 2.0, 20.0))
+            };
             vessels.extend(grow(low_root, v(side * 0.3, 0.2, -0.9), lower, &artery, &mut r));
             vessels.extend(grow(high_root, v(side * 0.5, 0.0, 0.8), upper, &artery, &mut r));
             let mut r = Stream::new(self.seed, &format!("veins {name}"));
             let vein = Growth { tip_radius: 0.36, root_radius: 6.0, stride: 0.45 };
             let (lower, upper) = split(sample(thorax, side, 3600, 2.5, &mut r), -18.0);
-            let (low_root, high_root) =
-                if left { (v(36.0, 16.0, -22.0), v(38.0, -6.0, -4.0)) } else { (v(-28.0, 16.0, -26.0), v(-32.0, -6.0, -8.0)) };
+            let (low_root, high_root) = if left {
+                (v(36.0, 16.0, -22.0), v(38.0, -6.0, -4.0))
+            } else {
+                (v(-28.0, 16.0, -26.0), v(-32.0, -6.0, -8.0))
+            };
             vessels.extend(grow(low_root, v(side, 0.2, -0.5), lower, &vein, &mut r));
             vessels.extend(grow(high_root, v(side * 0.9, -0.2, 0.5), upper, &vein, &mut r));
         }
@@ -207,7 +263,11 @@ impl Organs {
         let chest = |c: &&Cone| c.a.z > -95.0 && c.b.z < 112.0;
         let other = |c: &&Cone| !chest(c);
         let part = |cones: &[Cone], inside: bool| -> Vec<Cone> {
-            if inside { cones.iter().filter(chest).copied().collect() } else { cones.iter().filter(other).copied().collect() }
+            if inside {
+                cones.iter().filter(chest).copied().collect()
+            } else {
+                cones.iter().filter(other).copied().collect()
+            }
         };
         let mut objects = vec![
             label(Object::of(part(&g.esophagus, true), Paint::Solid(38.0))),
@@ -229,7 +289,10 @@ impl Organs {
             label(Object::of(trunk(&g.pulmonary), Paint::Solid(blood(170.0)))),
             label(Object::of(part(&g.arch_branches, true), Paint::Solid(blood(168.0)))),
             Object::of(part(&g.arch_branches, false), Paint::Solid(blood(168.0))),
-            label(Object::of(part(&grown(&g.aorta, 0.8), true), Paint::Shell { shell: 60.0, inside: blood(168.0), mm: 0.8 })),
+            label(Object::of(
+                part(&grown(&g.aorta, 0.8), true),
+                Paint::Shell { shell: 60.0, inside: blood(168.0), mm: 0.8 },
+            )),
             Object::of(part(&g.aorta, false), Paint::Solid(blood(160.0))),
         ];
         objects.push(label(Object::of(part(&grown(&g.trachea, 1.4), true), Paint::Solid(45.0))));
@@ -256,10 +319,8 @@ impl Organs {
             let share = (0.5 - d).clamp(0.0, 1.0) * (0.5 + above).clamp(0.0, 1.0);
             (share > 0.0).then(|| before + (-990.0 - before) * share)
         }));
-        let mut objects = vec![
-            Object::of([stomach], Paint::Shell { shell: 55.0, inside: 22.0, mm: 3.5 }),
-            Object::of([bubble], gas),
-        ];
+        let mut objects =
+            vec![Object::of([stomach], Paint::Shell { shell: 55.0, inside: 22.0, mm: 3.5 }), Object::of([bubble], gas)];
         // Splenic flexure: a few rounded pockets.
         let mut pockets: Vec<Box<dyn Shape>> = Vec::new();
         let mut at = v(r.range(92.0, 104.0), -22.0, top - r.range(52.0, 62.0));

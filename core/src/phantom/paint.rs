@@ -101,8 +101,11 @@ pub(super) fn paint(
     let mut label = Array3::<u8>::zeros((nz, ny, nx));
     let bounds: Vec<Vec<Bounds>> = objects.iter().map(|o| o.parts.iter().map(|p| p.bounds()).collect()).collect();
     let done = std::sync::atomic::AtomicU64::new(0);
-    hu.axis_iter_mut(Axis(0)).into_par_iter().zip(label.axis_iter_mut(Axis(0)).into_par_iter()).enumerate().try_for_each(
-        |(z, (mut hu, mut label))| {
+    hu.axis_iter_mut(Axis(0))
+        .into_par_iter()
+        .zip(label.axis_iter_mut(Axis(0)).into_par_iter())
+        .enumerate()
+        .try_for_each(|(z, (mut hu, mut label))| {
             task.check()?;
             let mut slice = Slice::new(grid, z);
             slice.base(thorax);
@@ -117,8 +120,7 @@ pub(super) fn paint(
             }
             task.progress(stage, 1 + done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), nz as u64);
             Ok(())
-        },
-    )?;
+        })?;
     Ok(Painted { hu, label })
 }
 

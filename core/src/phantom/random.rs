@@ -12,7 +12,8 @@ pub(super) struct Stream(ChaCha8Rng);
 impl Stream {
     pub fn new(seed: u64, name: &str) -> Self {
         // FNV-1a keeps the streams apart.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         Self(ChaCha8Rng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash))
     }
 
@@ -53,9 +54,7 @@ pub(super) fn noise(p: Vec3, cell_mm: f32, seed: u32) -> f32 {
     let (u, w, s) = (fade(x - fx), fade(y - fy), fade(z - fz));
     let (i, j, k) = (fx as i32, fy as i32, fz as i32);
     let lerp = |a: f32, b: f32, t: f32| a + (b - a) * t;
-    let row = |dj: i32, dk: i32| {
-        lerp(hash01(i, j + dj, k + dk, seed), hash01(i + 1, j + dj, k + dk, seed), u)
-    };
+    let row = |dj: i32, dk: i32| lerp(hash01(i, j + dj, k + dk, seed), hash01(i + 1, j + dj, k + dk, seed), u);
     2.0 * lerp(lerp(row(0, 0), row(1, 0), w), lerp(row(0, 1), row(1, 1), w), s) - 1.0
 }
 

@@ -348,18 +348,31 @@ impl Thorax {
         let trunk = cage - muscle - fat;
         let q = v(p.x.abs(), p.y, p.z);
         let bulk = h.fat_mm * 0.8 + 4.0 * h.muscle;
-        let neck = Cone { a: v(0.0, 22.0, 100.0), b: v(0.0, 12.0, 250.0), ra: 54.0 + bulk * 0.5, rb: 50.0 + bulk * 0.5 };
+        let neck =
+            Cone { a: v(0.0, 22.0, 100.0), b: v(0.0, 12.0, 250.0), ra: 54.0 + bulk * 0.5, rb: 50.0 + bulk * 0.5 };
         let mut d = smooth_min(trunk, neck.distance(p), 18.0);
         let mut arm_muscle = 0.0_f32;
         match self.scan {
             Scan::Radiograph => {
-                let shoulder =
-                    Cone { a: v(30.0, 28.0, 92.0), b: v(150.0 * h.width, 16.0, 58.0), ra: 43.0 + bulk, rb: 46.0 + bulk };
+                let shoulder = Cone {
+                    a: v(30.0, 28.0, 92.0),
+                    b: v(150.0 * h.width, 16.0, 58.0),
+                    ra: 43.0 + bulk,
+                    rb: 46.0 + bulk,
+                };
                 // Folds in front of and behind the armpit.
-                let pectoral =
-                    Cone { a: v(88.0, -52.0, 24.0), b: v(178.0 * h.width, 0.0, 44.0), ra: 22.0 + bulk * 0.6, rb: 28.0 + bulk };
-                let latissimus =
-                    Cone { a: v(118.0, 40.0, -30.0), b: v(176.0 * h.width, 14.0, 44.0), ra: 18.0 + bulk * 0.6, rb: 30.0 + bulk };
+                let pectoral = Cone {
+                    a: v(88.0, -52.0, 24.0),
+                    b: v(178.0 * h.width, 0.0, 44.0),
+                    ra: 22.0 + bulk * 0.6,
+                    rb: 28.0 + bulk,
+                };
+                let latissimus = Cone {
+                    a: v(118.0, 40.0, -30.0),
+                    b: v(176.0 * h.width, 14.0, 44.0),
+                    ra: 18.0 + bulk * 0.6,
+                    rb: 30.0 + bulk,
+                };
                 // Deeper than high.
                 let q = v(q.x, 16.0 + (q.y - 16.0) * 0.76, q.z);
                 d = smooth_min(d, pectoral.distance(q), 22.0);
@@ -374,8 +387,12 @@ impl Thorax {
                 d = smooth_min(d, arm.distance(q), 22.0);
             }
             Scan::Ct => {
-                let shoulder =
-                    Cone { a: v(25.0, 26.0, 110.0), b: v(140.0 * h.width, 18.0, 118.0), ra: 30.0 + bulk, rb: 34.0 + bulk };
+                let shoulder = Cone {
+                    a: v(25.0, 26.0, 110.0),
+                    b: v(140.0 * h.width, 18.0, 118.0),
+                    ra: 30.0 + bulk,
+                    rb: 34.0 + bulk,
+                };
                 let arm = Cone {
                     a: v(135.0 * h.width, 16.0, 110.0),
                     b: v(160.0 * h.width, 4.0, 290.0),

@@ -144,7 +144,8 @@ impl Phantom {
     pub fn truth(&self) -> Truth {
         let ct = &self.ct;
         let voxel_ml = ct.spacing_mm.iter().product::<f64>() / 1000.0;
-        let volume = |organ: usize| ct.organs.iter().filter(|l| usize::from(**l) == organ + 1).count() as f64 * voxel_ml;
+        let volume =
+            |organ: usize| ct.organs.iter().filter(|l| usize::from(**l) == organ + 1).count() as f64 * voxel_ml;
         Truth {
             simulated: true,
             generator: format!("bifocal phantom {}", env!("CARGO_PKG_VERSION")),
@@ -154,7 +155,11 @@ impl Phantom {
                 shape: [ct.hu.dim().0, ct.hu.dim().1, ct.hu.dim().2],
                 spacing_mm: ct.spacing_mm,
                 origin_mm: ct.origin_mm,
-                organ_volumes_ml: ORGANS.iter().enumerate().map(|(i, n)| ((*n).to_owned(), volume(i).round())).collect(),
+                organ_volumes_ml: ORGANS
+                    .iter()
+                    .enumerate()
+                    .map(|(i, n)| ((*n).to_owned(), volume(i).round()))
+                    .collect(),
                 masks: "ct-masks.npz".to_owned(),
             },
             radiograph: RadiographTruth {
@@ -230,7 +235,10 @@ impl Phantom {
         let json = serde_json::to_string_pretty(&truth).map_err(|e| error(&folder.join("truth.json"), e))?;
         let path = folder.join("truth.json");
         fs::write(&path, json + "\n").map_err(|e| error(&path, e))?;
-        write_npz(&folder.join(&truth.ct.masks), &[("organs", self.ct.organs.view()), ("lesions", self.ct.lesions.view())])?;
+        write_npz(
+            &folder.join(&truth.ct.masks),
+            &[("organs", self.ct.organs.view()), ("lesions", self.ct.lesions.view())],
+        )?;
         for (index, (_, file)) in truth.radiograph.masks.iter().enumerate() {
             let mask = match index.checked_sub(ORGANS.len()) {
                 None => self.radiograph_organ_mask(index),
