@@ -1,12 +1,344 @@
-//! `bifocal analyze`.
+//! `bifocal analyze`: the main job without a window.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context;
+use bifocal_core::analysis::{Analysis, Target, analyze, input_flags};
+use bifocal_core::annotation::Session;
+use bifocal_core::dicom::FrameReader;
+use bifocal_core::dicom::index::index_paths;
+use bifocal_core::model::{Bundle, DeviceChoice, Metadata};
+use bifocal_core::render::{HeatStyle, Voi, blend_heat, draw_contours, gray_image, organ_color};
+use bifocal_core::report::{ModelNotes, ReportImage, ReportInput, ReportOptions, report_json, report_pdf};
+use bifocal_core::study::{Frame, Instance, Series, Study};
+use bifocal_core::task::Task;
+use serde_json::{Value, json};
+
+use super::progress;
+
+/// Frames analysed of one series.
+const MOST_FRAMES: usize = 16;
 
 /// Arguments of `bifocal analyze`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Files, folders or ZIP archives.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Folder for the results; made where it is missing.
+    #[arg(long)]
+    out: PathBuf,
+    /// Bundle: its id under `assets/models`, or its folder.
+    #[arg(long, default_value = super::DEFAULT_MODEL)]
+    model: String,
+    /// Where the network runs: auto, cpu, cuda or metal.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Also write the maps as NumPy files, float32, in the size of the image.
+    #[arg(long)]
+    maps: bool,
+    /// Leave names, numbers, dates, institution and file names out of everything that is written.
+    #[arg(long)]
+    no_identifiers: bool,
+    /// Parts to leave out of the report: patient, predictions, findings, key-images, overlays, attention, flags, limits.
+    #[arg(long, value_delimiter = ',', value_name = "PART")]
+    without: Vec<Part>,
+    /// Threads; all cores where it is not given.
+    #[arg(long)]
+    threads: Option<usize>,
+}
 
-/// Runs the subcommand.
-pub(super) fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Patient,
+    Predictions,
+    Findings,
+    KeyImages,
+    Overlays,
+    Attention,
+    Flags,
+    Limits,
+}
+
+fn options(args: &Args) -> ReportOptions {
+    let keep = |part: Part| !args.without.contains(&part);
+    ReportOptions {
+        identifiers: !args.no_identifiers,
+        patient: keep(Part::Patient),
+        predictions: keep(Part::Predictions),
+        findings: keep(Part::Findings),
+        key_images: keep(Part::KeyImages),
+        overlays: keep(Part::Overlays),
+        attention: keep(Part::Attention),
+        flags: keep(Part::Flags),
+        limits: keep(Part::Limits),
+        ..ReportOptions::default()
+    }
+}
+
+/// Runs the subcommand. Exit code 0 where all series with images were analysed, 1 where some failed, 2 for wrong use.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(missing) = args.paths.iter().find(|path| !path.exists()) {
+        eprintln!("bifocal: {}: no such file or folder", missing.display());
+        return Ok(ExitCode::from(2));
+    }
+    if let Some(threads) = args.threads {
+        bifocal_core::task::limit_threads(threads)?;
+    }
+    let start = Instant::now();
+    let bundle = super::open_bundle(&args.model, args.device)?;
+    fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let task = progress::task();
+    let index = index_paths(&args.paths, &task)?;
+    let index_seconds = start.elapsed().as_secs_f64();
+
+    let options = options(&args);
+    let mut rows = Vec::new();
+    let mut failed = 0;
+    let series: Vec<(&Study, &Series)> =
+        index.studies.iter().flat_map(|study| study.series.iter().map(move |series| (study, series))).collect();
+    for (number, (study, series)) in series.iter().enumerate() {
+        task.progress("Analysing series", number as u64, series.len() as u64);
+        let name = folder_name(number + 1, series, args.no_identifiers);
+        let mut row = describe(study, series, args.no_identifiers);
+        if series.frame_count() == 0 {
+            row["status"] = json!("no_image");
+            rows.push(row);
+            continue;
+        }
+        let flags = input_flags(&bundle, series);
+        for flag in &flags {
+            eprintln!("bifocal: warning: series {}: {}", number + 1, flag.message);
+        }
+        let began = Instant::now();
+        let job = Job { bundle: &bundle, options: &options, maps: args.maps, task: &task };
+        match job.series(study, series, !flags.is_empty(), &args.out.join(&name)) {
+            Ok(analyses) => {
+                row["status"] = json!("analysed");
+                row["folder"] = json!(name);
+                row["images"] = analyses.iter().map(|(position, analysis)| image_row(*position, analysis)).collect();
+                row["predictions"] = highest(&analyses);
+                row["findings"] = analyses.iter().flat_map(|(_, analysis)| &analysis.findings).map(|f| json!(f)).collect();
+                row["flags"] = analyses.first().map_or(Value::Null, |(_, analysis)| json!(analysis.flags));
+            }
+            Err(error) => {
+                failed += 1;
+                eprintln!("bifocal: series {} ({}): {error:#}", number + 1, series.modality);
+                row["status"] = json!("failed");
+                row["error"] = if args.no_identifiers { json!(error.root_cause().to_string()) } else { json!(format!("{error:#}")) };
+            }
+        }
+        row["seconds"] = json!(began.elapsed().as_secs_f64());
+        rows.push(row);
+    }
+
+    let problems: Vec<Value> = index
+        .problems
+        .iter()
+        .map(|problem| {
+            let mut value = json!(problem);
+            if args.no_identifiers {
+                value["source"] = Value::Null;
+            }
+            value
+        })
+        .collect();
+    let analysed = rows.iter().filter(|row| row["status"] == "analysed").count();
+    let summary = json!({
+        "notice": bifocal_core::report::RESEARCH_USE_ONLY,
+        "software": { "name": "Bifocal", "version": env!("CARGO_PKG_VERSION") },
+        "model": model_row(&bundle),
+        "analysed": analysed,
+        "failed": failed,
+        "seconds": start.elapsed().as_secs_f64(),
+        "index_seconds": index_seconds,
+        "series": rows,
+        "problems": problems,
+    });
+    let file = args.out.join("summary.json");
+    fs::write(&file, serde_json::to_string_pretty(&summary)? + "\n").with_context(|| file.display().to_string())?;
+    println!("{analysed} series analysed, {failed} failed, {} problems: {}", index.problems.len(), file.display());
+    if analysed + failed == 0 {
+        eprintln!("bifocal: no image was found");
+    }
+    Ok(if failed == 0 && analysed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn model_row(bundle: &Bundle) -> Value {
+    let metadata = &bundle.metadata;
+    json!({
+        "id": metadata.id,
+        "version": metadata.version,
+        "weights_sha256": metadata.weights_sha256,
+        "device": bundle.device_name,
+    })
+}
+
+fn describe(study: &Study, series: &Series, no_identifiers: bool) -> Value {
+    if no_identifiers {
+        return json!({ "modality": series.modality, "frames": series.frame_count() });
+    }
+    let sources: Vec<String> = series.instances.iter().map(|instance| instance.source.to_string()).collect();
+    json!({
+        "study_uid": study.uid,
+        "series_uid": series.uid,
+        "modality": series.modality,
+        "description": series.description,
+        "frames": series.frame_count(),
+        "sources": sources,
+        "notes": series.notes,
+    })
+}
+
+fn image_row(position: usize, analysis: &Analysis) -> Value {
+    json!({
+        "position": position,
+        "predictions": analysis.predictions,
+        "findings": analysis.findings.len(),
+        "flags": analysis.flags,
+        "seconds": analysis.seconds,
+    })
+}
+
+/// Image-level probabilities: of each class the highest over the images.
+fn highest(analyses: &[(usize, Analysis)]) -> Value {
+    let mut best: Vec<bifocal_core::analysis::Prediction> = Vec::new();
+    for prediction in analyses.iter().flat_map(|(_, analysis)| &analysis.predictions) {
+        match best.iter_mut().find(|other| other.label == prediction.label) {
+            Some(other) if other.probability >= prediction.probability => {}
+            Some(other) => *other = prediction.clone(),
+            None => best.push(prediction.clone()),
+        }
+    }
+    json!(best)
+}
+
+/// A folder name that every file system takes: number, modality, and the description where it may be shown.
+fn folder_name(number: usize, series: &Series, no_identifiers: bool) -> String {
+    let clean = |text: &str| -> String {
+        let spelled = text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+        let joined: String = spelled.collect();
+        joined.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-").chars().take(40).collect()
+    };
+    let mut parts = vec![format!("{number:03}"), clean(&series.modality)];
+    if !no_identifiers {
+        parts.push(clean(&series.description));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("-")
+}
+
+/// What a bundle says about itself, for the report.
+pub(super) fn notes(metadata: &Metadata) -> ModelNotes {
+    let performance = metadata.metrics.iter().filter(|(key, _)| key.split('.').count() == 2);
+    ModelNotes {
+        intended_use: metadata.intended_use.statement.clone(),
+        limits: metadata.intended_use.limits.clone(),
+        performance: performance
+            .map(|(key, m)| format!("{key}: {:.2} ({:.2} to {:.2}), {} images", m.value, m.low, m.high, m.n))
+            .collect(),
+        data: format!("{} Licence: {}.", metadata.data.join("; "), metadata.licence),
+    }
+}
+
+struct Job<'a> {
+    bundle: &'a Bundle,
+    options: &'a ReportOptions,
+    maps: bool,
+    task: &'a Task,
+}
+
+impl Job<'_> {
+    /// Analyses the frames of a series and writes its folder. A series that the bundle was not made for gives its middle image
+    /// alone: enough to see the warning.
+    fn series(
+        &self,
+        study: &Study,
+        series: &Series,
+        warned: bool,
+        folder: &Path,
+    ) -> anyhow::Result<Vec<(usize, Analysis)>> {
+        let count = series.frame_count();
+        let positions: Vec<usize> = if warned { vec![count / 2] } else { (0..count.min(MOST_FRAMES)).collect() };
+        let mut read: Vec<(usize, &Instance, usize, Frame, Analysis)> = Vec::new();
+        for position in positions {
+            let Some((instance, frame_index)) = series.frame_at(position) else { continue };
+            let frame = FrameReader::open(&instance.source)?.frame(frame_index)?;
+            let (rows, columns) = frame.shape();
+            let target = Target {
+                series_uid: series.uid.clone(),
+                instance_uid: instance.uid.clone(),
+                frame: frame_index,
+                sources: vec![instance.source.clone()],
+                rows,
+                columns,
+            };
+            let analysis = analyze(self.bundle, &frame, series, target, self.task)?;
+            read.push((position, instance, frame_index, frame, analysis));
+        }
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let mut session = Session::new(series.uid.clone(), self.bundle.metadata.weights_sha256.clone());
+        session.key_images = read.iter().map(|(_, instance, index, ..)| (instance.uid.clone(), *index)).collect();
+        let images = read
+            .iter()
+            .map(|(position, instance, index, frame, analysis)| {
+                ReportImage::new(&instance.uid, *index, *position, frame, Some(analysis))
+            })
+            .collect();
+        let model = Some(notes(&self.bundle.metadata));
+        let input = ReportInput { study, series, images, session: &session, model, created: SystemTime::now() };
+        write(&folder.join("report.json"), (serde_json::to_string_pretty(&report_json(&input, self.options))? + "\n").as_bytes())?;
+        write(&folder.join("report.pdf"), &report_pdf(&input, self.options)?)?;
+        for (number, (.., frame, analysis)) in read.iter().enumerate() {
+            // The first image has the plain names; others of the same series are numbered.
+            let suffix = if number == 0 { String::new() } else { format!("-{}", number + 1) };
+            write(&folder.join(format!("overlay{suffix}.png")), &overlay(frame, analysis).to_png()?)?;
+            if self.maps {
+                write_maps(folder, &suffix, analysis)?;
+            }
+        }
+        Ok(read.into_iter().map(|(position, .., analysis)| (position, analysis)).collect())
+    }
+}
+
+fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    fs::write(file, bytes).with_context(|| file.display().to_string())
+}
+
+/// The image with its heat maps, the contours of its findings and of its organs.
+fn overlay(frame: &Frame, analysis: &Analysis) -> bifocal_core::render::Rgba {
+    let mut image = gray_image(frame, &Voi::of_frame(frame));
+    let width = (image.width.max(image.height) as f32 / 500.0).max(1.0);
+    for map in &analysis.heat_maps {
+        blend_heat(&mut image, &map.values, &HeatStyle { threshold: map.threshold, ..HeatStyle::LESION });
+    }
+    for organ in &analysis.organ_maps {
+        draw_contours(&mut image, &organ.contours, 1.0, width, organ_color(&organ.organ));
+    }
+    let contours: Vec<Vec<(f32, f32)>> = analysis.findings.iter().map(|finding| finding.contour.clone()).collect();
+    draw_contours(&mut image, &contours, 1.0, width, bifocal_core::render::WARM);
+    image
+}
+
+fn write_maps(folder: &Path, suffix: &str, analysis: &Analysis) -> anyhow::Result<()> {
+    let save = |name: String, values: &ndarray::Array2<f32>| -> anyhow::Result<()> {
+        let file = folder.join(format!("{name}{suffix}.npy"));
+        ndarray_npy::write_npy(&file, values).with_context(|| file.display().to_string())
+    };
+    for map in &analysis.heat_maps {
+        save(format!("heatmap-{}", map.label), &map.values)?;
+    }
+    for organ in &analysis.organ_maps {
+        save(format!("organ-{}", organ.organ), &organ.values)?;
+    }
+    if let Some(rollout) = analysis.attention_maps.first() {
+        save("attention".into(), &rollout.values)?;
+    }
+    for map in analysis.attention_maps.iter().skip(1) {
+        save(format!("attention-{}", map.label.as_deref().unwrap_or("class")), &map.values)?;
+    }
+    Ok(())
 }

@@ -69,6 +69,9 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// The bundle that answers where none is named.
+pub const DEFAULT_MODEL: &str = "chest-opacity";
+
 /// Opens the bundle named by an id or a folder on the device wished for; says on standard error where it runs elsewhere.
 fn open_bundle(model: &str, choice: DeviceChoice) -> anyhow::Result<Bundle> {
     let folder = find_bundle(model)?;
