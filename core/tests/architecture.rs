@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const EDGES: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("study", &[]),
+    // For bytes of files and archive members, and for images beside DICOM files in one folder.
     ("dicom", &["study", "task", "image_io"]),
     ("image_io", &["study", "task"]),
     ("render", &["study", "analysis"]),

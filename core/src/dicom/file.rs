@@ -1,16 +1,15 @@
 //! Opening a DICOM file, tolerantly: with or without preamble and meta group, in any of the native encodings, deflated,
 //! cut off or mislabelled (PS3.10 chapter 7, PS3.5 chapters 7 and A).
 
-use std::fs::File;
 use std::io::{self, Cursor, Read};
 
 use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use flate2::read::{DeflateDecoder, ZlibDecoder};
-use zip::ZipArchive;
 
 use super::data_set::{DataSet, tag_name};
 use super::parse::{self, Encoding, Kind, Parsed};
+use crate::image_io::with_stream;
 use crate::study::{Problem, Source};
 
 /// Bytes of a file, an archive member or an inflated data set that are read at most.
@@ -103,6 +102,8 @@ pub struct DicomFile {
     pub problems: Vec<Problem>,
     bytes: Vec<u8>,
     parsed: Parsed,
+    /// Bytes of the whole stream; `None` for a deflated one.
+    length: Option<u64>,
 }
 
 impl DicomFile {
@@ -111,7 +112,7 @@ impl DicomFile {
     /// # Errors
     /// When the file cannot be read or is not DICOM. Anything wrong further on becomes a problem.
     pub fn read_headers(source: &Source) -> Result<Self, DicomError> {
-        with_reader(source, |reader, length| Self::load(reader, length, source, true))
+        Self::open(source, true)
     }
 
     /// Reads everything.
@@ -119,7 +120,7 @@ impl DicomFile {
     /// # Errors
     /// As [`DicomFile::read_headers`], and for more than 4 GiB (512 MiB inflated).
     pub fn read(source: &Source) -> Result<Self, DicomError> {
-        with_reader(source, |reader, length| Self::load(reader, length, source, false))
+        Self::open(source, false)
     }
 
     /// Reads everything from memory; `source` is the name in messages.
@@ -128,6 +129,12 @@ impl DicomFile {
     /// As [`DicomFile::read`].
     pub fn from_bytes(bytes: &[u8], source: &Source) -> Result<Self, DicomError> {
         Self::load(&mut Cursor::new(bytes), bytes.len() as u64, source, false)
+    }
+
+    fn open(source: &Source, headers_only: bool) -> Result<Self, DicomError> {
+        let body = |stream: &mut dyn Read, length| Ok(Self::load(stream, length, source, headers_only));
+        with_stream(source, body)
+            .unwrap_or_else(|error: io::Error| Err(DicomError::Read { file: source.clone(), error }))
     }
 
     /// Reads from any stream of `length` bytes (as far as known).
@@ -192,6 +199,7 @@ impl DicomFile {
             problems,
             bytes: outcome.bytes,
             parsed: outcome.parsed,
+            length: (!deflated).then_some(length),
         };
         if file.transfer_syntax.is_empty() {
             file.transfer_syntax = file.guess_transfer_syntax().to_owned();
@@ -208,6 +216,13 @@ impl DicomFile {
     /// The data set; elements of the meta group are in it too.
     pub fn data_set(&self) -> DataSet<'_> {
         DataSet::new(&self.bytes, &self.parsed.tape, self.encoding.big_endian)
+    }
+
+    /// Bytes from the start of the pixel data to the end of the file, read or not; `None` where there are no pixel data or
+    /// the length is not known (deflated).
+    pub(super) fn pixel_bytes(&self) -> Option<u64> {
+        let entry = self.parsed.tape.iter().rev().find(|entry| parse::is_pixel_data(entry.tag))?;
+        self.length?.checked_sub(entry.start as u64)
     }
 
     /// A [`DicomError::Attribute`] about this file.
@@ -293,7 +308,8 @@ fn load_data_set(
     let mut target = if headers_only { start + FIRST_READ } else { usize::try_from(limit).unwrap_or(usize::MAX) };
     if !headers_only && length < limit {
         // One allocation for an honest length; a stream that is longer grows it.
-        bytes.reserve_exact((length as usize).saturating_sub(start).min(64 << 20));
+        // Not more than the system grants: the length of an archive member is a claim.
+        let _ = bytes.try_reserve_exact((length as usize).saturating_sub(start).saturating_add(1));
     }
     loop {
         let filled = fill(stream, &mut bytes, target);
@@ -383,22 +399,4 @@ fn settle_encoding(declared: &str, deflated: bool, rest: &[u8]) -> (Encoding, Op
         }
         _ => (named, None),
     }
-}
-
-/// Opens the file or archive member and hands `body` the stream and its length.
-fn with_reader<T>(
-    source: &Source,
-    body: impl FnOnce(&mut dyn Read, u64) -> Result<T, DicomError>,
-) -> Result<T, DicomError> {
-    let read_error = |error| DicomError::Read { file: source.clone(), error };
-    let mut file = File::open(&source.file).map_err(read_error)?;
-    let metadata = file.metadata().map_err(read_error)?;
-    if !metadata.is_file() {
-        return Err(DicomError::content(source, "not a regular file"));
-    }
-    let Some(member) = &source.member else { return body(&mut file, metadata.len()) };
-    let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(|e| read_error(io::Error::other(e)))?;
-    let mut entry = archive.by_name(member).map_err(|e| read_error(io::Error::other(e)))?;
-    let length = entry.size();
-    body(&mut entry, length)
 }

@@ -6,6 +6,9 @@
 //! | `text.rs` | character sets, names for people |
 //! | `data_set.rs` | typed getters over the tape |
 //! | `file.rs` | preamble, meta group, transfer syntax, deflate, truncation |
+//! | `geometry.rs` | planes and functional groups |
+//! | `sop_class.rs` | names of objects |
+//! | `index/` | paths to the tree of studies |
 //! | `fragments.rs` | encapsulated pixel data to frames |
 //! | `codec/` | bytes of one frame to stored values, for each transfer syntax |
 //! | `pixels/` | stored values and everything needed to show them: [`pixels::FrameReader`] |
@@ -16,8 +19,11 @@ pub mod codec;
 mod data_set;
 mod file;
 mod fragments;
+mod geometry;
+mod index;
 mod parse;
 pub mod pixels;
+mod sop_class;
 mod text;
 mod write;
 mod write_image;
@@ -27,6 +33,8 @@ pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::{tags, uids};
 pub use file::{DicomError, DicomFile, EXPLICIT_VR_BIG_ENDIAN, codestream_syntax};
 pub use fragments::{Encapsulated, PixelData};
+pub use index::index_paths;
 pub use parse::Encoding;
 pub use write::{Code, DataSetBuilder, WriteError, decimal_string, uid_from_name};
 pub use write_image::{CtSlice, DxImage, ImageContext, write_ct, write_dx};
+pub use sop_class::sop_class_name;

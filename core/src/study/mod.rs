@@ -5,6 +5,7 @@
 mod frame;
 mod geometry;
 mod hierarchy;
+mod order;
 mod resample;
 mod window;
 
@@ -13,5 +14,6 @@ pub use geometry::{PixelSpacing, PlaneGeometry, SpacingKind};
 pub use hierarchy::{
     Instance, InstanceUid, Patient, Problem, Series, SeriesNote, SeriesUid, Source, Study, StudyIndex, StudyUid,
 };
+pub use order::{Order, Slice, order_slices};
 pub use resample::{Affine, Displacement, letterbox, warp, warp_displaced};
 pub use window::{LookupTable, ModalityTransform, VoiFunction, Window};
