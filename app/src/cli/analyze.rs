@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime};
 use anyhow::Context;
 use bifocal_core::analysis::{Analysis, Target, analyze, input_flags};
 use bifocal_core::annotation::Session;
-use bifocal_core::dicom::FrameReader;
-use bifocal_core::dicom::index::index_paths;
+use bifocal_core::dicom::index_paths;
+use bifocal_core::dicom::pixels::FrameReader;
 use bifocal_core::model::{Bundle, DeviceChoice, Metadata};
 use bifocal_core::render::{HeatStyle, Voi, blend_heat, draw_contours, gray_image, organ_color};
 use bifocal_core::report::{ModelNotes, ReportImage, ReportInput, ReportOptions, report_json, report_pdf};
@@ -100,8 +100,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut failed = 0;
     let series: Vec<(&Study, &Series)> =
         index.studies.iter().flat_map(|study| study.series.iter().map(move |series| (study, series))).collect();
-    for (number, (study, series)) in series.iter().enumerate() {
-        task.progress("Analysing series", number as u64, series.len() as u64);
+    let total = series.len() as u64;
+    for (number, (study, series)) in series.into_iter().enumerate() {
+        task.progress("Analysing series", number as u64, total);
         let name = folder_name(number + 1, series, args.no_identifiers);
         let mut row = describe(study, series, args.no_identifiers);
         if series.frame_count() == 0 {
@@ -121,14 +122,19 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 row["folder"] = json!(name);
                 row["images"] = analyses.iter().map(|(position, analysis)| image_row(*position, analysis)).collect();
                 row["predictions"] = highest(&analyses);
-                row["findings"] = analyses.iter().flat_map(|(_, analysis)| &analysis.findings).map(|f| json!(f)).collect();
+                row["findings"] =
+                    analyses.iter().flat_map(|(_, analysis)| &analysis.findings).map(|f| json!(f)).collect();
                 row["flags"] = analyses.first().map_or(Value::Null, |(_, analysis)| json!(analysis.flags));
             }
             Err(error) => {
                 failed += 1;
                 eprintln!("bifocal: series {} ({}): {error:#}", number + 1, series.modality);
                 row["status"] = json!("failed");
-                row["error"] = if args.no_identifiers { json!(error.root_cause().to_string()) } else { json!(format!("{error:#}")) };
+                row["error"] = if args.no_identifiers {
+                    json!(error.root_cause().to_string())
+                } else {
+                    json!(format!("{error:#}"))
+                };
             }
         }
         row["seconds"] = json!(began.elapsed().as_secs_f64());
@@ -290,7 +296,10 @@ impl Job<'_> {
             .collect();
         let model = Some(notes(&self.bundle.metadata));
         let input = ReportInput { study, series, images, session: &session, model, created: SystemTime::now() };
-        write(&folder.join("report.json"), (serde_json::to_string_pretty(&report_json(&input, self.options))? + "\n").as_bytes())?;
+        write(
+            &folder.join("report.json"),
+            (serde_json::to_string_pretty(&report_json(&input, self.options))? + "\n").as_bytes(),
+        )?;
         write(&folder.join("report.pdf"), &report_pdf(&input, self.options)?)?;
         for (number, (.., frame, analysis)) in read.iter().enumerate() {
             // The first image has the plain names; others of the same series are numbered.
