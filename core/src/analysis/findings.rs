@@ -33,7 +33,7 @@ pub(super) fn traced(reduced: &Reduced, level: f32) -> Vec<Vec<(f32, f32)>> {
 }
 
 /// Connected regions (4-neighbours) at or above `threshold`: pixel lists.
-fn regions(values: &Array2<f32>, threshold: f32) -> Vec<Vec<(usize, usize)>> {
+pub(super) fn regions(values: &Array2<f32>, threshold: f32) -> Vec<Vec<(usize, usize)>> {
     let (rows, cols) = values.dim();
     let mut seen = Array2::from_elem((rows, cols), false);
     let mut regions = Vec::new();

@@ -4,6 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use super::findings::regions;
 use crate::model::{Bundle, ModelInput, Output, Request, input_from_values};
 use crate::nn::sigmoid;
 use crate::study::Affine;
@@ -39,7 +40,13 @@ pub fn infer(bundle: &Bundle, image: ArrayView2<'_, f32>, attention: bool) -> Re
             .collect())
     };
     let lesion_maps = maps(&output.lesion_logits)?;
-    let organ_maps = maps(&output.organ_logits)?;
+    let organ_maps = grids(&output.organ_logits)?
+        .into_iter()
+        .map(|mut grid| {
+            keep_largest_region(&mut grid);
+            to_image(grid.view(), &input.image_from_input, size, image.dim()).mapv(sigmoid)
+        })
+        .collect();
     let class_logits = output.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
     Ok(Inference { input, tensor, output, lesion_maps, organ_maps, class_logits })
 }
@@ -53,6 +60,16 @@ fn grids(logits: &Tensor) -> Result<Vec<Array2<f32>>> {
         .take(classes)
         .map(|chunk| Array2::from_shape_vec((rows, cols), chunk.to_vec()).map_err(candle_core::Error::wrap))
         .collect()
+}
+
+/// An organ is one connected piece: logits of other pieces are mirrored below zero.
+fn keep_largest_region(logits: &mut Array2<f32>) {
+    let mut pieces = regions(logits, 0.0);
+    pieces.sort_by_key(Vec::len);
+    pieces.pop();
+    for at in pieces.into_iter().flatten() {
+        logits[at] = -logits[at].max(1e-3);
+    }
 }
 
 /// Samples a `grid` that covers the square input of `size` pixels at every pixel of an image of `shape`: bilinear, edges extended.
@@ -100,8 +117,15 @@ pub fn familiarity_features(output: &Output) -> Result<Vec<f32>> {
 mod tests {
     use ndarray::Array2;
 
-    use super::to_image;
+    use super::{keep_largest_region, to_image};
     use crate::study::letterbox;
+
+    #[test]
+    fn an_organ_keeps_its_largest_piece() {
+        let mut logits = ndarray::array![[2.0, 3.0, -1.0, 4.0], [1.0, -2.0, -3.0, -1.0]];
+        keep_largest_region(&mut logits);
+        assert_eq!(logits, ndarray::array![[2.0, 3.0, -1.0, -4.0], [1.0, -2.0, -3.0, -1.0]]);
+    }
 
     #[test]
     fn a_grid_lies_over_the_image_as_the_input_does() {

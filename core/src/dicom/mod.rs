@@ -35,6 +35,6 @@ pub use file::{DicomError, DicomFile, EXPLICIT_VR_BIG_ENDIAN, codestream_syntax}
 pub use fragments::{Encapsulated, PixelData};
 pub use index::index_paths;
 pub use parse::Encoding;
+pub use sop_class::sop_class_name;
 pub use write::{Code, DataSetBuilder, WriteError, decimal_string, uid_from_name};
 pub use write_image::{CtSlice, DxImage, ImageContext, write_ct, write_dx};
-pub use sop_class::sop_class_name;
