@@ -29,6 +29,10 @@ pub enum Outcome {
     Picked(Vec<PathBuf>),
     /// The studies under the paths.
     Indexed(Vec<PathBuf>, StudyIndex),
+    /// The report, page by page, as it will print.
+    ReportPages(Vec<egui::ColorImage>),
+    /// Where a report was written; `None` where no place was chosen.
+    ReportSaved(Option<PathBuf>),
     /// The network's answer for a frame.
     Analysed(Box<Analysed>),
 }
@@ -137,6 +141,8 @@ impl App {
             }
             Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
             Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
+            Ok(Outcome::ReportPages(images)) => self.report_laid_out(images),
+            Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
             Err(JobError::Cancelled) => self.toast(Tone::Info, format!("{}: cancelled.", ended.name)),
             Err(JobError::Failed(message)) if ended.kind == JobKind::Analysis => self.analysis_failed(&message),
             Err(JobError::Failed(message)) => self.toast(Tone::Error, format!("{}: {message}", ended.name)),
@@ -249,6 +255,7 @@ impl App {
         }
         self.tend_analysis();
         self.tend_notes();
+        self.tend_report();
     }
 
     fn keep_settings(&mut self, ui: &egui::Ui) {

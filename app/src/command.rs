@@ -9,6 +9,7 @@ use bifocal_core::annotation::Edit;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::reader::ReadCommand;
+use crate::report::ReportCommand;
 use crate::state::{Lens, OverlaySettings, SortBy, Tone};
 use crate::view::{ImagePoint, Tool, ViewEdit};
 
@@ -44,6 +45,8 @@ pub enum Command {
     Activate(Lens),
     /// Gives a lens all the room, or both their half again.
     ToggleMaximise(Lens),
+    /// Something about the report.
+    Report(ReportCommand),
     /// Something about findings, maps and notes.
     Read(ReadCommand),
     /// Searches the list of studies.

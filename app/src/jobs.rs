@@ -22,6 +22,8 @@ pub enum JobKind {
     Analysis,
     /// Writing a report or exporting.
     Report,
+    /// Laying a report out for the screen.
+    Preview,
 }
 
 /// How a job ends without a result.

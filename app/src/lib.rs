@@ -13,6 +13,7 @@
 //! | [`images`] | decoded frames, textures, thumbnails |
 //! | [`network`] | the bundle in use and the analysis job |
 //! | [`reader`] | decisions, comments, key images: the undoable session |
+//! | [`report`] | pages for the preview, files |
 //! | [`overlays`] | heat maps and attention on the graphics card |
 //! | [`probe`] | where one token looks |
 //! | [`jobs`] | long work on threads |
@@ -23,6 +24,8 @@
 
 #[cfg(test)]
 mod analysis_fixture;
+#[cfg(test)]
+mod lens_tests;
 pub mod app;
 pub mod cli;
 pub mod command;
@@ -37,6 +40,7 @@ pub mod overlays;
 mod perform;
 pub mod probe;
 pub mod reader;
+pub mod report;
 pub mod settings;
 pub mod state;
 pub mod theme;

@@ -80,6 +80,14 @@ impl Network {
         })
     }
 
+    /// All analyses of a series by these weights.
+    pub fn analyses_of(&self, series: &bifocal_core::study::SeriesUid) -> Vec<Arc<Analysis>> {
+        let of_series = |analysis: &&Arc<Analysis>| {
+            analysis.target.series_uid == *series && analysis.model.weights_sha256 == self.weights_sha256()
+        };
+        self.analyses.iter().filter(of_series).cloned().collect()
+    }
+
     /// Keeps an analysis in place of an older one of the same frame.
     pub fn keep(&mut self, analysis: Arc<Analysis>) {
         let same = |other: &Arc<Analysis>| {

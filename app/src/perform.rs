@@ -34,6 +34,7 @@ impl App {
                 };
             }),
             Command::Read(command) => self.read(command),
+            Command::Report(command) => self.report(command),
             Command::Search(text) => self.state.browser.search = text,
             Command::SearchFocused => self.state.browser.focus_search = false,
             Command::Sort(sort) => self.state.browser.sort = sort,
@@ -183,6 +184,10 @@ impl App {
             return;
         }
         if self.state.toasts.pop().is_some() {
+            return;
+        }
+        if self.state.report.is_some() {
+            self.toggle_report();
             return;
         }
         let mut left_probe = false;

@@ -149,6 +149,7 @@ impl App {
     pub(crate) fn act_on_analysis(&mut self, action: Action) {
         match action {
             Action::Analyse => self.analyse(),
+            Action::Report => self.toggle_report(),
             Action::NextFinding => self.step_finding(1),
             Action::PreviousFinding => self.step_finding(-1),
             Action::AcceptFinding => self.decide_selected(Decision::Accepted),

@@ -23,6 +23,10 @@ pub struct Settings {
     pub device: String,
     /// Id or folder of the bundle; empty takes the first that is found.
     pub model: String,
+    /// What goes into a report.
+    pub report: bifocal_core::report::ReportOptions,
+    /// Where the last report was written.
+    pub report_folder: Option<PathBuf>,
     /// Whether a series is analysed as soon as it is opened.
     pub analyse_on_open: bool,
     /// Whether the list of studies is shown.
@@ -82,6 +86,8 @@ impl Default for Settings {
             last_folder: None,
             device: "auto".to_owned(),
             model: String::new(),
+            report: bifocal_core::report::ReportOptions::default(),
+            report_folder: None,
             analyse_on_open: true,
             browser_open: true,
             findings_open: true,

@@ -12,6 +12,7 @@ use crate::images::FrameKey;
 use crate::keymap::Action;
 use crate::network::Network;
 use crate::reader::Reader;
+use crate::report::Report;
 use crate::settings::Settings;
 use crate::view::{ImagePoint, Tool, ViewState};
 
@@ -72,6 +73,8 @@ pub struct State {
     pub weights_sha256: String,
     /// The bundle itself, and its answers.
     pub network: Network,
+    /// The report, where it is open.
+    pub report: Option<Report>,
     /// Text that is being typed into the notes.
     pub reader: Reader,
 }
@@ -93,6 +96,7 @@ impl State {
             model: None,
             weights_sha256: String::new(),
             network: Network::default(),
+            report: None,
             reader: Reader::default(),
         }
     }

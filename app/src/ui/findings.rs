@@ -257,7 +257,7 @@ pub fn probability(ui: &mut Ui, cx: &Cx<'_>, value: f32, threshold: Option<f32>,
 }
 
 /// Impression and key images: there with or without an analysis.
-fn notes(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
+pub fn notes(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
     let theme = &cx.theme;
     widgets::heading(ui, theme, "Impression");
     ui.add_space(theme.space().xs);

@@ -12,6 +12,7 @@ mod names;
 mod organs;
 mod probe;
 mod reading;
+mod report_panel;
 mod start;
 mod status_bar;
 pub mod text;
@@ -82,10 +83,14 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
             if cx.state.settings.browser_open {
                 browser::show(ui, cx);
             }
-            if cx.state.settings.findings_open && cx.state.reading.is_some() {
-                findings::show(ui, cx);
+            if let Some(report) = &cx.state.report {
+                report_panel::show(ui, cx, report);
+            } else {
+                if cx.state.settings.findings_open && cx.state.reading.is_some() {
+                    findings::show(ui, cx);
+                }
+                drawn.image = reading::show(ui, cx);
             }
-            drawn.image = reading::show(ui, cx);
         }
     }
     toasts::show(ui, cx);
