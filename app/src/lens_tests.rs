@@ -8,7 +8,7 @@ use bifocal_core::analysis::FindingId;
 use bifocal_core::annotation::{Decision, Review};
 use eframe::egui::{self, Key, Modifiers};
 use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
 
 use crate::analysis_fixture::analysis;
 use crate::app::App;
@@ -90,9 +90,8 @@ fn keys_go_through_the_findings() {
     harness.key_press(Key::R);
     harness.run_steps(3);
     assert_eq!(review(&harness, 2).decision, Decision::Rejected);
-    let turns = |harness: &Harness<'_, App>| {
-        harness.state().state.reading.as_ref().map(|r| r.view.transform.quarter_turns)
-    };
+    let turns =
+        |harness: &Harness<'_, App>| harness.state().state.reading.as_ref().map(|r| r.view.transform.quarter_turns);
     assert_eq!(turns(&harness), Some(0), "R rejects a selected finding instead of turning the image");
     harness.key_press(Key::Escape);
     harness.run_steps(3);
@@ -176,7 +175,8 @@ fn the_report_shows_what_goes_in_and_is_written() {
 fn the_threshold_is_moved_by_the_slider_and_findings_keep_the_models_own() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut harness = reading(folder.path(), None);
-    let settings = |harness: &Harness<'_, App>| harness.state().state.reading.as_ref().expect("a reading").overlays.clone();
+    let settings =
+        |harness: &Harness<'_, App>| harness.state().state.reading.as_ref().expect("a reading").overlays.clone();
     assert_eq!(settings(&harness).heat_threshold, None);
     harness.get_by_label("Threshold of the heat map").click();
     harness.run_steps(3);

@@ -24,8 +24,6 @@
 
 #[cfg(test)]
 mod analysis_fixture;
-#[cfg(test)]
-mod lens_tests;
 pub mod app;
 pub mod cli;
 pub mod command;
@@ -35,6 +33,8 @@ pub mod io;
 pub mod jobs;
 pub mod keymap;
 pub mod launch;
+#[cfg(test)]
+mod lens_tests;
 pub mod network;
 pub mod overlays;
 mod perform;

@@ -128,8 +128,7 @@ impl Material {
         let images = self.images.iter().filter_map(|picture| {
             let frame = picture.loaded.as_deref()?.frame();
             let analysis = picture.analysis.as_deref();
-            let mut image =
-                ReportImage::new(&picture.instance, picture.frame_index, picture.position, frame, analysis);
+            let mut image = ReportImage::new(&picture.instance, picture.frame_index, picture.position, frame, analysis);
             image.view = picture.view;
             if let Some(voi) = &picture.voi {
                 image.voi = voi.clone();
@@ -335,8 +334,10 @@ fn choose(format: Format, folder: Option<PathBuf>) -> Option<PathBuf> {
         Format::Pdf => ("PDF", "pdf"),
         Format::Json => ("JSON", "json"),
     };
-    let mut dialog =
-        rfd::FileDialog::new().set_title("Save report").set_file_name(format.file_name()).add_filter(name, &[extension]);
+    let mut dialog = rfd::FileDialog::new()
+        .set_title("Save report")
+        .set_file_name(format.file_name())
+        .add_filter(name, &[extension]);
     if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
         dialog = dialog.set_directory(folder);
     }

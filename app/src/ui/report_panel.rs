@@ -2,8 +2,8 @@
 
 use bifocal_core::report::ReportOptions;
 use eframe::egui::{
-    self, Align, Button, CentralPanel, Color32, Frame, Image, Key, Layout, Margin, Panel, RichText, ScrollArea, TextEdit,
-    Ui, vec2,
+    self, Align, Button, CentralPanel, Color32, Frame, Image, Key, Layout, Margin, Panel, RichText, ScrollArea,
+    TextEdit, Ui, vec2,
 };
 use lucide_icons::Icon;
 
@@ -103,7 +103,8 @@ fn save(ui: &mut Ui, cx: &Cx<'_>, report: &Report) {
                     RichText::new("Save JSON").color(palette.text),
                 ))
                 .min_size(vec2(half, theme.size().control));
-                if widgets::named(ui.add(second), "Save JSON").on_hover_text("The same content for programs").clicked() {
+                if widgets::named(ui.add(second), "Save JSON").on_hover_text("The same content for programs").clicked()
+                {
                     cx.send(Command::Report(ReportCommand::Save(Format::Json)));
                 }
             });
