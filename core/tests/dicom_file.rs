@@ -42,6 +42,14 @@ fn every_file_of_the_manifest_opens_with_its_attributes() {
     assert!(rows.len() > 400);
     for row in rows {
         let source = Source::file(folder.join(&row["path"]));
+        if row["sop_class"].is_empty() && row["rows"].is_empty() {
+            // Broken beyond the manifest's own reader, or text with a misleading name: any answer with a reason will do.
+            match DicomFile::read(&source) {
+                Ok(file) => assert!(file.data_set().elements().count() > 0, "{source}"),
+                Err(error) => assert!(matches!(error, DicomError::NotDicom { .. }), "{error}"),
+            }
+            continue;
+        }
         let file = DicomFile::read(&source).unwrap_or_else(|error| panic!("{error}"));
         let headers = DicomFile::read_headers(&source).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(headers.transfer_syntax, file.transfer_syntax, "{source}");

@@ -1,5 +1,7 @@
 //! Where frames lie: plane attributes and functional groups (PS3.3 C.7.6.2 and C.7.6.16).
 
+use std::collections::HashMap;
+
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
@@ -12,7 +14,8 @@ pub(super) type GeometryDoubt = (Tag, &'static str);
 /// Functional groups of an enhanced multi-frame object, collected once, because looking up an item is a walk.
 #[derive(Debug, Default)]
 pub(super) struct FunctionalGroups<'a> {
-    shared: Option<DataSet<'a>>,
+    /// First items of the shared sequences, by tag.
+    shared: HashMap<Tag, DataSet<'a>>,
     per_frame: Vec<DataSet<'a>>,
 }
 
@@ -20,17 +23,19 @@ impl<'a> FunctionalGroups<'a> {
     /// The groups of `set`; empty for other objects.
     pub(super) fn of(set: DataSet<'a>) -> Self {
         Self {
-            shared: set.item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE),
+            shared: set
+                .item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE)
+                .into_iter()
+                .flat_map(DataSet::elements)
+                .filter_map(|element| Some((element.tag(), element.items().next()?)))
+                .collect(),
             per_frame: set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).collect(),
         }
     }
 
     /// The first item of a functional group macro for `frame` (from 0): its own, else the shared one.
     pub(super) fn get(&self, frame: usize, sequence: Tag) -> Option<DataSet<'a>> {
-        self.per_frame
-            .get(frame)
-            .and_then(|item| item.item(sequence))
-            .or_else(|| self.shared.and_then(|item| item.item(sequence)))
+        self.per_frame.get(frame).and_then(|item| item.item(sequence)).or_else(|| self.shared.get(&sequence).copied())
     }
 
     /// Number of per-frame items.

@@ -17,7 +17,8 @@ pub(super) struct Found {
     pub study: Study,
     pub series: Series,
     pub instance: Instance,
-    /// What the order of each frame depends on.
+    /// What the order of each frame depends on; only the first frame's where nothing tells frames apart, and none where
+    /// there is no image.
     pub frames: Vec<Slice>,
     pub problems: Vec<Problem>,
 }
@@ -61,12 +62,13 @@ pub(super) fn from_file(file: &DicomFile) -> Found {
     let frames = frame_count(file, rows, columns, &sop_class, &mut doubts);
     let groups = FunctionalGroups::of(set);
     let mut geometry_doubts = Vec::new();
-    let slices: Vec<Slice> = (0..frames)
+    let set_time = set.int(tags::TEMPORAL_POSITION_IDENTIFIER).unwrap_or(0);
+    let echo = set.int(tags::ECHO_NUMBERS).unwrap_or(0);
+    // Without functional groups nothing tells frames apart: one entry stands for all, however many the file claims.
+    let slices: Vec<Slice> = (0..frames.min(groups.len().max(1)))
         .map(|frame| {
             let content = groups.get(frame, tags::FRAME_CONTENT_SEQUENCE);
-            let time = content.and_then(|item| item.int(tags::TEMPORAL_POSITION_INDEX));
-            let time = time.or_else(|| set.int(tags::TEMPORAL_POSITION_IDENTIFIER)).unwrap_or(0);
-            let echo = set.int(tags::ECHO_NUMBERS).unwrap_or(0);
+            let time = content.and_then(|item| item.int(tags::TEMPORAL_POSITION_INDEX)).unwrap_or(set_time);
             let place = if frames > 1 { frame as i64 } else { number.unwrap_or(i64::MAX) };
             Slice {
                 geometry: plane_geometry(set, &groups, frame, &mut geometry_doubts),
@@ -124,7 +126,9 @@ fn series(set: DataSet<'_>, study: &Study, doubts: &mut Doubts<'_>) -> Series {
     let modality = set.line(tags::MODALITY);
     let mut uid = set.line(tags::SERIES_INSTANCE_UID);
     if uid.is_empty() {
-        doubts.add(tags::SERIES_INSTANCE_UID, "missing: grouped by folder and modality");
+        if set.has(tags::STUDY_INSTANCE_UID) {
+            doubts.add(tags::SERIES_INSTANCE_UID, "missing: grouped by folder and modality");
+        }
         uid = made_up_uid(&format!("series {} {} {modality}", study.uid, folder(doubts.source)));
     }
     let laterality = match set.line(tags::IMAGE_LATERALITY) {

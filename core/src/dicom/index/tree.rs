@@ -12,6 +12,9 @@ use crate::dicom::data_set::tag_name;
 use crate::image_io::with_stream;
 use crate::study::{InstanceUid, Problem, Series, SeriesUid, Slice, Source, Study, StudyIndex, StudyUid, order_slices};
 
+/// Frames of one instance that are put in another order than the stored one.
+const MAX_ORDERED: usize = 1_000_000;
+
 /// Builds the tree; studies newest first, series by number, problems by file.
 pub(super) fn build(mut found: Vec<Found>, mut problems: Vec<Problem>) -> StudyIndex {
     found.sort_by(|a, b| a.instance.source.cmp(&b.instance.source));
@@ -98,7 +101,10 @@ fn build_series(members: Vec<Found>, problems: &mut Vec<Problem>) -> Option<Seri
             let order = order_slices(&one.frames, false).indices;
             let first = order.first().copied().unwrap_or(0);
             one.instance.geometry = one.frames.get(first).and_then(|slice| slice.geometry);
-            if order.iter().enumerate().any(|(place, frame)| place != *frame) {
+            // Frames beyond the functional groups keep their place at the end.
+            let known = one.frames.len();
+            let order: Vec<usize> = order.into_iter().chain(known..one.instance.frames.min(MAX_ORDERED)).collect();
+            if order.len() < MAX_ORDERED && order.iter().enumerate().any(|(place, frame)| place != *frame) {
                 one.instance.frame_order = order;
             }
         }
@@ -123,6 +129,10 @@ fn build_series(members: Vec<Found>, problems: &mut Vec<Problem>) -> Option<Seri
     } else {
         order.notes
     };
+    if series.modality == "SEG" {
+        // Segments share positions and skip slices by design.
+        series.notes.clear();
+    }
     let mut images: Vec<Option<Found>> = images.into_iter().map(Some).collect();
     let in_order = order.indices.iter().filter_map(|index| images.get_mut(*index).and_then(Option::take));
     series.instances = in_order.map(|one| one.instance).collect();
