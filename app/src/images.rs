@@ -437,8 +437,9 @@ fn decode_loop(shared: &Shared, results: &Sender<Decoded>, ctx: &egui::Context) 
                     queue.busy.push(key.clone());
                     break (key, false);
                 }
-                if !queue.thumbnails.is_empty() {
-                    break (queue.thumbnails.remove(0), true);
+                // The latest first: it is what the reader has just scrolled to.
+                if let Some(key) = queue.thumbnails.pop() {
+                    break (key, true);
                 }
                 queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }

@@ -263,12 +263,15 @@ pub fn shortcut_text(action: Action) -> String {
 /// Nothing is taken while a text field has the keyboard, except chords with Ctrl that no text field uses and Esc.
 pub fn pressed(ctx: &egui::Context) -> Vec<Action> {
     let typing = ctx.text_edit_focused();
+    let claimed = ctx.data(|data| data.get_temp::<egui::Id>(egui::Id::unique(CLAIM)));
+    let on_widget = ctx.memory(|memory| memory.focused()).is_some_and(|focused| Some(focused) != claimed);
     ctx.input_mut(|input| {
         let mut actions = Vec::new();
         input.events.retain(|event| {
             let egui::Event::Key { key, pressed: true, modifiers, .. } = event else { return true };
             let found = ACTIONS.iter().find(|entry| entry.keys.iter().any(|s| s.matches(*key, *modifiers)));
             match found {
+                Some(_) if on_widget && belongs_to_widget(*key, *modifiers) => true,
                 Some(entry) if !typing || allowed_while_typing(entry.action) => {
                     actions.push(entry.action);
                     false
@@ -278,6 +281,19 @@ pub fn pressed(ctx: &egui::Context) -> Vec<Action> {
         });
         actions
     })
+}
+
+const CLAIM: &str = "widget whose arrow keys belong to the key map";
+
+/// Says that the widget `id`, while it has the focus, leaves all keys to the key map: it is a viewport.
+pub fn claim_keys(ctx: &egui::Context, id: egui::Id) {
+    ctx.data_mut(|data| data.insert_temp(egui::Id::unique(CLAIM), id));
+}
+
+/// Keys that a focused button or slider needs for itself.
+fn belongs_to_widget(key: Key, modifiers: Modifiers) -> bool {
+    let moves = [Key::ArrowUp, Key::ArrowDown, Key::ArrowLeft, Key::ArrowRight, Key::Space, Key::Enter];
+    modifiers.is_none() && moves.contains(&key)
 }
 
 fn allowed_while_typing(action: Action) -> bool {

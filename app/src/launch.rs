@@ -27,6 +27,7 @@ pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
     let mut viewport = egui::ViewportBuilder::default()
         .with_title("Bifocal")
         .with_app_id("bifocal")
+        .with_icon(icon())
         .with_inner_size(place.size)
         .with_min_inner_size([720.0, 480.0])
         .with_maximized(place.maximized)
@@ -54,6 +55,35 @@ pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The mark as the window's icon: a warm and a cool ring that overlap.
+fn icon() -> egui::IconData {
+    const SIDE: u32 = 128;
+    let theme = crate::theme::Theme::new(true);
+    let (radius, width) = (34.0, 11.0);
+    let rings = [(85.0, theme.palette.cool), (43.0, theme.palette.warm)];
+    let mut rgba = Vec::with_capacity((SIDE * SIDE * 4) as usize);
+    for y in 0..SIDE {
+        for x in 0..SIDE {
+            let mut pixel = [0.0_f32; 4];
+            for (center, color) in rings {
+                let distance = (x as f32 + 0.5 - center).hypot(y as f32 + 0.5 - SIDE as f32 / 2.0);
+                let cover = (width / 2.0 + 0.5 - (distance - radius).abs()).clamp(0.0, 1.0);
+                let over = [color.r(), color.g(), color.b(), 255].map(f32::from);
+                if cover > 0.0 {
+                    let alpha = pixel[3] / 255.0 * (1.0 - cover) + cover;
+                    for channel in 0..3 {
+                        let below = pixel[channel] * pixel[3] / 255.0 * (1.0 - cover);
+                        pixel[channel] = (over[channel] * cover + below) / alpha;
+                    }
+                    pixel[3] = alpha * 255.0;
+                }
+            }
+            rgba.extend(pixel.map(|v| v.round() as u8));
+        }
+    }
+    egui::IconData { rgba, width: SIDE, height: SIDE }
 }
 
 fn has_display() -> bool {
@@ -102,6 +132,16 @@ impl FrameTimes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_icon_has_two_rings_on_clear_ground() {
+        let icon = icon();
+        let pixel = |x: usize, y: usize| &icon.rgba[(y * 128 + x) * 4..][..4];
+        assert_eq!(pixel(0, 0)[3], 0);
+        assert_eq!(pixel(9, 64)[3], 255);
+        assert_eq!(pixel(119, 64)[3], 255);
+        assert!(pixel(9, 64)[0] > pixel(119, 64)[0], "the left ring is the warm one");
+    }
 
     #[test]
     fn frame_times_are_summed_up() {

@@ -38,17 +38,18 @@ fn nothing(ui: &mut Ui, cx: &Cx<'_>) {
     let reading_headers = !cx.jobs.is_empty();
     ui.vertical_centered(|ui| {
         ui.add_space(ui.available_height() * 0.3);
-        ui.label(theme.icon(Icon::ImageOff, theme.viewport().weak).size(theme.space().xl));
+        let icon = if reading_headers { Icon::FolderSearch } else { Icon::ImageOff };
+        ui.label(theme.icon(icon, theme.viewport().weak).size(theme.space().xl));
         ui.add_space(theme.space().s);
         let (title, next) = if reading_headers {
-            ("Reading headers", "The first series appears as soon as it is known.")
+            ("Reading headers", "The status bar says how far it is, and stops it.")
         } else {
             ("No image to show", "The list on the left says which files were refused, and why.")
         };
         ui.label(RichText::new(title).size(theme.tokens.text.title).color(theme.viewport().text));
         ui.label(RichText::new(next).color(theme.viewport().weak));
         ui.add_space(theme.space().l);
-        if ui.button("Open folder").clicked() {
+        if !reading_headers && ui.button("Open folder").clicked() {
             cx.act(Action::OpenFolder);
         }
     });

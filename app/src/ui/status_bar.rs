@@ -77,11 +77,7 @@ fn idle(ui: &mut egui::Ui, cx: &Cx<'_>) {
         0 => String::new(),
         n => count(n, "problem", "problems"),
     };
-    let line = text::join([
-        count(library.studies.len(), "study", "studies"),
-        count(series, "series", "series"),
-        problems,
-        format!("{} MB of images in memory", cx.images.bytes() >> 20),
-    ]);
+    let line =
+        text::join([count(library.studies.len(), "study", "studies"), count(series, "series", "series"), problems]);
     widgets::caption(ui, theme, line);
 }

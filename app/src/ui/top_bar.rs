@@ -9,6 +9,12 @@ use crate::keymap::{self, Action};
 use crate::state::LensLayout;
 use crate::view::{FIRST_PRESET_DIGIT, Tool, ViewEdit, WindowChoice};
 
+/// Width of the buttons for invert, rotate, flip, ..., points.
+const VIEW_BUTTONS: f32 = 250.0;
+/// Width of the buttons at the right end, with and without words, points.
+const ASK_WORDS: f32 = 300.0;
+const ASK_ICONS: f32 = 130.0;
+
 /// Draws the bar.
 pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
@@ -31,7 +37,10 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                     tools(ui, cx);
                     divider(ui, cx);
                     window_menu(ui, cx);
-                    view_buttons(ui, cx);
+                    // What does not fit is still on its key and in the image's menu.
+                    if ui.available_width() > VIEW_BUTTONS + ASK_ICONS {
+                        view_buttons(ui, cx);
+                    }
                 }
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                     ui.spacing_mut().item_spacing.x = space.xs;
@@ -132,6 +141,12 @@ fn view_buttons(ui: &mut egui::Ui, cx: &Cx<'_>) {
 fn ask(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let Some(reading) = &cx.state.reading else { return };
     let theme = &cx.theme;
+    if ui.available_width() < ASK_WORDS {
+        widgets::action_button(ui, cx, Action::Report, false);
+        widgets::action_button(ui, cx, Action::Probe, reading.probing);
+        widgets::action_button(ui, cx, Action::Analyse, false);
+        return;
+    }
     let button = |ui: &mut egui::Ui, action: Action, selected: bool| {
         let Some(entry) = keymap::entry(action) else { return };
         let icon = theme.icon(entry.icon.unwrap_or(Icon::Circle), theme.palette.weak);

@@ -11,7 +11,7 @@ use lucide_icons::Icon;
 use super::{Cx, text, top_bar, widgets};
 use crate::command::Command;
 use crate::images::{FrameState, LoadedFrame};
-use crate::keymap::Action;
+use crate::keymap::{self, Action};
 use crate::state::{Lens, LensLayout, Reading};
 use crate::view::{ImagePoint, ScreenFromImage, Tool, ViewEdit, WindowChoice, corner};
 
@@ -46,6 +46,13 @@ pub fn show(
     let painter = ui.painter_at(rect);
     let theme = &cx.theme;
     painter.rect_filled(rect, 0.0, theme.viewport().background);
+
+    if response.has_focus() {
+        // The arrow keys move through the images, not on to the next widget.
+        let filter = egui::EventFilter { horizontal_arrows: true, vertical_arrows: true, ..Default::default() };
+        ui.memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
+        keymap::claim_keys(ui.ctx(), id);
+    }
 
     let state = reading.key_at(reading.view.position).map(|key| (cx.images.frame(&key), key));
     let mut interaction = Interaction { response, map: None, hover: None, clicked: None };
