@@ -99,6 +99,11 @@ impl App {
         self.started = started;
     }
 
+    /// Whether an image has been on the screen.
+    pub fn first_image_shown(&self) -> bool {
+        self.first_image
+    }
+
     /// The state, for tests.
     pub fn state(&self) -> &State {
         &self.state
@@ -125,6 +130,10 @@ impl App {
             self.toast(Tone::Error, text);
             return;
         }
+        if self.state.library.paths.is_empty() {
+            // Nothing to lose sight of: the reading screen says what is going on.
+            self.state.screen = Screen::Reading;
+        }
         self.jobs.start(JobKind::Index, "Reading headers", move |task| {
             let index = crate::io::index(&paths, task)?;
             Ok(Outcome::Indexed(paths, index))
@@ -143,10 +152,35 @@ impl App {
             Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
             Ok(Outcome::ReportPages(images)) => self.report_laid_out(images),
             Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
-            Err(JobError::Cancelled) => self.toast(Tone::Info, format!("{}: cancelled.", ended.name)),
+            Err(JobError::Cancelled) => {
+                self.back_to_start();
+                self.toast(Tone::Info, format!("{}: cancelled.", ended.name));
+            }
             Err(JobError::Failed(message)) if ended.kind == JobKind::Analysis => self.analysis_failed(&message),
-            Err(JobError::Failed(message)) => self.toast(Tone::Error, format!("{}: {message}", ended.name)),
+            Err(JobError::Failed(message)) => {
+                self.back_to_start();
+                self.toast(Tone::Error, format!("{}: {message}", ended.name));
+            }
         }
+    }
+
+    /// The reading screen without anything to read is a dead end.
+    fn back_to_start(&mut self) {
+        if self.state.library.paths.is_empty() && !self.jobs.is_running(JobKind::Index) {
+            self.state.screen = Screen::Start;
+        }
+    }
+
+    /// The first series that the model was made for, else the first with images: (study, series).
+    fn first_series(&self) -> Option<(usize, usize)> {
+        let all = || {
+            self.state.library.studies.iter().enumerate().flat_map(|(study, entry)| {
+                let with_images = entry.series.iter().enumerate().filter(|(_, series)| series.frame_count() > 0);
+                with_images.map(move |(series, item)| (study, series, item))
+            })
+        };
+        let intended = all().find(|(.., item)| self.state.network.is_intended_for(&item.modality));
+        intended.or_else(|| all().next()).map(|(study, series, _)| (study, series))
     }
 
     fn indexed(&mut self, paths: Vec<PathBuf>, index: StudyIndex) {
@@ -157,9 +191,7 @@ impl App {
         self.state.reading = None;
         self.state.browser.search.clear();
         self.state.screen = Screen::Reading;
-        let first = self.state.library.studies.iter().enumerate().find_map(|(study, entry)| {
-            entry.series.iter().position(|series| series.frame_count() > 0).map(|series| (study, series))
-        });
+        let first = self.first_series();
         self.state.browser.problems_open = first.is_none();
         match first {
             Some((study, series)) => {
@@ -259,6 +291,8 @@ impl App {
     }
 
     fn keep_settings(&mut self, ui: &egui::Ui) {
+        // Ctrl with plus, minus and zero scale the whole window.
+        self.state.settings.ui_scale = self.ctx.zoom_factor();
         ui.input(|input| {
             let viewport = input.viewport();
             let place = &mut self.state.settings.window;
@@ -307,9 +341,10 @@ impl eframe::App for App {
             self.ctx.request_repaint();
         }
         self.keep_settings(ui);
+        let first = drawn.image && !self.first_image;
+        self.first_image |= first;
         if let Some(times) = &mut self.frame_times {
-            if drawn.image && !self.first_image {
-                self.first_image = true;
+            if first {
                 times.first_image = Some(self.started.elapsed());
             }
             times.add(frame.info().cpu_usage);

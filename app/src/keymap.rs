@@ -262,6 +262,10 @@ pub fn shortcut_text(action: Action) -> String {
 ///
 /// Nothing is taken while a text field has the keyboard, except chords with Ctrl that no text field uses and Esc.
 pub fn pressed(ctx: &egui::Context) -> Vec<Action> {
+    if egui::Popup::is_any_open(ctx) {
+        // An open menu has the keyboard: Esc closes it, arrows walk through it.
+        return Vec::new();
+    }
     let typing = ctx.text_edit_focused();
     let claimed = ctx.data(|data| data.get_temp::<egui::Id>(egui::Id::unique(CLAIM)));
     let on_widget = ctx.memory(|memory| memory.focused()).is_some_and(|focused| Some(focused) != claimed);

@@ -224,3 +224,64 @@ fn what_was_opened_is_remembered() {
     assert_eq!(harness.state().state().settings.recents.len(), 1);
     assert_eq!(harness.query_all_by_label_contains("Recent: ").count(), 1);
 }
+
+#[test]
+fn the_wheel_zooms_a_single_image_once_and_the_other_lens_follows() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["one.png"]);
+    let mut harness = reading(folder.path());
+    until(&mut harness, "decoding", |app| app.first_image_shown());
+    let at = harness.get_by_label("Local lens").rect().center();
+    harness.hover_at(at);
+    harness.run_steps(2);
+    let turn = egui::Event::MouseWheel {
+        unit: egui::MouseWheelUnit::Line,
+        delta: egui::vec2(0.0, 1.0),
+        phase: egui::TouchPhase::Move,
+        modifiers: Modifiers::NONE,
+        source: egui::MouseWheelSource::Wheel,
+    };
+    harness.event(turn);
+    harness.run_steps(3);
+    let reading = harness.state().state().reading.as_ref().expect("a reading");
+    assert!((reading.view.transform.zoom - 0.12_f64.exp()).abs() < 1e-3, "{}", reading.view.transform.zoom);
+    assert!(reading.hover.is_some_and(|(lens, _)| lens == bifocal_app::state::Lens::Local));
+}
+
+#[test]
+fn dragging_changes_the_window() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["one.png"]);
+    let mut harness = reading(folder.path());
+    until(&mut harness, "decoding", |app| app.first_image_shown());
+    let at = harness.get_by_label("Global lens").rect().center();
+    harness.drag_at(at);
+    harness.run_steps(2);
+    harness.hover_at(at + egui::vec2(40.0, 0.0));
+    harness.run_steps(2);
+    harness.drop_at(at + egui::vec2(40.0, 0.0));
+    harness.run_steps(2);
+    let reading = harness.state().state().reading.as_ref().expect("a reading");
+    assert!(matches!(reading.view.window, WindowChoice::Fixed(_)), "{:?}", reading.view.window);
+    assert_eq!(reading.active, bifocal_app::state::Lens::Global);
+}
+
+#[test]
+fn escape_closes_a_menu_before_it_resets_the_view() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["one.png"]);
+    let mut harness = reading(folder.path());
+    harness.key_press(Key::R);
+    harness.run_steps(2);
+    harness.get_by_label("Window preset").click();
+    harness.run_steps(3);
+    harness.get_by_label_contains("First of the file");
+    harness.key_press(Key::Escape);
+    harness.run_steps(3);
+    assert!(harness.query_by_label_contains("First of the file").is_none());
+    let turns = |h: &Harness<'_, App>| h.state().state().reading.as_ref().map(|r| r.view.transform.quarter_turns);
+    assert_eq!(turns(&harness), Some(1));
+    harness.key_press(Key::Escape);
+    harness.run_steps(2);
+    assert_eq!(turns(&harness), Some(0));
+}

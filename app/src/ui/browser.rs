@@ -175,7 +175,8 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
         let lines = if series.notes.is_empty() { 2.0 } else { 3.0 };
         let line = theme.tokens.text.small + space.xs;
         let mut y = picture.center().y - line * (lines - 1.0) / 2.0;
-        painter.text(pos2(left, y), Align2::LEFT_CENTER, &title, theme.body(), palette.text);
+        let color = if series.frame_count() > 0 { palette.text } else { palette.faint };
+        painter.text(pos2(left, y), Align2::LEFT_CENTER, &title, theme.body(), color);
         y += line;
         let detail = text::join([series.modality.clone(), text::series_size(series)]);
         painter.text(pos2(left, y), Align2::LEFT_CENTER, detail, theme.small(), palette.weak);

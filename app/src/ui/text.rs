@@ -58,7 +58,9 @@ fn age(dicom: &str) -> String {
 
 /// Date, time and description of a study.
 pub fn study_detail(study: &Study) -> String {
-    join([date(&study.date), study.description.trim().to_owned()])
+    let description = study.description.trim();
+    let repeated = description == patient_name(&study.patient);
+    join([date(&study.date), if repeated { String::new() } else { description.to_owned() }])
 }
 
 /// The series' description, else body part and view, else its number.

@@ -347,7 +347,7 @@ fn paint_texts(
         if !narrow {
             let id = if patient.name.trim().is_empty() { String::new() } else { patient.id.clone() };
             lines.push((text::join([id, text::patient_detail(patient)]), colors.weak));
-            lines.push((text::join([text::date(&study.date), study.description.trim().to_owned()]), colors.weak));
+            lines.push((text::study_detail(study), colors.weak));
         }
         block(false, false, lines);
     }
