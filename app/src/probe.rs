@@ -32,6 +32,8 @@ pub struct Answer {
     pub area: [f32; 4],
     /// Attention over the field of the token grid, `[row, column]`, smooth, largest value 1.
     pub values: Arc<Array2<f32>>,
+    /// Value of a map that is the same everywhere, on the scale of `values`.
+    pub even: f32,
     /// The field on the image: first row, first column, rows, columns.
     pub field: [f32; 4],
     /// The most attended places, the strongest first.
@@ -87,6 +89,7 @@ pub fn ask(attention: &TokenAttention, organs: &[String], point: ImagePoint) -> 
             top + (row + 1) as f32 * cell_height,
             left + (column + 1) as f32 * cell_width,
         ],
+        even: (1.0 / (count as f32 * strongest)).min(1.0),
         values: Arc::new(smooth(&weights, (rows, columns))),
         field: attention.field,
         links: links(&weights, (rows, columns), strongest, center),

@@ -174,8 +174,8 @@ pub struct OverlaySettings {
     pub heat_colormap: Colormap,
     /// Opacity of the attention map, 0 to 1.
     pub attention_opacity: f32,
-    /// Share of the highest attention below which the map is clear.
-    pub attention_threshold: f32,
+    /// Share of the highest attention below which the map is clear; `None` takes what an even map would give.
+    pub attention_threshold: Option<f32>,
     /// Colours of the attention map.
     pub attention_colormap: Colormap,
     /// Which attention map of the analysis is shown.
@@ -194,7 +194,7 @@ impl Default for OverlaySettings {
             heat_map: 0,
             heat_colormap: HeatStyle::LESION.colormap,
             attention_opacity: HeatStyle::ATTENTION.opacity,
-            attention_threshold: HeatStyle::ATTENTION.threshold,
+            attention_threshold: None,
             attention_colormap: HeatStyle::ATTENTION.colormap,
             attention_map: 0,
             organ_contours: true,

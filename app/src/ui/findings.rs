@@ -7,7 +7,7 @@ use eframe::egui::{
 };
 use lucide_icons::Icon;
 
-use super::{Cx, finding_row, names, organs, status_bar, text, widgets};
+use super::{Cx, finding_row, names, organs, text, widgets};
 use crate::command::Command;
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
@@ -26,7 +26,6 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
         .show(ui, |ui| {
             let Some(reading) = &cx.state.reading else { return };
             head(ui, cx, reading);
-            research_use(ui, cx);
             egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
                 Frame::new().inner_margin(Margin::symmetric(theme.space().m as i8, theme.space().s as i8)).show(
                     ui,
@@ -86,23 +85,6 @@ fn review_state(cx: &Cx<'_>, analysis: &Analysis) -> String {
         0 => String::new(),
         all => format!("{reviewed} of {all} reviewed"),
     }
-}
-
-fn research_use(ui: &mut Ui, cx: &Cx<'_>) {
-    let theme = &cx.theme;
-    let margin = Margin::symmetric(theme.space().m as i8, 0);
-    let frame = Frame::new().fill(theme.palette.panel).inner_margin(margin).stroke(theme.line());
-    Panel::bottom("research use")
-        .exact_size(theme.size().lens_header)
-        .resizable(false)
-        .show_separator_line(false)
-        .frame(frame)
-        .show(ui, |ui| {
-            ui.horizontal_centered(|ui| {
-                ui.label(theme.icon(Icon::FlaskConical, theme.palette.faint).size(theme.tokens.text.body));
-                widgets::caption(ui, theme, status_bar::RESEARCH_USE);
-            });
-        });
 }
 
 fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {

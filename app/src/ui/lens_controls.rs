@@ -40,8 +40,8 @@ pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
         }
         ui.with_layout(Layout::top_down(Align::Min), |ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
+            ui.spacing_mut().interact_size.y = 0.0;
             ui.horizontal(|ui| {
-                ui.spacing_mut().interact_size.y = 0.0;
                 ui.label(RichText::new(title).color(color).strong());
                 ui.add(egui::Label::new(RichText::new(what).font(theme.small()).color(palette.weak)).truncate());
             });
@@ -137,6 +137,10 @@ fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
                 if ui.checkbox(&mut on, "Contours of organs").changed() {
                     send(cx, reading, |settings| settings.organ_contours = on);
                 }
+                if ui.button("Threshold at an even map").clicked() {
+                    send(cx, reading, |settings| settings.attention_threshold = None);
+                    ui.close();
+                }
             }
         }
     });
@@ -183,19 +187,25 @@ pub fn footer(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
     ui.spacing_mut().item_spacing.x = space.s;
     match reading.analysis_in_view() {
         Some(analysis) => {
-            let bundle = lens_maps::heat_map(&reading.overlays, analysis).map_or(0.5, |map| map.threshold);
-            sliders(ui, cx, reading, lens, bundle);
+            let default = match lens {
+                Lens::Local => lens_maps::heat_map(&reading.overlays, analysis).map_or(0.5, |map| map.threshold),
+                Lens::Global => {
+                    let answer = reading.probe.and_then(|point| cx.overlays.probe(analysis, point));
+                    lens_maps::even(&reading.overlays, analysis, answer.as_deref())
+                }
+            };
+            sliders(ui, cx, reading, lens, default);
         }
         None => without_analysis(ui, cx, reading, lens),
     }
 }
 
-fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, bundle_threshold: f32) {
+fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_threshold: f32) {
     let theme = &cx.theme;
     let settings = &reading.overlays;
     let (threshold, opacity) = match lens {
-        Lens::Local => (settings.heat_threshold.unwrap_or(bundle_threshold), settings.heat_opacity),
-        Lens::Global => (settings.attention_threshold, settings.attention_opacity),
+        Lens::Local => (settings.heat_threshold.unwrap_or(default_threshold), settings.heat_opacity),
+        Lens::Global => (settings.attention_threshold.unwrap_or(default_threshold), settings.attention_opacity),
     };
     let whose = match lens {
         Lens::Local => "heat map",
@@ -214,12 +224,14 @@ fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, bundle_thres
     };
     let tip = match lens {
         Lens::Local => "Below this probability the heat map is clear. Findings keep the model's own threshold.",
-        Lens::Global => "Below this share of the highest attention the map is clear.",
+        Lens::Global => {
+            "Below this share of the highest attention the map is clear; at first, below what an even map would give."
+        }
     };
     if let Some(value) = slider(ui, "Threshold", threshold, 0.0..=0.99, tip) {
         send(cx, reading, |settings| match lens {
             Lens::Local => settings.heat_threshold = Some(value),
-            Lens::Global => settings.attention_threshold = value,
+            Lens::Global => settings.attention_threshold = Some(value),
         });
     }
     if let Some(value) = slider(ui, "Opacity", opacity, 0.0..=1.0, "Opacity of the map; Space hides and shows it") {

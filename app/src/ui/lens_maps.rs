@@ -35,13 +35,30 @@ pub fn heat_style(settings: &OverlaySettings, map: &HeatMap) -> HeatStyle {
     }
 }
 
-/// How attention is drawn.
-pub fn attention_style(settings: &OverlaySettings) -> HeatStyle {
+/// What a map that is the same everywhere would show, as a share of this map's highest value.
+pub fn even_level(map: &AttentionMap) -> f32 {
+    let highest = map.tokens.iter().copied().fold(0.0, f32::max);
+    let level = 1.0 / (map.tokens.len().max(1) as f32 * highest.max(f32::MIN_POSITIVE));
+    if level.is_finite() { level.min(0.95) } else { 0.0 }
+}
+
+/// The even level of what the global lens shows: of the probed token, else of the map.
+pub fn even(settings: &OverlaySettings, analysis: &Analysis, answer: Option<&Answer>) -> f32 {
+    match (answer, attention_map(settings, analysis)) {
+        (Some(answer), _) => answer.even.min(0.95),
+        (None, Some(map)) => even_level(map),
+        (None, None) => 0.0,
+    }
+}
+
+/// How attention is drawn: clear below the threshold, else below the level of an even map.
+pub fn attention_style(settings: &OverlaySettings, even: f32) -> HeatStyle {
+    let threshold = settings.attention_threshold.unwrap_or(even);
     HeatStyle {
         colormap: settings.attention_colormap,
-        threshold: settings.attention_threshold,
+        threshold,
         opacity: settings.attention_opacity,
-        ..HeatStyle::ATTENTION
+        ramp: HeatStyle::ATTENTION.ramp * (1.0 - threshold),
     }
 }
 
@@ -74,10 +91,12 @@ pub fn paint(
                     paint_finding(painter, cx, reading, map, analysis, finding);
                 }
             }
-            color_bar(painter, cx, &style, map.pane(), "lesion probability", Some(heat.threshold));
+            let mark = (heat.threshold, "finding", cx.theme.viewport().warm);
+            color_bar(painter, cx, &style, map.pane(), "lesion probability", mark);
         }
         Lens::Global => {
-            let style = attention_style(settings);
+            let even = even(settings, analysis, answer);
+            let style = attention_style(settings, even);
             match (answer, attention_map(settings, analysis)) {
                 (Some(answer), _) => {
                     let layer = cx.overlays.layer(&answer.values, &style);
@@ -98,8 +117,9 @@ pub fn paint(
                 let color = cx.theme.viewport().warm;
                 dashed(painter, cx, &points(map, &finding.contour), color);
             }
-            let title = if answer.is_some() { "attention of the probed token" } else { "attention, of its highest" };
-            color_bar(painter, cx, &style, map.pane(), title, None);
+            let title =
+                if answer.is_some() { "attention of the token (1 = highest)" } else { "attention (1 = highest)" };
+            color_bar(painter, cx, &style, map.pane(), title, (even, "even map", cx.theme.viewport().cool));
         }
     }
 }
@@ -218,7 +238,7 @@ fn paint_organs(painter: &Painter, cx: &Cx<'_>, map: &ScreenFromImage, analysis:
             if largest.is_none_or(|other| bounds.area() > other.area()) && line.len() > 2 {
                 largest = Some(bounds);
             }
-            closed(painter, cx, line, theme.size().hairline, color);
+            closed(painter, cx, line, 1.5 * theme.size().hairline, color);
         }
         let Some(bounds) = largest.filter(|bounds| bounds.width() > 48.0) else { continue };
         // Below the upper edge: lungs are labelled at their apex, the mediastinum at its neck.
@@ -230,8 +250,15 @@ fn paint_organs(painter: &Painter, cx: &Cx<'_>, map: &ScreenFromImage, analysis:
     }
 }
 
-/// A colour bar with ticks on the left edge; `threshold` marks where findings begin.
-fn color_bar(painter: &Painter, cx: &Cx<'_>, style: &HeatStyle, pane: Rect, title: &str, threshold: Option<f32>) {
+/// A colour bar with ticks on the left edge, and a mark with its word: where findings begin, what an even map would give.
+fn color_bar(
+    painter: &Painter,
+    cx: &Cx<'_>,
+    style: &HeatStyle,
+    pane: Rect,
+    title: &str,
+    (mark, word, mark_color): (f32, &str, Color32),
+) {
     let theme = &cx.theme;
     let (space, colors) = (theme.space(), theme.viewport());
     let height = (pane.height() * 0.26).clamp(72.0, 200.0);
@@ -251,16 +278,14 @@ fn color_bar(painter: &Painter, cx: &Cx<'_>, style: &HeatStyle, pane: Rect, titl
         let at = pos2(bar.right() + space.xs + 2.0, y);
         widgets::rimmed_text(painter, theme, at, Align2::LEFT_CENTER, text, theme.small(), color);
     };
-    let near = |a: f32| threshold.is_some_and(|b| (a - b).abs() * height < theme.tokens.text.small + 1.0);
+    let near = |a: f32| (a - mark).abs() * height < theme.tokens.text.small + 1.0;
     for value in [0.0, 0.25, 0.5, 0.75, 1.0] {
         if !near(value) {
             let text = if value == 0.0 || value == 1.0 { format!("{value:.0}") } else { format!("{value:.2}") };
             label(value, text, colors.weak);
         }
     }
-    if let Some(threshold) = threshold {
-        label(threshold, format!("{threshold:.2} finding"), colors.warm);
-    }
+    label(mark, format!("{mark:.2} {word}"), mark_color);
     let at = pos2(bar.left(), bar.top() - space.s);
     widgets::rimmed_text(painter, theme, at, Align2::LEFT_BOTTOM, title, theme.small(), colors.weak);
 }
