@@ -15,7 +15,7 @@ pub fn paint(painter: &Painter, cx: &Cx<'_>, lens: Lens, map: &ScreenFromImage, 
     if lens == Lens::Global {
         for link in answer.links.iter().rev() {
             let to = map.point(link.to);
-            let width = 1.0 + 4.0 * link.weight;
+            let width = 1.0 + 2.5 * link.weight * link.weight;
             let color = colors.cool.gamma_multiply(0.45 + 0.55 * link.weight);
             arc(painter, from, to, width + 2.0, colors.halo.gamma_multiply(0.6));
             arc(painter, from, to, width, color);
