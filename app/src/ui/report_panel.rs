@@ -2,8 +2,8 @@
 
 use bifocal_core::report::ReportOptions;
 use eframe::egui::{
-    self, Align, Button, CentralPanel, Color32, Frame, Image, Key, Layout, Margin, Panel, RichText, ScrollArea,
-    TextEdit, Ui, vec2,
+    self, Align, Button, CentralPanel, CornerRadius, Frame, Image, Key, Layout, Margin, Panel, RichText, ScrollArea,
+    Sense, TextEdit, Ui, vec2,
 };
 use lucide_icons::Icon;
 
@@ -54,13 +54,11 @@ fn pages(ui: &mut Ui, cx: &Cx<'_>, report: &Report) {
             for (index, page) in report.pages.iter().enumerate() {
                 let size = page.size_vec2();
                 let shown = vec2(width, width * size.y / size.x.max(1.0));
-                let shadow = ui.visuals().popup_shadow;
-                Frame::new().shadow(shadow).fill(Color32::WHITE).show(ui, |ui| {
-                    let image = Image::from_texture((page.id(), shown)).fit_to_exact_size(shown);
-                    let response = ui.add(image);
-                    let label = format!("Page {} of {count}", index + 1);
-                    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, &label));
-                });
+                let (rect, response) = ui.allocate_exact_size(shown, Sense::hover());
+                ui.painter().add(ui.visuals().popup_shadow.as_shape(rect, CornerRadius::ZERO));
+                Image::from_texture((page.id(), shown)).paint_at(ui, rect);
+                let label = format!("Page {} of {count}", index + 1);
+                response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, &label));
                 ui.add_space(theme.space().s);
                 widgets::caption(ui, theme, format!("{} / {count}", index + 1));
                 ui.add_space(theme.space().l);
