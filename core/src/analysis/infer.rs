@@ -25,29 +25,30 @@ pub struct Inference {
     pub class_logits: Vec<f32>,
 }
 
-/// Runs `bundle` on `image` (any units, brighter is denser).
+/// Runs `bundle` on `image` (any units, brighter is denser), and on its mirror image where the bundle says so.
 pub fn infer(bundle: &Bundle, image: ArrayView2<'_, f32>, attention: bool) -> Result<Inference> {
     let size = bundle.metadata.config.input_size;
     let input = input_from_values(image, size);
     let tensor = Tensor::from_iter(input.values.iter().copied(), &Device::Cpu)?.reshape((1, 1, size, size))?;
     let tensor = tensor.to_device(&bundle.device)?;
     let output = bundle.network.forward(&tensor, &Request { attention, ..Request::default() })?;
-    let maps = |logits: &Tensor| -> Result<Vec<Array2<f32>>> {
-        let grids = grids(logits)?;
-        Ok(grids
-            .iter()
-            .map(|grid| to_image(grid.view(), &input.image_from_input, size, image.dim()).mapv(sigmoid))
-            .collect())
+    let mut lesions = grids(&output.lesion_logits)?;
+    let mut organs = grids(&output.organ_logits)?;
+    let mut class_logits = output.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+    if bundle.metadata.average_mirror_image {
+        let side: Vec<u32> = (0..size as u32).rev().collect();
+        let mirror = tensor.index_select(&Tensor::new(side, tensor.device())?, 3)?;
+        let mirrored = bundle.network.forward(&mirror, &Request::default())?;
+        average_with_mirror(&mut lesions, &grids(&mirrored.lesion_logits)?);
+        let logits = mirrored.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+        class_logits.iter_mut().zip(logits).for_each(|(a, b)| *a = (*a + b) / 2.0);
+    }
+    organs.iter_mut().for_each(keep_largest_region);
+    let on_image = |grids: Vec<Array2<f32>>| {
+        let map = |grid: Array2<f32>| to_image(grid.view(), &input.image_from_input, size, image.dim()).mapv(sigmoid);
+        grids.into_iter().map(map).collect()
     };
-    let lesion_maps = maps(&output.lesion_logits)?;
-    let organ_maps = grids(&output.organ_logits)?
-        .into_iter()
-        .map(|mut grid| {
-            keep_largest_region(&mut grid);
-            to_image(grid.view(), &input.image_from_input, size, image.dim()).mapv(sigmoid)
-        })
-        .collect();
-    let class_logits = output.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+    let (lesion_maps, organ_maps) = (on_image(lesions), on_image(organs));
     Ok(Inference { input, tensor, output, lesion_maps, organ_maps, class_logits })
 }
 
@@ -60,6 +61,13 @@ fn grids(logits: &Tensor) -> Result<Vec<Array2<f32>>> {
         .take(classes)
         .map(|chunk| Array2::from_shape_vec((rows, cols), chunk.to_vec()).map_err(candle_core::Error::wrap))
         .collect()
+}
+
+/// Averages each map with the mirror image's map, turned back.
+fn average_with_mirror(maps: &mut [Array2<f32>], mirrored: &[Array2<f32>]) {
+    for (map, other) in maps.iter_mut().zip(mirrored) {
+        map.zip_mut_with(&other.slice(ndarray::s![.., ..;-1]), |a, b| *a = (*a + b) / 2.0);
+    }
 }
 
 /// An organ is one connected piece: logits of other pieces are mirrored below zero.
@@ -117,8 +125,15 @@ pub fn familiarity_features(output: &Output) -> Result<Vec<f32>> {
 mod tests {
     use ndarray::Array2;
 
-    use super::{keep_largest_region, to_image};
+    use super::{average_with_mirror, keep_largest_region, to_image};
     use crate::study::letterbox;
+
+    #[test]
+    fn the_mirror_image_is_turned_back() {
+        let mut maps = [ndarray::array![[4.0, 0.0, 2.0]]];
+        average_with_mirror(&mut maps, &[ndarray::array![[0.0, 2.0, 2.0]]]);
+        assert_eq!(maps, [ndarray::array![[3.0, 1.0, 1.0]]]);
+    }
 
     #[test]
     fn an_organ_keeps_its_largest_piece() {

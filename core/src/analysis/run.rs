@@ -101,7 +101,11 @@ pub fn analyze(
             label: class.name.clone(),
             values: Arc::new(values.clone()),
             threshold: class.map_threshold,
-            method: "lesion head, sigmoid".into(),
+            method: if metadata.average_mirror_image {
+                "lesion head, sigmoid, mean over the image and its mirror image".into()
+            } else {
+                "lesion head, sigmoid".into()
+            },
             layer: "ResNet stage 2, with stage 3 and tokens as context".into(),
         })
         .collect();

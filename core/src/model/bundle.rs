@@ -137,6 +137,9 @@ pub struct Metadata {
     pub lesions: Vec<LesionClass>,
     /// Organ classes, in the order of the outputs.
     pub organs: Vec<OrganClass>,
+    /// Lesion maps and classes are the mean, before the sigmoid, over the image and its mirror image.
+    #[serde(default)]
+    pub average_mirror_image: bool,
     /// What the network is built from.
     pub config: ModelConfig,
     /// What training images look like.

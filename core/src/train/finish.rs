@@ -95,6 +95,7 @@ fn plain_metadata(config: &TrainConfig, created: &str) -> Result<Metadata, Train
         intended_use: text.intended_use.clone(),
         lesions: lesions.collect(),
         organs: organs.map(|(name, display)| OrganClass { name: name.clone(), display: display.clone() }).collect(),
+        average_mirror_image: config.augmentation.mirror > 0.0,
         config: config.model.clone(),
         familiarity: Familiarity::default(),
         data: text.data.clone(),
