@@ -50,7 +50,7 @@ pub struct WindowPlace {
 }
 
 /// Something that was opened before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Recent {
     /// Files and folders, as they were given.
@@ -63,12 +63,6 @@ pub struct Recent {
     pub thumbnail: Option<bifocal_core::study::Source>,
     /// Frame of that file.
     pub thumbnail_frame: usize,
-}
-
-impl Default for Recent {
-    fn default() -> Self {
-        Self { paths: Vec::new(), title: String::new(), detail: String::new(), thumbnail: None, thumbnail_frame: 0 }
-    }
 }
 
 impl Default for WindowPlace {

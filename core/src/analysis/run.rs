@@ -270,7 +270,7 @@ pub fn input_flags(bundle: &Bundle, series: &Series) -> Vec<Flag> {
     let name = &bundle.metadata.name;
     let known = |list: &[String], value: &str| {
         let value = value.trim().to_uppercase();
-        list.is_empty() || value.is_empty() || list.iter().any(|item| value == *item)
+        list.is_empty() || value.is_empty() || list.contains(&value)
     };
     let mut flags = Vec::new();
     if !known(&intended.modalities, &series.modality) {

@@ -124,6 +124,8 @@ mod review_list {
 
     use super::{FindingId, InstanceUid, Review};
 
+    type Reviews = BTreeMap<(InstanceUid, usize, FindingId), Review>;
+
     #[derive(Serialize, Deserialize)]
     struct Row {
         instance: InstanceUid,
@@ -146,9 +148,7 @@ mod review_list {
         serializer.collect_seq(map.iter().map(row))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<(InstanceUid, usize, FindingId), Review>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reviews, D::Error> {
         let rows = Vec::<Row>::deserialize(deserializer)?;
         Ok(rows.into_iter().map(|row| ((row.instance, row.frame, row.finding), row.review)).collect())
     }

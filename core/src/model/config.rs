@@ -72,11 +72,11 @@ impl ModelConfig {
             return Err("resnet.norm_groups: does not divide every number of channels (head_channels too)".into());
         }
         let stride = self.coarsest_stride();
-        if self.input_size == 0 || self.input_size % stride != 0 || self.input_size > 4096 {
+        if self.input_size == 0 || !self.input_size.is_multiple_of(stride) || self.input_size > 4096 {
             return Err(format!("input_size: not a multiple of {stride} up to 4096"));
         }
         let t = &self.transformer;
-        if t.heads == 0 || t.dimension == 0 || t.dimension % t.heads != 0 {
+        if t.heads == 0 || t.dimension == 0 || !t.dimension.is_multiple_of(t.heads) {
             return Err("transformer.heads: does not divide transformer.dimension".into());
         }
         if t.grid.contains(&0) || t.mlp_ratio == 0 {

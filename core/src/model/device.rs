@@ -36,7 +36,8 @@ impl std::str::FromStr for DeviceChoice {
 ///
 /// Returns the device, its name (`CPU`, `CUDA 0`, `Metal 0`) and the message.
 pub fn open_device(choice: DeviceChoice) -> (Device, String, Option<String>) {
-    let attempts: &[(&str, fn() -> Result<Device, String>)] = match choice {
+    type Attempt = (&'static str, fn() -> Result<Device, String>);
+    let attempts: &[Attempt] = match choice {
         DeviceChoice::Cpu => &[],
         DeviceChoice::Cuda => &[("CUDA 0", cuda)],
         DeviceChoice::Metal => &[("Metal 0", metal)],

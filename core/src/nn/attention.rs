@@ -48,7 +48,7 @@ struct Sizes {
 
 impl Sizes {
     fn new(_batch: usize, tokens: usize, triple: usize, heads: usize) -> Result<Self> {
-        if heads == 0 || triple % (3 * heads) != 0 {
+        if heads == 0 || !triple.is_multiple_of(3 * heads) {
             bail!("attention: {triple} values a token do not cut into three times {heads} heads");
         }
         let dimension = triple / 3;

@@ -30,10 +30,10 @@ const RIB_END: [f32; 12] = [0.84, 0.87, 0.87, 0.86, 0.85, 0.83, 0.79, 0.73, 0.66
 
 fn ribs(thorax: &Thorax, random: &mut Stream) -> Vec<Object> {
     let mut objects = Vec::new();
-    for rib in 0..12 {
+    for (rib, &rib_fall) in RIB_FALL.iter().enumerate() {
         for side in SIDES {
             let jitter = random.range(-1.2, 1.2);
-            let fall = RIB_FALL[rib] * random.range(0.97, 1.03);
+            let fall = rib_fall * random.range(0.97, 1.03);
             let (bone_line, cartilage) = rib_line(thorax, rib, side, fall, jitter);
             let n = bone_line.len();
             let section = |i: usize| {
@@ -312,7 +312,7 @@ fn humerus(thorax: &Thorax, socket: Vec3, side: f32, raised: bool) -> Object {
         let cover = (0.5 - d).clamp(0.0, 1.0);
         let inner = (0.5 - d - cortex).clamp(0.0, 1.0);
         let hu = (1150.0 + (marrow - 1150.0) * inner) * b;
-        (cover > 0.0).then(|| before + (hu - before) * cover)
+        (cover > 0.0).then_some(before + (hu - before) * cover)
     }));
     Object::new(parts, paint)
 }

@@ -44,10 +44,10 @@ impl Beam {
         let half = (self.size as f32 - 1.0) * 0.5;
         let pixel = v((column - half) * self.pixel_mm(), self.detector_y, self.height - (row - half) * self.pixel_mm());
         let source = v(0.0, self.detector_y + SOURCE_TO_DETECTOR_MM as f32, self.height);
-        (self.into_patient(source), self.into_patient(pixel))
+        (self.patient_from(source), self.patient_from(pixel))
     }
 
-    fn into_patient(&self, p: Vec3) -> Vec3 {
+    fn patient_from(&self, p: Vec3) -> Vec3 {
         let (s, c) = self.rotation.sin_cos();
         v(c * p.x + s * p.y, -s * p.x + c * p.y, p.z)
     }

@@ -231,11 +231,11 @@ fn draw_image(
     let mut simulated = None;
     if kind == Kind::Normal && organs.len() >= 2 && rng.random::<f32>() < 0.5 {
         let lungs = lungs().mapv(|v| v.min(1.0));
-        if lungs.sum() > 0.02 * (side * side) as f32 {
-            if let Some(result) = simulate_opacity(image.view(), lungs.view(), &config.opacities, rng) {
-                image = result.image;
-                simulated = Some(result.mask);
-            }
+        if lungs.sum() > 0.02 * (side * side) as f32
+            && let Some(result) = simulate_opacity(image.view(), lungs.view(), &config.opacities, rng)
+        {
+            image = result.image;
+            simulated = Some(result.mask);
         }
     }
     if rng.random::<f32>() < 0.3 {
