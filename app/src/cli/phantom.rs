@@ -207,7 +207,7 @@ fn readme(args: &Args) -> String {
          | `dx/` | chest radiograph (PA, standing) of the same patient, for presentation, 12 bits |\n\
          | `truth/truth.json` | patient, grids, and each lesion: kind, lobe, centre (LPS, mm), size, HU, place in CT and radiograph |\n\
          | `truth/ct-masks.npz` | `organs` (1 left lung, 2 right lung, 3 cardiomediastinum) and `lesions` (their numbers), `[slice, row, column]`, slices from the feet |\n\
-         | `truth/dx-*.png` | masks of organs and lesions projected onto the radiograph, 0 or 255 |\n\n\
+         | `truth/dx-masks.npz` | masks of organs and lesions projected onto the radiograph, `[row, column]`, 0 or 1 |\n\n\
          Left and right are the patient's. Boxes are column, row, width, height in pixels. The lungs' masks in the radiograph include\n\
          what lies behind heart and diaphragm.\n"
     )

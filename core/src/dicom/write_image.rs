@@ -209,6 +209,7 @@ pub fn write_dx(path: &Path, context: &ImageContext, image: &DxImage<'_>) -> Res
         .decimals(tags::IMAGER_PIXEL_SPACING, &image.imager_spacing_mm)
         .text(tags::DETECTOR_TYPE, "SCINTILLATOR")
         .empty(tags::DETECTOR_CONFIGURATION)
+        .empty(tags::POSITIONER_TYPE)
         .decimals(tags::DISTANCE_SOURCE_TO_DETECTOR, &[image.source_to_detector_mm])
         .decimals(tags::DISTANCE_SOURCE_TO_PATIENT, &[image.source_to_patient_mm])
         .decimals(

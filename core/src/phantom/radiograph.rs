@@ -283,9 +283,9 @@ fn curve(density: Array2<f32>, paths: &Paths, beam: &Beam, field: [usize; 4]) ->
     };
     let dense = |r: usize, c: usize| paths.water[[r, c]] > 60.0;
     let (dark, bright) = (quantile(&mut pick(&lung), 0.30), quantile(&mut pick(&dense), 0.93));
-    // A logistic curve through two points: dark lung at 0.23, dense abdomen and spine at 0.90.
+    // A logistic curve through two points: dark lung at 0.23, dense abdomen and spine at 0.86.
     let logit = |p: f32| (p / (1.0 - p)).ln();
-    let slope = (logit(0.90) - logit(0.23)) / (bright - dark).max(0.2);
+    let slope = (logit(0.86) - logit(0.23)) / (bright - dark).max(0.2);
     let middle = dark - logit(0.23) / slope;
     // Open beam becomes black.
     let open = |r: usize, c: usize| paths.water[[r, c]] < 4.0;

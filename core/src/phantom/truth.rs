@@ -4,8 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, ImageFormat};
-use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array2, ArrayD};
 use ndarray_npy::WriteNpyExt;
 use serde::{Deserialize, Serialize};
 use zip::write::SimpleFileOptions;
@@ -74,8 +73,8 @@ pub struct RadiographTruth {
     pub organ_path_mm: f32,
     /// Share of a lesion's longest path from which its mask is set.
     pub lesion_path_share: f32,
-    /// Files with the masks, by name.
-    pub masks: Vec<(String, String)>,
+    /// File with the masks: one array for each organ, by its name, and for each lesion (`lesion_1`, ...).
+    pub masks: String,
 }
 
 /// One lesion: as designed, as sampled in the CT, as projected.
@@ -168,16 +167,10 @@ impl Phantom {
                 projection: self.radiograph.projection,
                 organ_path_mm: ORGAN_PATH_MM,
                 lesion_path_share: LESION_SHARE,
-                masks: self.mask_names(),
+                masks: "dx-masks.npz".to_owned(),
             },
             lesions: (0..self.lesions.len()).map(|i| self.lesion_truth(i, voxel_ml)).collect(),
         }
-    }
-
-    fn mask_names(&self) -> Vec<(String, String)> {
-        let organs = ORGANS.iter().map(|name| ((*name).to_owned(), format!("dx-{}.png", name.replace('_', "-"))));
-        let lesions = self.lesions.iter().map(|l| (format!("lesion {}", l.id), format!("dx-lesion-{}.png", l.id)));
-        organs.chain(lesions).collect()
     }
 
     fn lesion_truth(&self, index: usize, voxel_ml: f64) -> LesionTruth {
@@ -229,23 +222,19 @@ impl Phantom {
     }
 
     /// Writes `truth.json`, the CT's masks (`ct-masks.npz`: `organs` and `lesions`, `[slice, row, column]`) and the
-    /// radiograph's masks (PNG, 0 and 255) into `folder`, which must exist.
+    /// radiograph's masks (`dx-masks.npz`, `[row, column]`, 0 or 1) into `folder`, which must exist.
     pub fn write_truth(&self, folder: &Path) -> Result<Truth, TruthError> {
         let truth = self.truth();
-        let json = serde_json::to_string_pretty(&truth).map_err(|e| error(&folder.join("truth.json"), e))?;
         let path = folder.join("truth.json");
+        let json = serde_json::to_string_pretty(&truth).map_err(|e| error(&path, e))?;
         fs::write(&path, json + "\n").map_err(|e| error(&path, e))?;
-        write_npz(
-            &folder.join(&truth.ct.masks),
-            &[("organs", self.ct.organs.view()), ("lesions", self.ct.lesions.view())],
-        )?;
-        for (index, (_, file)) in truth.radiograph.masks.iter().enumerate() {
-            let mask = match index.checked_sub(ORGANS.len()) {
-                None => self.radiograph_organ_mask(index),
-                Some(lesion) => self.radiograph_lesion_mask(lesion),
-            };
-            write_mask(&folder.join(file), mask.view())?;
-        }
+        let ct = [("organs".to_owned(), &self.ct.organs), ("lesions".to_owned(), &self.ct.lesions)];
+        write_npz(&folder.join(&truth.ct.masks), ct.map(|(name, labels)| (name, labels.clone().into_dyn())))?;
+        let organs = ORGANS.iter().enumerate().map(|(i, name)| ((*name).to_owned(), self.radiograph_organ_mask(i)));
+        let lesions = self.lesions.iter().enumerate();
+        let lesions = lesions.map(|(i, lesion)| (format!("lesion_{}", lesion.id), self.radiograph_lesion_mask(i)));
+        let masks = organs.chain(lesions).map(|(name, mask)| (name, mask.into_dyn()));
+        write_npz(&folder.join(&truth.radiograph.masks), masks)?;
         Ok(truth)
     }
 }
@@ -260,7 +249,7 @@ fn error(path: &Path, cause: impl std::fmt::Display) -> TruthError {
 }
 
 /// A `.npz` archive as NumPy reads it; the time stamps are fixed, so that equal arrays give equal bytes.
-fn write_npz(path: &Path, arrays: &[(&str, ArrayView3<'_, u8>)]) -> Result<(), TruthError> {
+fn write_npz(path: &Path, arrays: impl IntoIterator<Item = (String, ArrayD<u8>)>) -> Result<(), TruthError> {
     let file = fs::File::create(path).map_err(|e| error(path, e))?;
     let mut archive = zip::ZipWriter::new(std::io::BufWriter::new(file));
     let options = SimpleFileOptions::default()
@@ -274,11 +263,4 @@ fn write_npz(path: &Path, arrays: &[(&str, ArrayView3<'_, u8>)]) -> Result<(), T
     }
     let mut inner = archive.finish().map_err(|e| error(path, e))?;
     inner.flush().map_err(|e| error(path, e))
-}
-
-fn write_mask(path: &Path, mask: ArrayView2<'_, u8>) -> Result<(), TruthError> {
-    let (rows, columns) = (mask.len_of(Axis(0)), mask.len_of(Axis(1)));
-    let bytes = mask.iter().map(|set| set * 255).collect();
-    let image = GrayImage::from_raw(columns as u32, rows as u32, bytes).ok_or_else(|| error(path, "wrong size"))?;
-    image.save_with_format(path, ImageFormat::Png).map_err(|e| error(path, e))
 }
