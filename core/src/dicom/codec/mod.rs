@@ -2,11 +2,11 @@
 //!
 //! | codestream | decoder |
 //! |---|---|
-//! | native, RLE, deflated image frame | own: [`native`], [`rle`] |
-//! | JPEG baseline, extended (8 and 12 bit), progressive, lossless | own: [`jpeg`], without colour transform |
-//! | JPEG-LS | own: [`jpegls`], all interleave modes |
-//! | JPEG 2000, HTJ2K | `openjp2`: [`jpeg2000`] |
-//! | JPEG XL | `jxl-oxide`: [`jpegxl`] |
+//! | native, RLE, deflated image frame | own: `native`, `rle` |
+//! | JPEG baseline, extended (8 and 12 bit), progressive, lossless | own: `jpeg`, without colour transform |
+//! | JPEG-LS | own: `jpegls`, all interleave modes |
+//! | JPEG 2000, HTJ2K | `openjp2`: `jpeg2000` |
+//! | JPEG XL | `jxl-oxide`: `jpegxl` |
 //!
 //! Every decoder checks the size of the codestream against the header before it allocates.
 
