@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bifocal_core::analysis::FindingId;
 use bifocal_core::annotation::{Decision, Review};
-use eframe::egui::{self, Key, Modifiers};
+use eframe::egui::{self, Key};
 use egui_kittest::Harness;
-use egui_kittest::kittest::{NodeT, Queryable};
+use egui_kittest::kittest::Queryable;
 
 use crate::analysis_fixture::analysis;
 use crate::app::App;
@@ -102,29 +102,6 @@ fn keys_go_through_the_findings() {
 }
 
 #[test]
-fn the_probe_asks_where_a_click_looks_and_escape_leaves() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut harness = reading(folder.path(), None);
-    let organs = |harness: &Harness<'_, App>| -> Vec<String> {
-        harness.query_all_by_label_contains(": share ").filter_map(|node| node.accesskit_node().label()).collect()
-    };
-    let before = organs(&harness);
-    assert_eq!(before.len(), 3);
-    harness.key_press(Key::B);
-    harness.run_steps(3);
-    harness.get_by_label("Local lens").click();
-    harness.run_steps(3);
-    let reading = harness.state().state.reading.as_ref().expect("a reading");
-    assert!(reading.probe.is_some());
-    assert_ne!(organs(&harness), before, "the table is of the probed token");
-    harness.key_press(Key::Escape);
-    harness.run_steps(3);
-    let reading = harness.state().state.reading.as_ref().expect("a reading");
-    assert!(reading.probe.is_none() && !reading.probing);
-    assert_eq!(organs(&harness), before);
-}
-
-#[test]
 fn a_comment_is_there_after_a_new_start() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = folder.path().join("home/settings.json");
@@ -145,45 +122,4 @@ fn a_comment_is_there_after_a_new_start() {
     }
     let harness = reading(folder.path(), Some(settings));
     assert_eq!(review(&harness, 1).comment, "old granuloma");
-}
-
-#[test]
-fn the_report_shows_what_goes_in_and_is_written() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut harness = reading(folder.path(), None);
-    harness.key_press(Key::P);
-    until(&mut harness, "the pages", |harness| harness.query_by_label_contains("Page 1 of").is_some());
-    harness.get_by_label("Leave identifiers out").click();
-    harness.get_by_label("Attention and organs").click();
-    harness.run_steps(3);
-    let options = harness.state().state.settings.report.clone();
-    assert!(!options.identifiers && !options.attention && options.findings);
-    let path = folder.path().join("out.json");
-    harness.state_mut().state.report.as_mut().expect("the report is open").path = path.display().to_string();
-    harness.run_steps(3);
-    harness.get_by_label("Write to this path").click();
-    until(&mut harness, "writing", |_| path.is_file());
-    let text = std::fs::read_to_string(&path).expect("readable");
-    assert!(text.contains("lung_opacity") || text.contains("Lung opacity"));
-    assert!(!text.contains("chest.png"), "file names are identifiers");
-    harness.key_press(Key::Escape);
-    harness.run_steps(3);
-    harness.get_by_label("Local lens");
-}
-
-#[test]
-fn the_threshold_is_moved_by_the_slider_and_findings_keep_the_models_own() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut harness = reading(folder.path(), None);
-    let settings =
-        |harness: &Harness<'_, App>| harness.state().state.reading.as_ref().expect("a reading").overlays.clone();
-    assert_eq!(settings(&harness).heat_threshold, None);
-    harness.get_by_label("Threshold of the heat map").click();
-    harness.run_steps(3);
-    assert!(settings(&harness).heat_threshold.is_some());
-    assert!(harness.query_by_label_contains("Finding 2").is_some());
-    harness.key_press_modifiers(Modifiers::NONE, Key::Space);
-    harness.run_steps(3);
-    let view = &harness.state().state.reading.as_ref().expect("a reading").view;
-    assert!(!view.overlays, "Space hides the maps");
 }
