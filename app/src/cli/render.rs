@@ -1,12 +1,215 @@
-//! `bifocal render`.
+//! `bifocal render`: one slice as PNG, drawn as the viewport draws it.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
+
+use anyhow::Context;
+use bifocal_core::dicom::index_paths;
+use bifocal_core::dicom::pixels::read_frame;
+use bifocal_core::render::{
+    Colormap, CornerTexts, ViewTransform, Voi, draw_corner_texts, draw_edge_letters, draw_ruler, native_size,
+    render_slice, text_size,
+};
+use bifocal_core::study::{Series, Study, StudyIndex, VoiFunction, Window};
 
 /// Arguments of `bifocal render`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// A file, a folder or a ZIP archive.
+    path: PathBuf,
+    /// The PNG file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The image to draw, by its place in the series, from 0.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    slice: usize,
+    /// Series Instance UID; the first series with images where none is given.
+    #[arg(long, value_name = "UID")]
+    series: Option<String>,
+    /// Window centre and width in the image's units; what the file asks for where none is given, else automatic.
+    #[arg(long, value_name = "C,W", allow_hyphen_values = true)]
+    window: Option<WindowArgument>,
+    /// Size of the picture in pixels, the image fitted into it on black; the image's own size where none is given.
+    #[arg(long, value_name = "WxH")]
+    size: Option<SizeArgument>,
+    /// Exchanges black and white.
+    #[arg(long)]
+    invert: bool,
+    /// Colours for gray images: ember, orchid, lagoon, meadow or gray.
+    #[arg(long, value_name = "NAME")]
+    colormap: Option<Colormap>,
+    /// Draws corner texts (they name the patient), orientation letters and ruler.
+    #[arg(long)]
+    corner_texts: bool,
+}
 
-/// Runs the subcommand.
-pub(super) fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+/// Centre and width.
+#[derive(Debug, Clone, PartialEq)]
+struct WindowArgument(Window);
+
+impl FromStr for WindowArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (center, width) = text.split_once(',').ok_or("give centre and width, as in 40,400")?;
+        let number = |text: &str| {
+            text.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or(format!("{text:?} is not a number"))
+        };
+        let (center, width) = (number(center)?, number(width)?);
+        if width <= 0.0 {
+            return Err("the width must be positive".to_owned());
+        }
+        // The standard's linear function needs a width of at least 1; narrow windows of maps are meant exactly.
+        let function = if width >= 1.0 { VoiFunction::Linear } else { VoiFunction::LinearExact };
+        Ok(Self(Window { function, ..Window::linear(center, width) }))
+    }
+}
+
+/// Width and height in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SizeArgument(usize, usize);
+
+/// Longest side that is drawn.
+const MOST_PIXELS: usize = 16_384;
+
+impl FromStr for SizeArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (width, height) = text.split_once(['x', 'X', '×']).ok_or("give width and height, as in 1024x768")?;
+        let number = |text: &str| match text.trim().parse::<usize>() {
+            Ok(count @ 1..=MOST_PIXELS) => Ok(count),
+            _ => Err(format!("{text:?} is not a number from 1 to {MOST_PIXELS}")),
+        };
+        Ok(Self(number(width)?, number(height)?))
+    }
+}
+
+/// Runs the subcommand. Exit codes: 0 drawn, 1 the image could not be read or the picture not written, 2 wrong use.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let wrong_use = |message: String| {
+        eprintln!("bifocal: {message}");
+        Ok(ExitCode::from(2))
+    };
+    if !args.path.exists() {
+        return wrong_use(format!("{}: there is no such file or folder", args.path.display()));
+    }
+    let index = index_paths(std::slice::from_ref(&args.path), &super::progress::task())?;
+    let Some((study, series)) = find_series(&index, args.series.as_deref()) else {
+        if let Some(uid) = &args.series {
+            return wrong_use(format!("{}: no series {uid} with images", args.path.display()));
+        }
+        let causes: Vec<String> = index.problems.iter().take(5).map(ToString::to_string).collect();
+        anyhow::bail!("{}: no image found\n{}", args.path.display(), causes.join("\n"));
+    };
+    let Some((instance, frame_index)) = series.frame_at(args.slice) else {
+        let last = series.frame_count().saturating_sub(1);
+        return wrong_use(format!("the series has images 0 to {last}, not {}", args.slice));
+    };
+    let frame = read_frame(&instance.source, frame_index)?;
+    let mut voi = args.window.map_or_else(|| Voi::of_frame(&frame), |window| Voi::window(window.0));
+    voi.inverted = args.invert;
+    let view = ViewTransform::default();
+    let (width, height) = args.size.map_or_else(|| native_size(&frame), |size| (size.0, size.1));
+    let (mut picture, placement) = render_slice(&frame, &voi, &view, args.colormap, (width, height));
+    if args.corner_texts {
+        let size = text_size(width, height);
+        let zoom = placement.points_per_column();
+        draw_corner_texts(&mut picture, &CornerTexts::new(study, series, args.slice, &frame, &voi, zoom), size);
+        draw_edge_letters(&mut picture, &frame, &view, size * 1.3);
+        draw_ruler(&mut picture, &frame, &placement, size);
+    }
+    write(&args.out, &picture.to_png().context("the picture cannot be encoded")?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, png: &[u8]) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    }
+    std::fs::write(path, png).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// The series with that UID, or the first one, among those with images.
+fn find_series<'a>(index: &'a StudyIndex, uid: Option<&str>) -> Option<(&'a Study, &'a Series)> {
+    let all = index.studies.iter().flat_map(|study| study.series.iter().map(move |series| (study, series)));
+    all.into_iter().find(|(_, series)| series.frame_count() > 0 && uid.is_none_or(|uid| series.uid.0 == uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(path: &Path, out: &Path) -> Args {
+        Args {
+            path: path.to_path_buf(),
+            out: out.to_path_buf(),
+            slice: 0,
+            series: None,
+            window: None,
+            size: None,
+            invert: false,
+            colormap: None,
+            corner_texts: false,
+        }
+    }
+
+    fn code(args: Args) -> String {
+        format!("{:?}", run(args).expect("it runs"))
+    }
+
+    #[test]
+    fn windows_and_sizes_are_read() {
+        let window = "-500,1500".parse::<WindowArgument>().expect("a window").0;
+        assert_eq!((window.center, window.width, window.function), (-500.0, 1500.0, VoiFunction::Linear));
+        let narrow = "0.5, 0.4".parse::<WindowArgument>().expect("a window").0;
+        assert_eq!(narrow.function, VoiFunction::LinearExact);
+        for wrong in ["", "40", "a,b", "40,0", "40,-1", "nan,1", "1,inf"] {
+            assert!(wrong.parse::<WindowArgument>().is_err(), "{wrong}");
+        }
+        assert_eq!("640x480".parse(), Ok(SizeArgument(640, 480)));
+        for wrong in ["640", "0x1", "1x99999999", "-1x5"] {
+            assert!(wrong.parse::<SizeArgument>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_picture_is_drawn_through_its_window() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (source, out) = (folder.path().join("ramp.png"), folder.path().join("new/out.png"));
+        image::GrayImage::from_fn(100, 50, |x, _| image::Luma([x as u8])).save(&source).expect("written");
+        let mut args = arguments(&source, &out);
+        args.window = Some("50,101".parse().expect("a window"));
+        assert_eq!(code(args), format!("{:?}", ExitCode::SUCCESS));
+        let drawn = image::open(&out).expect("a PNG").to_luma8();
+        assert_eq!(drawn.dimensions(), (100, 50));
+        for x in 0..100_u32 {
+            // PS3.3 C.11.2.1.2.1 with centre 50 and width 101.
+            let expected = ((f64::from(x) - 49.5) / 100.0 + 0.5) * 255.0;
+            assert!((f64::from(drawn.get_pixel(x, 7).0[0]) - expected).abs() <= 0.51, "at {x}");
+        }
+        let mut args = arguments(&source, &out);
+        args.size = Some(SizeArgument(80, 80));
+        args.corner_texts = true;
+        args.invert = true;
+        args.colormap = Some(Colormap::Lagoon);
+        assert_eq!(code(args), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(image::open(&out).expect("a PNG").to_rgb8().dimensions(), (80, 80));
+    }
+
+    #[test]
+    fn wrong_use_is_told_apart_from_failure() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (source, out) = (folder.path().join("ramp.png"), folder.path().join("out.png"));
+        image::GrayImage::new(4, 4).save(&source).expect("written");
+        let two = format!("{:?}", ExitCode::from(2));
+        assert_eq!(code(arguments(&folder.path().join("absent"), &out)), two);
+        assert_eq!(code(Args { slice: 1, ..arguments(&source, &out) }), two);
+        assert_eq!(code(Args { series: Some("1.2".to_owned()), ..arguments(&source, &out) }), two);
+        let text = folder.path().join("text.txt");
+        std::fs::write(&text, "no image").expect("written");
+        assert!(run(arguments(&text, &out)).is_err());
+        assert!(!out.exists());
+    }
 }

@@ -30,6 +30,12 @@ pub fn layout(input: &ReportInput<'_>, options: &ReportOptions) -> Vec<Page> {
     if options.patient {
         flow.facts(&patient_facts(input, options.identifiers));
     }
+    if !options.identifiers {
+        let text =
+            "Identifiers are left out. Text burned into an image and the reader's own words are shown as they are.";
+        flow.space(5.0);
+        flow.paragraph(MARGIN, WIDTH, SMALL, GRAY, text);
+    }
     if options.flags {
         flags(&mut flow, input);
     }
