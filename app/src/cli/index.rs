@@ -47,7 +47,10 @@ fn print_tree(out: &mut impl Write, index: &StudyIndex) -> io::Result<()> {
         print_study(out, study)?;
     }
     let series: usize = index.studies.iter().map(|study| study.series.len()).sum();
-    writeln!(out, "{} studies, {series} series, {} problems", index.studies.len(), index.problems.len())?;
+    let count = |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
+    let studies = count(index.studies.len(), "study", "studies");
+    let problems = count(index.problems.len(), "problem", "problems");
+    writeln!(out, "{studies}, {series} series, {problems}")?;
     for problem in &index.problems {
         writeln!(out, "  ! {problem}")?;
     }
