@@ -12,7 +12,7 @@ use eframe::egui;
 
 use crate::command::{Command, Queue};
 use crate::document::ReadingDocument;
-use crate::images::Images;
+use crate::images::{FrameState, Images};
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap;
 use crate::launch::FrameTimes;
@@ -38,7 +38,7 @@ pub enum Outcome {
 }
 
 /// Bytes of decoded frames that are kept.
-const FRAME_BYTES: usize = 1 << 30;
+const FRAME_BYTES: usize = 512 << 20;
 /// Images decoded ahead of the one in view, to each side.
 const PREFETCH: usize = 12;
 /// Seconds that a message stays.
@@ -188,6 +188,7 @@ impl App {
         library.studies = index.studies.into_iter().map(Arc::new).collect();
         library.problems = index.problems;
         library.paths = paths;
+        self.images.forget_all();
         self.state.reading = None;
         self.state.browser.search.clear();
         self.state.screen = Screen::Reading;
@@ -280,7 +281,13 @@ impl App {
             && self.state.screen == Screen::Reading
         {
             let frames = reading.frame_count();
-            if let Some(wait) = reading.view.play(frames, now) {
+            let next = reading.key_at((reading.view.position + 1) % frames.max(1));
+            let decoded = next.is_some_and(|key| !matches!(self.images.frame(&key), FrameState::Loading));
+            // A series that plays waits for its next image instead of showing none.
+            if reading.view.cine.is_some()
+                && decoded
+                && let Some(wait) = reading.view.play(frames, now)
+            {
                 self.ctx.request_repaint_after(std::time::Duration::from_secs_f64(wait));
             }
             self.images.want(reading.wanted(PREFETCH));

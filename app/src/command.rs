@@ -71,6 +71,8 @@ pub enum Command {
     ForgetRecent(usize),
     /// Whether a series is analysed as soon as it is opened.
     AnalyseOnOpen(bool),
+    /// Device of the network: `auto`, `cpu`, `cuda` or `metal`.
+    Device(String),
 }
 
 /// Commands of one frame, in order.

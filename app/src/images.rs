@@ -258,7 +258,7 @@ struct Inner {
     bytes: usize,
     clock: u64,
     textures: HashMap<TextureKey, (TextureHandle, u64)>,
-    thumbnails: HashMap<FrameKey, Thumbnail>,
+    thumbnails: HashMap<FrameKey, (Thumbnail, u64)>,
 }
 
 /// All images of the window. Panels only ask; decoding happens on two threads of its own.
@@ -273,7 +273,9 @@ pub struct Images {
 /// Textures that are kept: the two lenses share one, the rest make scrolling back and dragging smooth.
 const TEXTURES_KEPT: usize = 12;
 /// Longest side of a thumbnail, pixels.
-const THUMBNAIL_SIDE: usize = 160;
+const THUMBNAIL_SIDE: usize = 128;
+/// Thumbnails that are kept.
+const THUMBNAILS_KEPT: usize = 600;
 const DECODING_THREADS: usize = 2;
 
 impl Images {
@@ -313,7 +315,9 @@ impl Images {
                         }
                         None => Thumbnail::Failed,
                     };
-                    inner.thumbnails.insert(key, thumbnail);
+                    inner.clock += 1;
+                    inner.thumbnails.insert(key, (thumbnail, inner.clock));
+                    inner.forget_thumbnails();
                 }
             }
         }
@@ -372,13 +376,25 @@ impl Images {
     /// The thumbnail of a frame; asks for it where it is not there yet.
     pub fn thumbnail(&self, key: &FrameKey) -> Thumbnail {
         let inner = &mut *self.inner.borrow_mut();
-        if let Some(thumbnail) = inner.thumbnails.get(key) {
+        inner.clock += 1;
+        if let Some((thumbnail, used)) = inner.thumbnails.get_mut(key) {
+            *used = inner.clock;
             return thumbnail.clone();
         }
-        inner.thumbnails.insert(key.clone(), Thumbnail::Loading);
+        inner.thumbnails.insert(key.clone(), (Thumbnail::Loading, inner.clock));
         self.shared.queue().thumbnails.push(key.clone());
         self.shared.changed.notify_one();
         Thumbnail::Loading
+    }
+
+    /// Forgets everything: the files behind the keys may have changed.
+    pub fn forget_all(&self) {
+        let mut queue = self.shared.queue();
+        queue.wanted.clear();
+        queue.thumbnails.clear();
+        drop(queue);
+        let clock = self.inner.borrow().clock;
+        *self.inner.borrow_mut() = Inner { clock, ..Inner::default() };
     }
 
     /// Bytes of decoded frames in memory.
@@ -411,6 +427,14 @@ impl Inner {
             };
             self.frames.remove(&key);
             self.bytes -= bytes;
+        }
+    }
+
+    fn forget_thumbnails(&mut self) {
+        while self.thumbnails.len() > THUMBNAILS_KEPT {
+            let oldest = self.thumbnails.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
+            let Some(oldest) = oldest else { return };
+            self.thumbnails.remove(&oldest);
         }
     }
 
@@ -466,8 +490,11 @@ fn decode_loop(shared: &Shared, results: &Sender<Decoded>, ctx: &egui::Context) 
 fn thumbnail_image(frame: &LoadedFrame) -> ColorImage {
     let (rows, columns) = frame.frame().shape();
     let level = frame.level_for(THUMBNAIL_SIDE as f32 / rows.max(columns).max(1) as f32, usize::MAX);
-    let level = &frame.levels[level];
-    color_image(&render::gray_image(level, &frame.voi(&WindowChoice::FromFile, false)))
+    let mut level = Arc::clone(&frame.levels[level]);
+    while level.shape().0.max(level.shape().1) > THUMBNAIL_SIDE && level.shape().0.min(level.shape().1) > 1 {
+        level = Arc::new(half_size(&level));
+    }
+    color_image(&render::gray_image(&level, &frame.voi(&WindowChoice::FromFile, false)))
 }
 
 #[cfg(test)]
@@ -498,6 +525,15 @@ mod tests {
         assert_eq!(loaded.level_for(0.5, 16384), 1);
         assert_eq!(loaded.level_for(8.0, 512), 1);
         assert!(loaded.levels.len() >= 3);
+    }
+
+    #[test]
+    fn thumbnails_are_small_whatever_the_shape() {
+        for (rows, columns) in [(1024, 900), (40, 1500), (255, 255), (1, 700), (0, 0)] {
+            let image = thumbnail_image(&LoadedFrame::new(frame(rows, columns, |r, c| (r + c) as u16)));
+            let [width, height] = image.size;
+            assert!(width.max(height) <= THUMBNAIL_SIDE || height <= 1, "{rows} x {columns}: {width} x {height}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::command::Command;
 use crate::document::ReadingDocument;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
+use crate::network::Network;
 use crate::state::{Lens, LensLayout, Reading, Screen, Tone};
 use crate::view::{Tool, ViewEdit, WindowChoice};
 
@@ -53,6 +54,12 @@ impl App {
                 }
             }
             Command::AnalyseOnOpen(on) => self.state.settings.analyse_on_open = on,
+            Command::Device(device) => {
+                self.jobs.abandon(JobKind::Analysis);
+                self.state.settings.device = device;
+                // The weights are loaded onto the device with the next analysis.
+                self.state.network = Network::find(&self.state.settings.model);
+            }
         }
     }
 

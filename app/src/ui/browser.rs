@@ -12,6 +12,9 @@ use crate::command::Command;
 use crate::images::FrameKey;
 use crate::state::SortBy;
 
+/// Rows of the list of problems.
+const PROBLEMS_SHOWN: usize = 500;
+
 /// Draws the panel.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
@@ -126,6 +129,16 @@ fn study(ui: &mut Ui, cx: &Cx<'_>, index: usize) {
     let theme = &cx.theme;
     let space = theme.space();
     let Some(study) = cx.state.library.studies.get(index) else { return };
+    // What is out of sight only takes its room, so that thousands of studies cost no more than a screenful.
+    let id = egui::Id::unique(("height of study", &study.uid.0));
+    let top = ui.cursor().min;
+    let width = ui.available_width();
+    if let Some(height) = ui.data(|data| data.get_temp::<f32>(id))
+        && !ui.is_rect_visible(Rect::from_min_size(top, vec2(width, height)))
+    {
+        ui.allocate_space(vec2(width, height - ui.spacing().item_spacing.y));
+        return;
+    }
     let margin = Margin { left: space.m as i8, right: space.m as i8, top: space.s as i8, bottom: space.xs as i8 };
     Frame::new().inner_margin(margin).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 2.0;
@@ -141,6 +154,8 @@ fn study(ui: &mut Ui, cx: &Cx<'_>, index: usize) {
         series_row(ui, cx, index, series_index, series);
     }
     ui.add_space(space.xs);
+    let height = ui.cursor().min.y - top.y;
+    ui.data_mut(|data| data.insert_temp(id, height));
 }
 
 fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Series) {
@@ -225,8 +240,12 @@ fn problems(ui: &mut Ui, cx: &Cx<'_>) {
             ui.add_space(space.xs);
             let height = (ui.available_height() * 0.5).max(120.0);
             ScrollArea::vertical().id_salt("problems").max_height(height).auto_shrink([false, true]).show(ui, |ui| {
-                for problem in problems {
+                for problem in problems.iter().take(PROBLEMS_SHOWN) {
                     problem_row(ui, cx, problem);
+                }
+                if problems.len() > PROBLEMS_SHOWN {
+                    let more = problems.len() - PROBLEMS_SHOWN;
+                    widgets::caption(ui, theme, format!("and {more} more: bifocal index lists them all"));
                 }
             });
         }

@@ -53,7 +53,7 @@ fn title(ui: &mut Ui, cx: &Cx<'_>) {
         ui.label(RichText::new("Bifocal").size(theme.tokens.text.hero).color(theme.palette.text));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             widgets::action_button(ui, cx, Action::ShowKeys, false);
-            widgets::action_button(ui, cx, Action::ToggleTheme, false);
+            super::top_bar::preferences(ui, cx);
             if !cx.state.library.paths.is_empty() {
                 let back = RichText::new("Back to reading").color(theme.palette.text);
                 if ui.button(back).on_hover_text(keymap::tooltip(Action::Home)).clicked() {

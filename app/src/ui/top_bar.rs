@@ -48,7 +48,7 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                         widgets::action_button(ui, cx, Action::ToggleFindings, cx.state.settings.findings_open);
                     }
                     widgets::action_button(ui, cx, Action::ShowKeys, cx.state.keys_shown);
-                    widgets::action_button(ui, cx, Action::ToggleTheme, false);
+                    preferences(ui, cx);
                     if cx.state.reading.is_some() {
                         divider(ui, cx);
                         ask(ui, cx);
@@ -65,6 +65,47 @@ fn home(ui: &mut egui::Ui, cx: &Cx<'_>) {
     if response.on_hover_text(keymap::tooltip(Action::Home)).clicked() {
         cx.act(Action::Home);
     }
+}
+
+/// The menu of what is remembered: theme, scale, analysis on opening, device.
+pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let side = theme.size().control;
+    let icon = theme.icon(Icon::Settings2, theme.palette.weak);
+    let button = egui::Button::new(icon).min_size(egui::vec2(side, side)).frame_when_inactive(false);
+    let config = egui::containers::menu::MenuConfig::new()
+        .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
+    let button = egui::containers::menu::MenuButton::from_button(button).config(config);
+    let (response, _) = button.ui(ui, |ui| {
+        ui.set_min_width(232.0);
+        let settings = &cx.state.settings;
+        widgets::action_menu_item(ui, cx, Action::ToggleTheme);
+        let mut analyse = settings.analyse_on_open;
+        if ui.checkbox(&mut analyse, "Analyse radiographs on opening").changed() {
+            cx.send(Command::AnalyseOnOpen(analyse));
+        }
+        ui.separator();
+        ui.horizontal(|ui| {
+            ui.label("Size");
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let scale = settings.ui_scale;
+                for (icon, label, step) in [(Icon::Plus, "Larger  (Ctrl+Plus)", 0.1), (Icon::Minus, "Smaller  (Ctrl+Minus)", -0.1)] {
+                    if widgets::icon_button(ui, theme, icon, label, false).clicked() {
+                        cx.send(Command::UiScale(((scale + step) * 10.0).round() / 10.0));
+                    }
+                }
+                ui.label(RichText::new(format!("{:.0} %", scale * 100.0)).font(theme.mono()));
+            });
+        });
+        ui.separator();
+        widgets::caption(ui, theme, "Device of the network");
+        for (device, label) in [("auto", "Automatic"), ("cpu", "Processor"), ("cuda", "CUDA"), ("metal", "Metal")] {
+            if ui.radio(settings.device == device, label).clicked() {
+                cx.send(Command::Device(device.to_owned()));
+            }
+        }
+    });
+    widgets::named(response, "Preferences").on_hover_text("Preferences");
 }
 
 fn divider(ui: &mut egui::Ui, cx: &Cx<'_>) {
