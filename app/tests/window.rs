@@ -68,7 +68,8 @@ fn a_typed_path_opens() {
     harness.step();
     harness.step();
     harness.get_by_label("Open").click();
-    until(&mut harness, "opening", |app| app.state().screen == Screen::Reading);
+    until(&mut harness, "opening", |app| app.state().reading.is_some());
+    assert_eq!(harness.state().state().screen, Screen::Reading);
     assert_eq!(harness.state().state().library.studies.len(), 1);
     harness.get_by_label("Local lens");
     harness.get_by_label("Global lens");

@@ -73,8 +73,8 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let side = theme.size().control;
     let icon = theme.icon(Icon::Settings2, theme.palette.weak);
     let button = egui::Button::new(icon).min_size(egui::vec2(side, side)).frame_when_inactive(false);
-    let config = egui::containers::menu::MenuConfig::new()
-        .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
+    let config =
+        egui::containers::menu::MenuConfig::new().close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
     let button = egui::containers::menu::MenuButton::from_button(button).config(config);
     let (response, _) = button.ui(ui, |ui| {
         ui.set_min_width(232.0);
@@ -89,7 +89,9 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
             ui.label("Size");
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 let scale = settings.ui_scale;
-                for (icon, label, step) in [(Icon::Plus, "Larger  (Ctrl+Plus)", 0.1), (Icon::Minus, "Smaller  (Ctrl+Minus)", -0.1)] {
+                for (icon, label, step) in
+                    [(Icon::Plus, "Larger  (Ctrl+Plus)", 0.1), (Icon::Minus, "Smaller  (Ctrl+Minus)", -0.1)]
+                {
                     if widgets::icon_button(ui, theme, icon, label, false).clicked() {
                         cx.send(Command::UiScale(((scale + step) * 10.0).round() / 10.0));
                     }
