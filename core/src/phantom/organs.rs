@@ -260,7 +260,7 @@ impl Organs {
         };
         let label = |object: Object| object.organ(CARDIOMEDIASTINUM);
         // Lower ends of aorta and cava lie in the abdomen, upper ends in the neck: not part of the organ.
-        let chest = |c: &&Cone| c.a.z > -95.0 && c.b.z < 112.0;
+        let chest = |c: &&Cone| c.a.z > -80.0 && c.b.z < 92.0;
         let other = |c: &&Cone| !chest(c);
         let part = |cones: &[Cone], inside: bool| -> Vec<Cone> {
             if inside {

@@ -333,7 +333,7 @@ impl Thorax {
         let front = (-back).max(0.0);
         let erector = 21.0 * bell(x, 14.0, 62.0) * smoothstep(0.35, 0.95, back);
         let trapezius = 12.0 * smoothstep(0.2, 0.8, back) * smoothstep(-60.0, 60.0, p.z);
-        let pectoral = 17.0 * bell(p.z, 45.0, 52.0) * bell(x, 82.0, 45.0) * smoothstep(0.2, 0.7, front);
+        let pectoral = 10.0 * bell(p.z, 48.0, 75.0) * bell(x, 86.0, 60.0) * smoothstep(0.2, 0.7, front);
         let side = 9.0 * smoothstep(0.6, 0.1, back.abs()) * bell(p.z, 40.0, 110.0);
         let muscle = 11.0 + h.muscle * (erector + trapezius + pectoral + side);
         let fat = h.fat_mm * (1.0 + 0.45 * smoothstep(40.0, -120.0, p.z)) * (0.75 + 0.25 * (1.0 - front));
@@ -362,15 +362,15 @@ impl Thorax {
                 };
                 // Folds in front of and behind the armpit.
                 let pectoral = Cone {
-                    a: v(88.0, -52.0, 24.0),
+                    a: v(124.0 * h.width, -34.0, 30.0),
                     b: v(178.0 * h.width, 0.0, 44.0),
-                    ra: 22.0 + bulk * 0.6,
+                    ra: 8.0 + bulk * 0.6,
                     rb: 28.0 + bulk,
                 };
                 let latissimus = Cone {
-                    a: v(118.0, 40.0, -30.0),
+                    a: v(132.0 * h.width, 30.0, -24.0),
                     b: v(176.0 * h.width, 14.0, 44.0),
-                    ra: 18.0 + bulk * 0.6,
+                    ra: 8.0 + bulk * 0.6,
                     rb: 30.0 + bulk,
                 };
                 // Deeper than high.
@@ -529,7 +529,7 @@ impl Thorax {
         let hu = if air > 0.0 { solid + (self.parenchyma_hu(p) - solid) * air } else { solid };
         let label = if air > 0.5 {
             organ
-        } else if p.z > dome && p.z < 112.0 && cage < -4.0 && p.y < self.spine(p.z).y - 12.0 {
+        } else if p.z > dome && p.z < 90.0 && cage < -4.0 && p.y < self.spine(p.z).y - 12.0 {
             CARDIOMEDIASTINUM
         } else {
             0
