@@ -72,6 +72,23 @@ fn peak_mib() -> usize {
     line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) / 1024
 }
 
+/// Processor time this process took, seconds: wall time on a busy machine says nothing. Wall time where the system does
+/// not tell.
+fn processor_seconds(start: Instant) -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // User and system time in ticks of 10 ms are fields 14 and 15; the name before them may hold spaces.
+    let ticks: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    if ticks.len() == 2 { ticks.iter().sum::<f64>() / 100.0 } else { start.elapsed().as_secs_f64() }
+}
+
 #[test]
 fn damaged_files_are_read_or_refused_in_bounded_time_and_memory() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/dicom");
@@ -98,11 +115,11 @@ fn damaged_files_are_read_or_refused_in_bounded_time_and_memory() {
         if let Some(log) = &log {
             std::fs::write(log, format!("{seed} {}", path.display())).expect("the log is writable");
         }
-        let clock = Instant::now();
+        let before = processor_seconds(start);
         let outcome = DicomFile::from_bytes(&damaged, &Source::file(path))
             .and_then(PixelReader::new)
             .and_then(|reader| reader.frame(reader.frames().min(2) - 1));
-        let seconds = clock.elapsed().as_secs_f64();
+        let seconds = processor_seconds(start) - before;
         read += u64::from(outcome.is_ok());
         cases += 1;
         let now = peak_mib();

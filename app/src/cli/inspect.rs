@@ -27,7 +27,8 @@ pub(super) struct Args {
 /// Runs the subcommand.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let source = Source { file: args.file, member: args.member };
-    let file = DicomFile::read(&source)?;
+    // The message already holds the reason that the operating system gave.
+    let file = DicomFile::read(&source).map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut facts = attributes(&file);
     // What was read of the header is worth printing even where the pixels cannot be decoded.
     let outcome = PixelReader::new(file).and_then(|reader| {
@@ -57,7 +58,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             println!("{name:24} {text}");
         }
     }
-    outcome?;
+    outcome.map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,10 +6,18 @@ use super::{CodecError, FrameFormat, StoredFrame};
 /// Most samples: the decoder needs several times their size in memory.
 const MAX_SAMPLES: usize = 1 << 26;
 
+/// Most precincts of one tile, code-blocks of the image, and places in the decoder's list of packets seen.
+const MAX_PRECINCTS: usize = 1 << 20;
+const MAX_CODE_BLOCKS: usize = 1 << 22;
+const MAX_PACKETS: usize = 1 << 26;
+
 /// What the main header says (T.800 A.5 and A.6).
 struct MainHeader {
     rows: usize,
     columns: usize,
+    tile_rows: usize,
+    tile_columns: usize,
+    tiles: usize,
     components: usize,
     precision: u32,
     signed: bool,
@@ -28,6 +36,7 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
     if format.sample_count() > MAX_SAMPLES {
         return Err(CodecError::new(format!("JPEG 2000 frames of more than {MAX_SAMPLES} samples are not decoded")));
     }
+    header.check_coding(codestream)?;
     let image = jpeg2k::Image::from_bytes(codestream)
         .map_err(|error| CodecError::new(format!("the JPEG 2000 codestream is damaged: {error}")))?;
     let components = image.components();
@@ -91,10 +100,92 @@ impl MainHeader {
         Ok(Self {
             rows: y - y0,
             columns: x - x0,
+            tile_rows: tile_y.min(y),
+            tile_columns: tile_x.min(x),
+            tiles,
             components,
             precision: u32::from(first & 0x7F) + 1,
             signed: first & 0x80 != 0,
         })
+    }
+}
+
+impl MainHeader {
+    /// Checks every COD and COC segment, of the main header and of the tile-parts: a few bytes there can ask for
+    /// gigabytes of precincts, code-blocks and layers.
+    fn check_coding(&self, bytes: &[u8]) -> Result<(), CodecError> {
+        let be16 = |at: usize| bytes.get(at..at + 2).map(|pair| usize::from(pair[0]) << 8 | usize::from(pair[1]));
+        let mut at = 2;
+        let mut part_end = None;
+        let mut layers = 1;
+        while let Some(marker) = be16(at) {
+            match marker {
+                // SOD: the data of a tile-part, whose end its SOT has named.
+                0xFF93 => match part_end.take() {
+                    Some(end) if end > at => at = end,
+                    _ => return Ok(()),
+                },
+                0xFFD9 => return Ok(()),
+                _ => {
+                    let Some(segment) = be16(at + 2).and_then(|length| bytes.get(at + 4..at + 2 + length)) else {
+                        return Err(CodecError::truncated("JPEG 2000"));
+                    };
+                    match (marker, segment) {
+                        (0xFF90, [_, _, a, b, c, d, ..]) => {
+                            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                            part_end = (length > 0).then(|| at.saturating_add(length));
+                        }
+                        (0xFF52, [style, _, high, low, _, parameters @ ..]) => {
+                            layers = usize::from(*high) << 8 | usize::from(*low);
+                            self.check_style(*style, parameters, layers, bytes.len())?;
+                        }
+                        (0xFF53, [_, style, parameters @ ..]) => {
+                            self.check_style(*style, parameters, layers, bytes.len())?;
+                        }
+                        _ => {}
+                    }
+                    at += 4 + segment.len();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decomposition levels, code-block and precinct sizes (T.800 A.6.1, tables A.15 and A.20).
+    fn check_style(&self, style: u8, parameters: &[u8], layers: usize, length: usize) -> Result<(), CodecError> {
+        let [levels, block_width, block_height, _, _, precincts @ ..] = parameters else {
+            return Err(CodecError::truncated("JPEG 2000"));
+        };
+        let levels = usize::from(*levels);
+        if levels > 32 || *block_width > 8 || *block_height > 8 {
+            return Err(CodecError::new("the JPEG 2000 coding style is not valid"));
+        }
+        let per_block = 1usize << (block_width + block_height + 4);
+        let blocks = (self.rows * self.columns).div_ceil(per_block).saturating_mul(self.components);
+        let (mut in_tile, mut most) = (0usize, 0usize);
+        for level in 0..=levels {
+            let size = if style & 1 == 1 { precincts.get(level).copied().unwrap_or(0xFF) } else { 0xFF };
+            let scale = 1usize << (levels - level);
+            let across = self.tile_columns.div_ceil(scale).div_ceil(1 << (size & 15));
+            let down = self.tile_rows.div_ceil(scale).div_ceil(1 << (size >> 4));
+            in_tile = in_tile.saturating_add(across.saturating_mul(down));
+            most = most.max(across.saturating_mul(down));
+        }
+        let in_tile = in_tile.saturating_mul(self.components);
+        let packets = most.saturating_mul(self.components).saturating_mul(levels + 1).saturating_mul(layers.max(1));
+        // A packet takes a byte at least; a little more than fits is allowed for streams that were cut to a rate.
+        let fitting = length.saturating_add(1 << 16);
+        if in_tile > MAX_PRECINCTS.min(fitting)
+            || in_tile.saturating_mul(self.tiles) > fitting.saturating_mul(8)
+            || blocks > MAX_CODE_BLOCKS
+            || packets > MAX_PACKETS
+        {
+            return Err(CodecError::new(format!(
+                "the JPEG 2000 codestream of {length} bytes asks for {in_tile} precincts a tile, {blocks} code-blocks \
+                 and {layers} layers"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -110,6 +201,26 @@ mod tests {
         }
         bytes.extend([0, 1, 7, 1, 1]);
         bytes
+    }
+
+    #[test]
+    fn coding_styles_that_ask_for_gigabytes_are_refused() {
+        let style = |layers: u16, block: u8, precinct: Option<u8>| {
+            let mut bytes = siz(8000, 8000, 8000);
+            let mut cod = vec![u8::from(precinct.is_some()), 0];
+            cod.extend(layers.to_be_bytes());
+            cod.extend([0, 5, block, block, 0, 1]);
+            cod.extend(precinct.map(|size| [size; 6]).into_iter().flatten());
+            bytes.extend([0xFF, 0x52, 0, cod.len() as u8 + 2]);
+            bytes.extend(cod);
+            let header = MainHeader::read(&bytes).expect("the sizes are fine");
+            header.check_coding(&bytes)
+        };
+        assert!(style(1, 4, None).is_ok());
+        assert!(style(20, 4, Some(0x88)).is_ok());
+        assert!(style(1, 4, Some(0)).is_err(), "a precinct for each pixel");
+        assert!(style(1, 0, None).is_ok(), "small code-blocks alone are within the limit");
+        assert!(style(65_535, 4, Some(0x66)).is_err(), "layers times precincts");
     }
 
     #[test]

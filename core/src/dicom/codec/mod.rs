@@ -33,6 +33,9 @@ pub use syntax::{Codec, TransferSyntax};
 /// Most samples (rows × columns × samples per pixel) in one frame: about 11,585 × 11,585.
 pub const MAX_SAMPLES: usize = 1 << 27;
 
+/// Most bytes of stored values in one frame: decoding takes up to four times as much.
+pub const MAX_FRAME_BYTES: usize = 1 << 28;
+
 /// Why a frame could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{cause}", tag.map(|tag| format!("{}: ", tag_name(tag))).unwrap_or_default())]
@@ -137,12 +140,16 @@ impl FrameFormat {
                 format!("{} of {} allocated bits are stored", self.bits_stored, self.bits_allocated),
             ));
         }
-        if self.sample_count() > MAX_SAMPLES {
+        let bytes = self.sample_count().saturating_mul(usize::from(self.bits_allocated).div_ceil(8));
+        if self.sample_count() > MAX_SAMPLES || bytes > MAX_FRAME_BYTES {
             return Err(CodecError::tag(
                 tags::ROWS,
                 format!(
-                    "{} x {} pixels of {} samples are more than the limit of {MAX_SAMPLES} samples a frame",
-                    self.rows, self.columns, self.samples
+                    "{} x {} pixels of {} samples are more than the limit of {MAX_SAMPLES} samples or {} MiB a frame",
+                    self.rows,
+                    self.columns,
+                    self.samples,
+                    MAX_FRAME_BYTES >> 20
                 ),
             ));
         }

@@ -201,10 +201,11 @@ impl PixelReader {
         let bytes = element.bytes();
         let bits = self.format.native_bits();
         let cut = || {
-            let whole = bytes.len().saturating_mul(8) / bits.max(1);
             CodecError::new(format!(
-                "the pixel data of {} bytes ends before the frame does: {whole} whole frames",
-                bytes.len()
+                "the pixel data holds {} bytes, a frame of this size needs {}: {} whole frames",
+                bytes.len(),
+                bits.div_ceil(8),
+                bytes.len().saturating_mul(8) / bits.max(1)
             ))
         };
         let first = frame.checked_mul(bits).ok_or_else(cut)?;
