@@ -39,16 +39,22 @@ impl FrameSource {
     }
 }
 
-/// The folder of the sample study: beside the working directory, else near the program, else where it was built.
-pub fn sample_folder() -> Option<PathBuf> {
-    let name = Path::new("sample-data");
+/// The sample study: the folders with images in it (its truth files are none), or nothing where there is no sample.
+///
+/// It is looked for beside the working directory, else near the program, else where it was built.
+pub fn sample_paths() -> Vec<PathBuf> {
     let mut places = vec![PathBuf::from(".")];
     if let Ok(program) = std::env::current_exe() {
         places.extend(program.ancestors().skip(1).take(4).map(Path::to_path_buf));
         places.extend(program.ancestors().nth(2).map(|prefix| prefix.join("share/bifocal")));
     }
     places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    places.into_iter().map(|place| place.join(name)).find(|folder| folder.is_dir())
+    let Some(folder) = places.into_iter().map(|place| place.join("sample-data")).find(|folder| folder.is_dir()) else {
+        return Vec::new();
+    };
+    let images: Vec<PathBuf> =
+        ["dx", "ct"].iter().map(|name| folder.join(name)).filter(|folder| folder.is_dir()).collect();
+    if images.is_empty() { vec![folder] } else { images }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub enum Action {
     OpenSample,
     Home,
     FullScreen,
+    Quit,
     ShowKeys,
     Undo,
     Redo,
@@ -228,6 +229,7 @@ pub const ACTIONS: &[Entry] = {
         row(ToggleBrowser, &[key(Key::OpenBracket)], General, "Study list", Some(Icon::PanelLeft)),
         row(ToggleFindings, &[key(Key::CloseBracket)], General, "Findings panel", Some(Icon::PanelRight)),
         row(ToggleTheme, &[command(Key::T)], General, "Dark or light", Some(Icon::Sun)),
+        row(Quit, &[command(Key::Q)], General, "Quit", Some(Icon::X)),
         row(FullScreen, &[key(Key::F11)], General, "Full screen", Some(Icon::Maximize)),
         row(
             ShowKeys,

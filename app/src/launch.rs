@@ -20,7 +20,7 @@ pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if paths.is_empty() {
-        paths.extend(crate::io::sample_folder());
+        paths = crate::io::sample_paths();
     }
     let settings_path = Settings::path();
     let place = settings_path.as_deref().map(Settings::load).unwrap_or_default().window;
@@ -51,7 +51,11 @@ pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bifocal: no window could be opened ({error}); {WITHOUT_DISPLAY}");
+            // The error itself names source files of the window library: of use in a log, not to a reader.
+            tracing::info!("{error}");
+            eprintln!(
+                "bifocal: no window could be opened: the display does not answer, or has no OpenGL; {WITHOUT_DISPLAY}"
+            );
             ExitCode::FAILURE
         }
     }

@@ -9,7 +9,7 @@ use crate::document::ReadingDocument;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::network::Network;
-use crate::state::{Lens, LensLayout, Reading, Screen, Tone};
+use crate::state::{Lens, LensLayout, ROOM_FOR_BOTH_PANELS, Reading, Screen, Tone};
 use crate::view::{Tool, ViewEdit, WindowChoice};
 
 impl App {
@@ -85,13 +85,14 @@ impl App {
         match action {
             Action::OpenFolder => self.pick(true),
             Action::OpenFiles => self.pick(false),
-            Action::OpenSample => match crate::io::sample_folder() {
-                Some(folder) => self.open(vec![folder]),
-                None => self.toast(
+            Action::OpenSample => match crate::io::sample_paths() {
+                paths if paths.is_empty() => self.toast(
                     Tone::Error,
-                    "The folder sample-data was not found. Make one: bifocal phantom --out sample-data",
+                    "The folder sample-data was not found. Make one: bifocal phantom --seed 1 --out sample-data",
                 ),
+                paths => self.open(paths),
             },
+            Action::Quit => self.ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             Action::Home => {
                 self.state.screen = match self.state.screen {
                     Screen::Reading => Screen::Start,
@@ -104,11 +105,23 @@ impl App {
                 self.ctx.send_viewport_cmd(egui::ViewportCommand::Fullscreen(!full));
             }
             Action::ShowKeys => self.state.keys_shown = !self.state.keys_shown,
-            Action::ToggleBrowser => self.state.settings.browser_open = !self.state.settings.browser_open,
-            Action::ToggleFindings => self.state.settings.findings_open = !self.state.settings.findings_open,
+            Action::ToggleBrowser => {
+                let width = self.ctx.content_rect().width();
+                let shown = self.state.panels_shown(width).0;
+                self.state.settings.browser_open = !shown;
+                if !shown && width < ROOM_FOR_BOTH_PANELS {
+                    self.state.settings.findings_open = false;
+                }
+            }
+            Action::ToggleFindings => {
+                let shown = self.state.panels_shown(self.ctx.content_rect().width()).1;
+                self.state.settings.findings_open = !shown;
+            }
             Action::ToggleTheme => self.state.settings.dark = !self.state.settings.dark,
             Action::FindStudy => {
-                self.state.settings.browser_open = true;
+                if !self.state.panels_shown(self.ctx.content_rect().width()).0 {
+                    self.act(Action::ToggleBrowser);
+                }
                 self.state.browser.focus_search = true;
             }
             Action::NextImage => self.edit_view(ViewEdit::Step(1)),

@@ -110,6 +110,18 @@ impl State {
     }
 }
 
+/// Below this width, points, the panel of findings and the list of studies take turns.
+pub const ROOM_FOR_BOTH_PANELS: f32 = 1000.0;
+
+impl State {
+    /// Whether the list of studies and the panel of findings are shown in a window of that width.
+    pub fn panels_shown(&self, width: f32) -> (bool, bool) {
+        let findings = self.settings.findings_open && self.reading.is_some();
+        let browser = self.settings.browser_open && !(findings && width < ROOM_FOR_BOTH_PANELS);
+        (browser, findings)
+    }
+}
+
 /// The studies that are open.
 #[derive(Debug, Default)]
 pub struct Library {
@@ -402,6 +414,17 @@ mod tests {
     fn a_series_without_images_is_not_read() {
         assert!(Reading::new(Arc::new(fixtures::study("A", "SR", 0)), 0).is_none());
         assert!(Reading::new(Arc::new(fixtures::study("A", "CT", 3)), 7).is_none());
+    }
+
+    #[test]
+    fn panels_take_turns_in_a_narrow_window() {
+        let mut state = State::new(Settings::default());
+        assert_eq!(state.panels_shown(800.0), (true, false));
+        state.reading = Reading::new(Arc::new(fixtures::study("A", "CT", 5)), 0);
+        assert_eq!(state.panels_shown(1400.0), (true, true));
+        assert_eq!(state.panels_shown(800.0), (false, true));
+        state.settings.findings_open = false;
+        assert_eq!(state.panels_shown(800.0), (true, false));
     }
 
     #[test]

@@ -300,7 +300,7 @@ fn apply(style: &mut egui::Style, theme: &Theme) {
     visuals.selection.bg_fill = palette.active;
     visuals.selection.stroke = Stroke::new(size.hairline, palette.text);
     visuals.slider_trailing_fill = true;
-    visuals.handle_shape = egui::style::HandleShape::Circle;
+    visuals.handle_shape = egui::style::HandleShape::Rect { aspect_ratio: 0.4 };
     let shadow = Shadow { offset: [0, 4], blur: 16, spread: 0, color: palette.shadow };
     visuals.window_shadow = shadow;
     visuals.popup_shadow = shadow;

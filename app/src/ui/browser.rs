@@ -35,8 +35,13 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
                 if shown.is_empty() {
                     nothing(ui, cx);
                 }
+                let mut above = None;
                 for index in shown {
-                    study(ui, cx, index);
+                    let patient = cx.state.library.studies.get(index).map(|study| &study.patient);
+                    // Studies of one patient in a row stand under one name.
+                    let named = above.is_none() || above != patient;
+                    study(ui, cx, index, named);
+                    above = patient;
                 }
                 ui.add_space(space.l);
             });
@@ -125,12 +130,12 @@ fn haystack(study: &Study) -> String {
     text.to_lowercase()
 }
 
-fn study(ui: &mut Ui, cx: &Cx<'_>, index: usize) {
+fn study(ui: &mut Ui, cx: &Cx<'_>, index: usize, named: bool) {
     let theme = &cx.theme;
     let space = theme.space();
     let Some(study) = cx.state.library.studies.get(index) else { return };
     // What is out of sight only takes its room, so that thousands of studies cost no more than a screenful.
-    let id = egui::Id::unique(("height of study", &study.uid.0));
+    let id = egui::Id::unique(("height of study", &study.uid.0, named));
     let top = ui.cursor().min;
     let width = ui.available_width();
     if let Some(height) = ui.data(|data| data.get_temp::<f32>(id))
@@ -143,11 +148,17 @@ fn study(ui: &mut Ui, cx: &Cx<'_>, index: usize) {
     Frame::new().inner_margin(margin).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 2.0;
         ui.set_width(ui.available_width());
-        let name = RichText::new(text::patient_name(&study.patient)).color(theme.palette.text);
-        ui.add(egui::Label::new(name).truncate());
-        let detail = text::join([text::patient_detail(&study.patient), text::study_detail(study)]);
+        if named {
+            let name = RichText::new(text::patient_name(&study.patient)).color(theme.palette.text);
+            ui.add(egui::Label::new(name).truncate());
+            let detail = text::patient_detail(&study.patient);
+            if !detail.is_empty() {
+                widgets::caption(ui, theme, detail);
+            }
+        }
+        let detail = text::study_detail(study);
         if !detail.is_empty() {
-            widgets::caption(ui, theme, detail);
+            widgets::caption(ui, theme, detail).on_hover_text(study.description.clone());
         }
     });
     for (series_index, series) in study.series.iter().enumerate() {

@@ -80,13 +80,14 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
         Screen::Start => start::show(ui, cx),
         Screen::Reading => {
             top_bar::show(ui, cx);
-            if cx.state.settings.browser_open {
+            let (browser_shown, findings_shown) = cx.state.panels_shown(ui.ctx().content_rect().width());
+            if browser_shown {
                 browser::show(ui, cx);
             }
             if let Some(report) = &cx.state.report {
                 report_panel::show(ui, cx, report);
             } else {
-                if cx.state.settings.findings_open && cx.state.reading.is_some() {
+                if findings_shown {
                     findings::show(ui, cx);
                 }
                 drawn.image = reading::show(ui, cx);

@@ -29,9 +29,10 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
         .show(ui, |ui| {
             ui.horizontal_centered(|ui| {
                 ui.spacing_mut().item_spacing.x = space.xs;
+                let (browser_shown, findings_shown) = cx.state.panels_shown(ui.ctx().content_rect().width());
                 home(ui, cx);
                 ui.add_space(space.s);
-                widgets::action_button(ui, cx, Action::ToggleBrowser, cx.state.settings.browser_open);
+                widgets::action_button(ui, cx, Action::ToggleBrowser, browser_shown);
                 if cx.state.reading.is_some() {
                     divider(ui, cx);
                     tools(ui, cx);
@@ -45,7 +46,7 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                     ui.spacing_mut().item_spacing.x = space.xs;
                     if cx.state.reading.is_some() {
-                        widgets::action_button(ui, cx, Action::ToggleFindings, cx.state.settings.findings_open);
+                        widgets::action_button(ui, cx, Action::ToggleFindings, findings_shown);
                     }
                     widgets::action_button(ui, cx, Action::ShowKeys, cx.state.keys_shown);
                     preferences(ui, cx);
