@@ -199,6 +199,9 @@ impl App {
                 self.show_series(study, series);
                 self.remember(study, series);
             }
+            None if self.state.library.problems.is_empty() => {
+                self.toast(Tone::Warning, "There are no files in it. Choose another folder.");
+            }
             None => self.toast(Tone::Warning, "No image was found there. The list of problems says why."),
         }
     }

@@ -282,3 +282,12 @@ fn escape_closes_a_menu_before_it_resets_the_view() {
     harness.run_steps(2);
     assert_eq!(turns(&harness), Some(0));
 }
+
+#[test]
+fn an_empty_folder_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut harness = open(vec![folder.path().to_path_buf()], None);
+    until(&mut harness, "the message", |app| !app.state().toasts.is_empty());
+    assert!(harness.state().state().toasts[0].text.contains("no files"));
+    harness.get_by_label("No image to show");
+}

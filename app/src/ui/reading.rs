@@ -43,6 +43,8 @@ fn nothing(ui: &mut Ui, cx: &Cx<'_>) {
         ui.add_space(theme.space().s);
         let (title, next) = if reading_headers {
             ("Reading headers", "The status bar says how far it is, and stops it.")
+        } else if cx.state.library.problems.is_empty() {
+            ("No image to show", "Nothing was found there. Drop files here, or open a folder.")
         } else {
             ("No image to show", "The list on the left says which files were refused, and why.")
         };
