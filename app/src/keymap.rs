@@ -115,6 +115,8 @@ impl Shortcut {
             Key::PageDown => "PgDn",
             Key::Escape => "Esc",
             Key::Questionmark => "?",
+            Key::OpenBracket => "[",
+            Key::CloseBracket => "]",
             key => key.name(),
         });
         label
@@ -233,7 +235,7 @@ pub const ACTIONS: &[Entry] = {
         row(FullScreen, &[key(Key::F11)], General, "Full screen", Some(Icon::Maximize)),
         row(
             ShowKeys,
-            &[key(Key::Questionmark), shift(Key::Slash), key(Key::F1)],
+            &[key(Key::Questionmark), key(Key::F1), shift(Key::Slash)],
             General,
             "Keys",
             Some(Icon::Keyboard),
@@ -347,5 +349,6 @@ mod tests {
     fn tooltips_carry_the_key() {
         assert_eq!(tooltip(Action::Invert), "Invert  (I)");
         assert_eq!(tooltip(Action::OpenSample), "Sample study");
+        assert_eq!(tooltip(Action::ToggleBrowser), "Study list  ([)");
     }
 }
