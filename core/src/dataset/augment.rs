@@ -437,27 +437,4 @@ mod tests {
         assert_eq!(parsed.scale, Augmentation::default().scale);
         assert!(toml::from_str::<Augmentation>("rotation = 3.0").is_err());
     }
-
-    /// Time of one draw, for the record: `cargo test --release time_of_one_draw -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn time_of_one_draw() {
-        let image = Array2::from_shape_fn((512, 512), |(r, c)| ((r * 31 + c * 17) % 251) as u8);
-        let mask = image.mapv(|v| u8::from(v > 120));
-        let start = std::time::Instant::now();
-        let count = 200;
-        let mut sum = 0.0;
-        for epoch in 0..count {
-            let draw = Augmentation::default().draw(512, 512, 256, &mut image_rng(0, epoch, 1));
-            sum += draw.image(image.view()).sum();
-        }
-        let images = start.elapsed().as_secs_f64() * 1e3 / count as f64;
-        let start = std::time::Instant::now();
-        for epoch in 0..count {
-            let draw = Augmentation::default().draw(512, 512, 256, &mut image_rng(0, epoch, 1));
-            sum += draw.mask(mask.view()).sum();
-        }
-        let masks = start.elapsed().as_secs_f64() * 1e3 / count as f64;
-        println!("image {images:.2} ms, mask {masks:.2} ms ({sum})");
-    }
 }

@@ -38,3 +38,8 @@ pub fn pages_pdf(pages: &[Page], input: &ReportInput<'_>) -> Result<Vec<u8>, Pdf
     let about = pdf::About { title: "Bifocal image analysis report", created: time::Civil::from_system(input.created) };
     pdf::write(pages, &about)
 }
+
+/// The date of `time` in UTC, `YYYY-MM-DD`.
+pub fn iso_date(time: std::time::SystemTime) -> String {
+    time::Civil::from_system(time).date()
+}

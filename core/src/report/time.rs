@@ -30,6 +30,12 @@ impl Civil {
         }
     }
 
+    /// ISO 8601 date: `2026-11-24`.
+    pub fn date(&self) -> String {
+        let Self { year, month, day, .. } = self;
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+
     /// ISO 8601: `2026-11-24T17:05:09Z`.
     pub fn iso(&self) -> String {
         let Self { year, month, day, hour, minute, second } = self;
@@ -66,6 +72,7 @@ mod tests {
     #[test]
     fn known_times() {
         let at = |seconds: u64| Civil::from_system(UNIX_EPOCH + Duration::from_secs(seconds)).iso();
+        assert_eq!(Civil::from_system(UNIX_EPOCH + Duration::from_secs(951_782_400)).date(), "2000-02-29");
         assert_eq!(at(0), "1970-01-01T00:00:00Z");
         assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59Z");
