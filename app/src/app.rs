@@ -14,9 +14,9 @@ use crate::command::{Command, Queue};
 use crate::document::ReadingDocument;
 use crate::images::{FrameState, Images};
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
-use crate::keymap;
+use crate::keymap::{self, Action};
 use crate::launch::FrameTimes;
-use crate::network::{Analysed, Network};
+use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
 use crate::settings::{Recent, Settings};
 use crate::state::{Reading, Screen, State, Toast, Tone};
@@ -35,6 +35,8 @@ pub enum Outcome {
     ReportSaved(Option<PathBuf>),
     /// The network's answer for a frame.
     Analysed(Box<Analysed>),
+    /// What speaks against asking the network about a series, before it answers.
+    Objected(Objected),
 }
 
 /// Bytes of decoded frames that are kept.
@@ -60,6 +62,8 @@ pub struct App {
     frame_times: Option<FrameTimes>,
     started: Instant,
     first_image: bool,
+    /// Whether a text field had the keyboard at the end of the last frame.
+    typing: bool,
 }
 
 impl App {
@@ -83,6 +87,7 @@ impl App {
             frame_times: None,
             started: Instant::now(),
             first_image: false,
+            typing: false,
         };
         app.state.network = Network::find(&app.state.settings.model);
         app.state.model = app.state.network.title();
@@ -150,6 +155,7 @@ impl App {
             }
             Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
             Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
+            Ok(Outcome::Objected(objected)) => self.objected(objected),
             Ok(Outcome::ReportPages(images)) => self.report_laid_out(images),
             Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
             Err(JobError::Cancelled) => {
@@ -277,7 +283,11 @@ impl App {
         if !dropped.is_empty() {
             self.queue.push(Command::Open(dropped));
         }
-        for action in keymap::pressed(&self.ctx) {
+        for action in keymap::pressed(&self.ctx, self.typing) {
+            if action == Action::NextViewport && self.lenses_in_front() {
+                // Tab goes from lens to lens; elsewhere it goes from widget to widget, as everywhere.
+                self.ctx.memory_mut(|memory| memory.move_focus(egui::FocusDirection::None));
+            }
             self.queue.push(Command::Do(self.state.meant(action)));
         }
         if let Some(reading) = &mut self.state.reading
@@ -298,6 +308,12 @@ impl App {
         self.tend_analysis();
         self.tend_notes();
         self.tend_report();
+    }
+
+    /// Whether the lenses are what keys act on.
+    pub(crate) fn lenses_in_front(&self) -> bool {
+        let state = &self.state;
+        state.screen == Screen::Reading && state.reading.is_some() && state.report.is_none() && !state.keys_shown
     }
 
     fn keep_settings(&mut self, ui: &egui::Ui) {
@@ -346,6 +362,7 @@ impl eframe::App for App {
             queue: &self.queue,
         };
         let drawn = ui::show(ui, &cx);
+        self.typing = self.ctx.text_edit_focused();
         for command in self.queue.drain() {
             self.perform(command);
             self.ctx.request_repaint();

@@ -52,6 +52,7 @@ pub enum Action {
     PreviousFinding,
     AcceptFinding,
     RejectFinding,
+    CommentFinding,
     KeyImage,
     Report,
 }
@@ -179,7 +180,7 @@ pub const ACTIONS: &[Entry] = {
         row(LastImage, &[key(Key::End)], Navigate, "Last image", None),
         row(NextSeries, &[key(Key::ArrowRight), key(Key::PageDown)], Navigate, "Next series", None),
         row(PreviousSeries, &[key(Key::ArrowLeft), key(Key::PageUp)], Navigate, "Previous series", None),
-        row(NextViewport, &[key(Key::F6)], Navigate, "Next viewport", None),
+        row(NextViewport, &[key(Key::Tab), key(Key::F6)], Navigate, "Next viewport", None),
         row(Cine, &[key(Key::C)], Navigate, "Play as cine", Some(Icon::Play)),
         row(ToolWindow, &[key(Key::W)], View, "Window", Some(Icon::Contrast)),
         row(ToolZoom, &[key(Key::Z)], View, "Zoom", Some(Icon::ZoomIn)),
@@ -207,6 +208,7 @@ pub const ACTIONS: &[Entry] = {
         row(PreviousFinding, &[shift(Key::N)], Read, "Previous finding", None),
         row(AcceptFinding, &[key(Key::A)], Read, "Accept the finding", Some(Icon::Check)),
         row(RejectFinding, &[key(Key::Delete)], Read, "Reject it (or R while it is selected)", Some(Icon::X)),
+        row(CommentFinding, &[key(Key::Enter)], Read, "Comment on the finding", None),
         row(KeyImage, &[key(Key::K)], Read, "Key image", Some(Icon::Star)),
         row(Report, &[key(Key::P)], Read, "Report", Some(Icon::FileText)),
         row(Undo, &[command(Key::Z)], Read, "Undo", Some(Icon::Undo2)),
@@ -243,6 +245,19 @@ pub const ACTIONS: &[Entry] = {
     ]
 };
 
+impl Action {
+    /// Whether the action does something that is seen on the start screen too.
+    pub fn is_general(self) -> bool {
+        self == Self::Escape || entry(self).is_some_and(|entry| entry.group == Group::General)
+    }
+
+    /// Whether the action does something that is seen while the report lies over the lenses.
+    pub fn reaches_the_report(self) -> bool {
+        let also = [Self::Report, Self::Undo, Self::Redo, Self::NextSeries, Self::PreviousSeries];
+        also.contains(&self) || (self.is_general() && self != Self::ToggleFindings)
+    }
+}
+
 /// The row of an action.
 pub fn entry(action: Action) -> Option<&'static Entry> {
     ACTIONS.iter().find(|entry| entry.action == action)
@@ -264,8 +279,9 @@ pub fn shortcut_text(action: Action) -> String {
 
 /// The actions asked for by keyboard in this frame, in order; their key events are taken out of the input.
 ///
-/// Nothing is taken while a text field has the keyboard, except chords with Ctrl that no text field uses and Esc.
-pub fn pressed(ctx: &egui::Context) -> Vec<Action> {
+/// Nothing is taken while a text field has the keyboard, except chords with Ctrl that no text field uses. `was_typing` says whether
+/// one had it at the end of the last frame: Esc then only leaves the field.
+pub fn pressed(ctx: &egui::Context, was_typing: bool) -> Vec<Action> {
     if egui::Popup::is_any_open(ctx) {
         // An open menu has the keyboard: Esc closes it, arrows walk through it.
         return Vec::new();
@@ -279,6 +295,7 @@ pub fn pressed(ctx: &egui::Context) -> Vec<Action> {
             let egui::Event::Key { key, pressed: true, modifiers, .. } = event else { return true };
             let found = ACTIONS.iter().find(|entry| entry.keys.iter().any(|s| s.matches(*key, *modifiers)));
             match found {
+                Some(entry) if was_typing && entry.action == Action::Escape => true,
                 Some(_) if on_widget && belongs_to_widget(*key, *modifiers) => true,
                 Some(entry) if !typing || allowed_while_typing(entry.action) => {
                     actions.push(entry.action);
@@ -298,9 +315,16 @@ pub fn claim_keys(ctx: &egui::Context, id: egui::Id) {
     ctx.data_mut(|data| data.insert_temp(egui::Id::unique(CLAIM), id));
 }
 
+/// Takes the keyboard from a viewport that has claimed it, so that the other one can be the one that keys act on.
+pub fn release_keys(ctx: &egui::Context) {
+    if let Some(id) = ctx.data(|data| data.get_temp::<egui::Id>(egui::Id::unique(CLAIM))) {
+        ctx.memory_mut(|memory| memory.surrender_focus(id));
+    }
+}
+
 /// Keys that a focused button or slider needs for itself.
 fn belongs_to_widget(key: Key, modifiers: Modifiers) -> bool {
-    let moves = [Key::ArrowUp, Key::ArrowDown, Key::ArrowLeft, Key::ArrowRight, Key::Space, Key::Enter];
+    let moves = [Key::Tab, Key::ArrowUp, Key::ArrowDown, Key::ArrowLeft, Key::ArrowRight, Key::Space, Key::Enter];
     modifiers.is_none() && moves.contains(&key)
 }
 

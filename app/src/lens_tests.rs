@@ -6,17 +6,26 @@ use std::time::{Duration, Instant};
 
 use bifocal_core::analysis::FindingId;
 use bifocal_core::annotation::{Decision, Review};
+use bifocal_core::render;
 use eframe::egui::{self, Key};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
+use ndarray::Array2;
 
 use crate::analysis_fixture::analysis;
 use crate::app::App;
+use crate::images::FrameState;
+use crate::state::OverlaySettings;
+use crate::view::ImagePoint;
 
 const SIDE: usize = 96;
 
 fn until(harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&Harness<'_, App>) -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    within(30, harness, what, done);
+}
+
+fn within(seconds: u64, harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&Harness<'_, App>) -> bool) {
+    let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         harness.step();
         if done(harness) {
@@ -25,7 +34,7 @@ fn until(harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&Harness<'_, 
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("{what} did not happen within twenty seconds");
+    panic!("{what} did not happen within {seconds} seconds");
 }
 
 /// A window that reads one picture, with an answer of blobs in its lenses.
@@ -109,8 +118,9 @@ fn a_comment_is_there_after_a_new_start() {
         let mut harness = reading(folder.path(), Some(settings.clone()));
         harness.key_press(Key::N);
         harness.run_steps(3);
-        harness.get_by_label("Comment on finding 1").focus();
-        harness.step();
+        harness.key_press(Key::Enter);
+        harness.run_steps(3);
+        assert!(harness.get_by_label("Comment on finding 1").is_focused());
         harness.get_by_label("Comment on finding 1").type_text("old granuloma");
         harness.run_steps(3);
         assert_eq!(review(&harness, 1).comment, "old granuloma");
@@ -119,7 +129,252 @@ fn a_comment_is_there_after_a_new_start() {
             let session = harness.state().state.session().expect("a session");
             session.reviews.values().any(|review| review.comment == "old granuloma")
         });
+        // Esc leaves the field, and nothing else.
+        harness.key_press(Key::Escape);
+        harness.run_steps(3);
+        assert!(!harness.get_by_label("Comment on finding 1").is_focused());
+        let selected = harness.state().state.reading.as_ref().and_then(|reading| reading.selected);
+        assert_eq!(selected, Some(FindingId(1)));
     }
     let harness = reading(folder.path(), Some(settings));
     assert_eq!(review(&harness, 1).comment, "old granuloma");
+}
+
+/// Presses and lets go of the left button.
+fn click_at(harness: &mut Harness<'_, App>, at: egui::Pos2) {
+    harness.hover_at(at);
+    harness.run_steps(2);
+    harness.drag_at(at);
+    harness.step();
+    harness.drop_at(at);
+    harness.run_steps(3);
+}
+
+/// Waits until the image is on the screen: before, there is no place on it to click.
+fn decoded(harness: &mut Harness<'_, App>) {
+    until(harness, "decoding", |harness| {
+        let app = harness.state();
+        let key = app.state.reading.as_ref().and_then(|reading| reading.key_at(0)).expect("an image");
+        matches!(app.images.frame(&key), FrameState::Ready(_))
+    });
+}
+
+#[test]
+fn a_click_on_the_image_puts_the_probe_down() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut harness = reading(folder.path(), None);
+    decoded(&mut harness);
+    let probe = |harness: &Harness<'_, App>| harness.state().state.reading.as_ref().and_then(|reading| reading.probe);
+    let local = harness.get_by_label("Local lens").rect().center();
+    click_at(&mut harness, local);
+    assert_eq!(probe(&harness), None, "without the probe a click asks nothing");
+    let before = harness.query_all_by_label_contains(": share ").count();
+    assert_eq!(before, 3, "three organs");
+
+    harness.key_press(Key::B);
+    harness.run_steps(2);
+    let global = harness.get_by_label("Global lens").rect().center();
+    click_at(&mut harness, global);
+    let ImagePoint { row, column } = probe(&harness).expect("the probe is down");
+    let middle = (SIDE as f32 - 1.0) / 2.0;
+    assert!((row - middle).abs() < 1.0 && (column - middle).abs() < 1.0, "({row}, {column})");
+    harness.get_by_label("from the probed token");
+    let state = &harness.state().state;
+    let analysis = state.reading.as_ref().and_then(|reading| reading.analysis.clone()).expect("an analysis");
+    let answer = harness.state().overlays.probe(&analysis, ImagePoint { row, column }).expect("an answer");
+    let first = answer.organs.iter().max_by(|a, b| a.share.total_cmp(&b.share)).expect("organs");
+    let row = format!("share {:.0} %, enrichment ×{:.2}", first.share * 100.0, first.enrichment);
+    assert!(harness.query_all_by_label_contains(&row).count() > 0, "the table shows {row}");
+
+    // Another place gives another answer; Esc leaves, and the whole map is back.
+    click_at(&mut harness, global + egui::vec2(60.0, 60.0));
+    let moved = probe(&harness).expect("the probe is down");
+    assert!(moved.row > middle + 2.0 && moved.column > middle + 2.0, "{moved:?}");
+    harness.key_press(Key::Escape);
+    harness.run_steps(3);
+    assert_eq!(probe(&harness), None);
+    assert!(harness.query_by_label("from the probed token").is_none());
+}
+
+#[test]
+fn tab_goes_from_lens_to_lens() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut harness = reading(folder.path(), None);
+    let active = |harness: &Harness<'_, App>| harness.state().state.reading.as_ref().expect("a reading").active;
+    let first = active(&harness);
+    harness.key_press(Key::Tab);
+    harness.run_steps(2);
+    assert_eq!(active(&harness), first.other());
+    harness.key_press(Key::Tab);
+    harness.run_steps(2);
+    assert_eq!(active(&harness), first);
+    assert!(harness.ctx.memory(|memory| memory.focused()).is_none(), "no button has taken the keyboard");
+}
+
+/// Pixels of the heat map that are not clear, as it was last drawn.
+fn drawn(harness: &mut Harness<'_, App>, heat: &Arc<Array2<f32>>) -> usize {
+    harness.run_steps(4);
+    let style = harness.state().overlays.style_of(heat).expect("the heat map is drawn");
+    render::heat_layer(heat, &style).pixels.iter().filter(|[_, _, _, alpha]| *alpha > 0).count()
+}
+
+#[test]
+fn the_threshold_changes_what_is_drawn_and_listed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut harness = reading(folder.path(), None);
+    decoded(&mut harness);
+    let heat = {
+        let reading = harness.state().state.reading.as_ref().expect("a reading");
+        Arc::clone(&reading.analysis.as_ref().expect("an analysis").heat_maps[0].values)
+    };
+    let reach = |threshold: f32| heat.iter().filter(|value| **value >= threshold).count();
+
+    harness.get_by_label("Threshold of the heat map").set_value_accesskit(0.8);
+    let high = drawn(&mut harness, &heat);
+    let overlays = harness.state().state.reading.as_ref().expect("a reading").overlays.clone();
+    assert!(overlays.heat_threshold.is_some_and(|threshold| (threshold - 0.8).abs() < 0.01), "{overlays:?}");
+    assert!(high > 0 && high <= reach(0.79), "{high} pixels are drawn, {} reach the threshold", reach(0.79));
+    harness.run_steps(2);
+    assert!(harness.query_by_label_contains("Finding 1,").is_some());
+    assert!(harness.query_by_label_contains("Finding 2,").is_none(), "0.70 does not reach 0.80");
+    harness.get_by_label("1 finding below 0.80 not listed");
+    // Keys skip what is not listed.
+    for _ in 0..2 {
+        harness.key_press(Key::N);
+        harness.run_steps(2);
+        assert_eq!(harness.state().state.reading.as_ref().and_then(|r| r.selected), Some(FindingId(1)));
+    }
+
+    harness.get_by_label("Threshold of the heat map").set_value_accesskit(0.2);
+    let low = drawn(&mut harness, &heat);
+    assert!(low > reach(0.5) && low <= reach(0.19), "{low} pixels are drawn");
+    harness.run_steps(2);
+    assert!(harness.query_by_label_contains("Finding 2,").is_some());
+    assert!(harness.query_by_label_contains("not listed").is_none());
+
+    // What was decided on stays listed, and one click lists all.
+    harness.get_by_label("Accept finding 2").click();
+    harness.run_steps(2);
+    harness.get_by_label("Threshold of the heat map").set_value_accesskit(0.95);
+    harness.run_steps(3);
+    assert!(harness.query_by_label_contains("Finding 1,").is_none());
+    assert!(harness.query_by_label_contains("Finding 2,").is_some());
+    harness.get_by_label("Show all").click();
+    harness.run_steps(3);
+    assert!(harness.query_by_label_contains("Finding 1,").is_some());
+    let overlays = &harness.state().state.reading.as_ref().expect("a reading").overlays;
+    assert_eq!(*overlays, OverlaySettings::default());
+}
+
+/// Writes the open report to `path` by the path field.
+fn write_report(harness: &mut Harness<'_, App>, path: &Path) {
+    harness.get_by_label("Path of the report").focus();
+    harness.run_steps(2);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, Key::A);
+    harness.run_steps(2);
+    harness.get_by_label("Path of the report").type_text(&path.display().to_string());
+    harness.run_steps(3);
+    assert_eq!(harness.state().state.report.as_ref().map(|report| PathBuf::from(&report.path)), Some(path.into()));
+    harness.get_by_label("Write to this path").click();
+    until(harness, "writing", |_| path.exists());
+    until(harness, "the message", |harness| {
+        harness.state().state.toasts.iter().any(|toast| toast.text == format!("Saved {}", path.display()))
+    });
+}
+
+#[test]
+fn the_report_is_written_as_chosen() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut harness = reading(folder.path(), None);
+    decoded(&mut harness);
+    harness.get_by_label("Reject finding 2").click();
+    harness.run_steps(2);
+    harness.key_press(Key::P);
+    let pages = |harness: &Harness<'_, App>| harness.state().state.report.as_ref().map_or(0, |r| r.pages.len());
+    until(&mut harness, "the preview", |harness| pages(harness) > 0);
+    let all_pages = pages(&harness);
+
+    // Keys of the lenses do nothing behind the report.
+    harness.key_press(Key::I);
+    harness.run_steps(2);
+    assert!(!harness.state().state.reading.as_ref().is_some_and(|reading| reading.view.inverted));
+
+    let whole = folder.path().join("whole.json");
+    write_report(&mut harness, &whole);
+    let json = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON")
+    };
+    let written = json(&whole);
+    assert_eq!(written["identifiers"], true);
+    assert_eq!(written["images"][0]["findings"].as_array().map(Vec::len), Some(2));
+    assert_eq!(written["images"][0]["findings"][1]["review"]["decision"], "rejected");
+    assert!(written["images"][0]["attention"].is_array());
+    assert!(written["sources"][0]["file"].as_str().is_some_and(|file| file.ends_with("chest.png")));
+
+    for switch in ["Leave identifiers out", "Rejected findings", "Attention and organs", "Model and its limits"] {
+        harness.get_by_label(switch).click();
+        harness.run_steps(2);
+    }
+    until(&mut harness, "a shorter preview", |harness| pages(harness) > 0 && pages(harness) < all_pages);
+    let part = folder.path().join("part.json");
+    write_report(&mut harness, &part);
+    let written = json(&part);
+    assert_eq!(written["identifiers"], false);
+    assert_eq!(written["images"][0]["findings"].as_array().map(Vec::len), Some(1));
+    assert!(written["images"][0]["attention"].is_null());
+    assert!(written["sources"][0]["file"].is_null());
+    assert!(!std::fs::read_to_string(&part).expect("readable").contains("chest.png"));
+
+    let pdf = folder.path().join("part.pdf");
+    write_report(&mut harness, &pdf);
+    let bytes = std::fs::read(&pdf).expect("readable");
+    assert!(bytes.starts_with(b"%PDF-"));
+    let count = format!("/Count {}", pages(&harness));
+    assert!(String::from_utf8_lossy(&bytes).contains(&count), "the file has the pages of the preview: {count}");
+
+    // What is there already is not replaced at the first word.
+    let other = folder.path().join("other.json");
+    std::fs::write(&other, b"mine").expect("writable");
+    harness.state_mut().state.report.as_mut().expect("a report").path = other.display().to_string();
+    harness.get_by_label("Write to this path").click();
+    until(&mut harness, "the warning", |harness| {
+        harness.state().state.toasts.iter().any(|toast| toast.text.contains("is there already"))
+    });
+    assert_eq!(std::fs::read(&other).expect("readable"), b"mine");
+    harness.get_by_label("Write to this path").click();
+    until(&mut harness, "replacing", |_| std::fs::read(&other).is_ok_and(|bytes| bytes.starts_with(b"{")));
+}
+
+#[test]
+fn what_speaks_against_an_analysis_is_said_before_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let picture = folder.path().join("slice.png");
+    image::GrayImage::new(64, 64).save(&picture).expect("a picture can be written");
+    let mut harness = Harness::builder()
+        .with_size(egui::vec2(1600.0, 1000.0))
+        .with_max_steps(64)
+        .build_eframe(move |creation| App::new(&creation.egui_ctx, None, vec![picture]));
+    until(&mut harness, "opening", |harness| harness.state().state.reading.is_some());
+    decoded(&mut harness);
+    if harness.state().state.network.metadata.is_none() {
+        println!("skipped: there is no bundle to ask");
+        return;
+    }
+    // The picture becomes a slice of a CT.
+    {
+        let reading = harness.state_mut().state.reading.as_mut().expect("a reading");
+        let mut study = (*reading.study).clone();
+        study.series[0].modality = "CT".into();
+        reading.study = Arc::new(study);
+    }
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, Key::Enter);
+    until(&mut harness, "the warning", |h| h.query_all_by_label("Analyse all the same").count() > 0);
+    assert!(harness.query_all_by_label_contains("not for CT").count() > 0);
+    assert!(harness.state().state.reading.as_ref().is_some_and(|reading| reading.analysis.is_none()), "no answer yet");
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, Key::Enter);
+    within(120, &mut harness, "the answer", |harness| {
+        harness.state().state.reading.as_ref().is_some_and(|reading| reading.analysis.is_some())
+    });
+    assert!(harness.query_all_by_label_contains("not for CT").count() > 0, "the warning stays beside the answer");
+    assert!(harness.query_all_by_label("calibration void").count() > 0);
 }

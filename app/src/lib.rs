@@ -17,6 +17,7 @@
 //! | [`overlays`] | heat maps and attention on the graphics card |
 //! | [`probe`] | where one token looks |
 //! | [`jobs`] | long work on threads |
+//! | [`listing`] | which studies and series the list shows, in which order |
 //! | [`io`] | the seam to the library's readers |
 //! | [`settings`] | what is remembered |
 //! | [`theme`] | design tokens |
@@ -35,6 +36,7 @@ pub mod keymap;
 pub mod launch;
 #[cfg(test)]
 mod lens_tests;
+pub mod listing;
 pub mod network;
 pub mod overlays;
 mod perform;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bifocal_core::analysis::{Analysis, AnalysisError, Target, analyze};
+use bifocal_core::analysis::{Analysis, AnalysisError, Target, analyze, input_flags};
 use bifocal_core::model::{self, Bundle, BundleError, DeviceChoice, Metadata};
+use bifocal_core::study::SeriesUid;
 
 use crate::app::{App, Outcome};
 use crate::images::{FrameKey, FrameState};
@@ -31,6 +32,8 @@ pub struct Network {
     waiting: Option<FrameKey>,
     /// The last frame that could not be analysed, and why.
     pub failed: Option<(FrameKey, String)>,
+    /// The last series that the bundle was not made for, and what speaks against it: shown before it is asked all the same.
+    objections: Option<(SeriesUid, Vec<String>)>,
 }
 
 impl Network {
@@ -81,11 +84,17 @@ impl Network {
     }
 
     /// All analyses of a series by these weights.
-    pub fn analyses_of(&self, series: &bifocal_core::study::SeriesUid) -> Vec<Arc<Analysis>> {
+    pub fn analyses_of(&self, series: &SeriesUid) -> Vec<Arc<Analysis>> {
         let of_series = |analysis: &&Arc<Analysis>| {
             analysis.target.series_uid == *series && analysis.model.weights_sha256 == self.weights_sha256()
         };
         self.analyses.iter().filter(of_series).cloned().collect()
+    }
+
+    /// What the reader was told that speaks against asking about a series; empty before it was asked for, and where nothing does.
+    pub fn objections_to(&self, reading: &Reading) -> &[String] {
+        let series = reading.series().map(|series| &series.uid);
+        self.objections.as_ref().filter(|(of, _)| Some(of) == series).map_or(&[], |(_, objections)| objections)
     }
 
     /// Keeps an analysis in place of an older one of the same frame.
@@ -99,6 +108,14 @@ impl Network {
             self.analyses.remove(0);
         }
     }
+}
+
+/// What an analysis job results in where the bundle was not made for the series, and the reader was not told yet.
+pub struct Objected {
+    series: SeriesUid,
+    objections: Vec<String>,
+    bundle: Arc<Bundle>,
+    device_message: Option<String>,
 }
 
 /// What an analysis job results in.
@@ -162,15 +179,16 @@ impl App {
     }
 
     fn start_analysis(&mut self) {
-        let network = &mut self.state.network;
-        network.waiting = None;
-        network.failed = None;
+        self.state.network.waiting = None;
+        self.state.network.failed = None;
+        let network = &self.state.network;
         let Some(folder) = network.folder.clone() else { return };
         let Some(reading) = &self.state.reading else { return };
         let Some(key) = reading.key_at(reading.view.position) else { return };
         let FrameState::Ready(frame) = self.images.frame(&key) else { return };
         let Some(target) = target(reading, frame.frame().shape()) else { return };
         let (study, series_index) = (Arc::clone(&reading.study), reading.series_index);
+        let told = !network.objections_to(reading).is_empty();
         let loaded = network.bundle.clone();
         let device = self.state.settings.device.clone();
         self.jobs.start(JobKind::Analysis, "Analysis", move |task| {
@@ -181,6 +199,14 @@ impl App {
             };
             task.check()?;
             let Some(series) = study.series.get(series_index) else { return Err(JobError::Cancelled) };
+            if !told {
+                let flags = input_flags(&bundle, series);
+                if !flags.is_empty() {
+                    let objections = flags.into_iter().map(|flag| flag.message).collect();
+                    let series = series.uid.clone();
+                    return Ok(Outcome::Objected(Objected { series, objections, bundle, device_message }));
+                }
+            }
             match analyze(&bundle, frame.frame(), series, target, task) {
                 Ok(analysis) => Ok(Outcome::Analysed(Box::new(Analysed { analysis, bundle, device_message }))),
                 Err(AnalysisError::Cancelled(_)) => Err(JobError::Cancelled),
@@ -192,13 +218,30 @@ impl App {
     /// An analysis is here. It is shown where its frame is in view, and waits otherwise.
     pub(crate) fn analysed(&mut self, analysed: Analysed) {
         let Analysed { analysis, bundle, device_message } = analysed;
+        self.loaded(bundle, device_message);
+        self.state.network.keep(Arc::new(analysis));
+        self.tend_analysis();
+    }
+
+    fn loaded(&mut self, bundle: Arc<Bundle>, device_message: Option<String>) {
         self.state.device = bundle.device_name.clone();
         self.state.network.bundle = Some(bundle);
-        self.state.network.keep(Arc::new(analysis));
         if let Some(message) = device_message {
             self.toast(Tone::Warning, message);
         }
-        self.tend_analysis();
+    }
+
+    /// The bundle was not made for the series: the reader is told before it is asked. Asking again means it.
+    pub(crate) fn objected(&mut self, objected: Objected) {
+        let Objected { series, objections, bundle, device_message } = objected;
+        self.loaded(bundle, device_message);
+        let in_view = self.state.reading.as_ref().and_then(|reading| reading.series()).is_some_and(|s| s.uid == series);
+        let panel = self.state.panels_shown(self.ctx.content_rect().width()).1;
+        if in_view && !panel {
+            let keys = crate::keymap::shortcut_text(crate::keymap::Action::Analyse);
+            self.toast(Tone::Warning, format!("{}. {keys} again analyses all the same.", objections.join(". ")));
+        }
+        self.state.network.objections = Some((series, objections));
     }
 
     /// An analysis failed: remembered, so that the lenses can say so in their place.

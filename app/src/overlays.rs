@@ -87,6 +87,12 @@ impl Overlays {
         handed_out
     }
 
+    /// How a map was last drawn, if it was.
+    #[cfg(test)]
+    pub fn style_of(&self, values: &Arc<Array2<f32>>) -> Option<HeatStyle> {
+        self.inner.borrow().layers.iter().find(|layer| Arc::ptr_eq(&layer.values, values)).map(|layer| layer.style)
+    }
+
     /// A vertical colour bar, the highest value on top.
     pub fn bar(&self, style: &HeatStyle) -> TextureHandle {
         let inner = &mut *self.inner.borrow_mut();

@@ -1,16 +1,22 @@
 //! Carries commands out. Only dispatch: what takes long is a job, what is deep is in the library.
 
+use std::time::{Duration, Instant};
+
 use bifocal_core::annotation::{Edit, StoreError};
 use eframe::egui;
 
 use crate::app::{App, Outcome};
 use crate::command::Command;
 use crate::document::ReadingDocument;
-use crate::jobs::JobKind;
-use crate::keymap::Action;
+use crate::jobs::{JobError, JobKind};
+use crate::keymap::{self, Action};
+use crate::listing::listed;
 use crate::network::Network;
-use crate::state::{Lens, LensLayout, ROOM_FOR_BOTH_PANELS, Reading, Screen, Tone};
+use crate::state::{Lens, LensLayout, ROOM_FOR_BOTH_PANELS, Reading, Screen, State, Tone};
 use crate::view::{Tool, ViewEdit, WindowChoice};
+
+/// A dialog that ends without a choice within this time was never shown: the platform has none.
+pub(crate) const TOO_SOON_FOR_A_PERSON: Duration = Duration::from_millis(700);
 
 impl App {
     /// Carries one command out.
@@ -82,6 +88,14 @@ impl App {
         if action != Action::Escape && action != Action::ShowKeys {
             self.state.keys_shown = false;
         }
+        // What lies behind the report or the start screen is not changed unseen.
+        let reaches = match self.state.screen {
+            Screen::Start => action.is_general(),
+            Screen::Reading => self.state.report.is_none() || action.reaches_the_report(),
+        };
+        if !reaches {
+            return;
+        }
         match action {
             Action::OpenFolder => self.pick(true),
             Action::OpenFiles => self.pick(false),
@@ -132,12 +146,16 @@ impl App {
             Action::LastImage => self.edit_view(ViewEdit::Position(usize::MAX)),
             Action::NextSeries => self.step_series(1),
             Action::PreviousSeries => self.step_series(-1),
-            Action::NextViewport => self.with_reading(|reading| {
-                reading.active = reading.active.other();
-                if let LensLayout::Only(_) = reading.layout {
-                    reading.layout = LensLayout::Only(reading.active);
-                }
-            }),
+            Action::NextViewport if self.lenses_in_front() => {
+                keymap::release_keys(&self.ctx);
+                self.with_reading(|reading| {
+                    reading.active = reading.active.other();
+                    if let LensLayout::Only(_) = reading.layout {
+                        reading.layout = LensLayout::Only(reading.active);
+                    }
+                });
+            }
+            Action::NextViewport => {}
             Action::Cine => self.edit_view(ViewEdit::ToggleCine),
             Action::ToolWindow => self.state.tool = Tool::Window,
             Action::ToolZoom => self.state.tool = Tool::Zoom,
@@ -173,6 +191,7 @@ impl App {
             | Action::PreviousFinding
             | Action::AcceptFinding
             | Action::RejectFinding
+            | Action::CommentFinding
             | Action::Report => self.act_on_analysis(action),
         }
     }
@@ -203,7 +222,7 @@ impl App {
             self.state.keys_shown = false;
             return;
         }
-        if self.state.toasts.pop().is_some() {
+        if self.state.toasts.pop().is_some() || self.state.screen == Screen::Start {
             return;
         }
         if self.state.report.is_some() {
@@ -225,24 +244,25 @@ impl App {
         }
     }
 
-    /// Goes through all series of all open studies, skipping those without images.
+    /// Goes through the series in the order of the list, skipping those without images.
     fn step_series(&mut self, step: isize) {
         let Some(reading) = &self.state.reading else { return };
-        let all: Vec<(usize, usize)> = self
-            .state
-            .library
-            .studies
-            .iter()
-            .enumerate()
-            .flat_map(|(study, entry)| {
-                let with_images = entry.series.iter().enumerate().filter(|(_, series)| series.frame_count() > 0);
-                with_images.map(move |(series, _)| (study, series))
-            })
+        let State { library, browser, .. } = &self.state;
+        let with_images = |study: usize, series: usize| {
+            let series = library.studies.get(study).and_then(|entry| entry.series.get(series));
+            series.is_some_and(|series| series.frame_count() > 0)
+        };
+        let all: Vec<(usize, usize)> = listed(&library.studies, &browser.search, browser.sort)
+            .into_iter()
+            .flat_map(|item| item.series.into_iter().map(move |series| (item.study, series)))
+            .filter(|(study, series)| with_images(*study, *series))
             .collect();
         let current = all.iter().position(|(study, series)| {
-            *series == reading.series_index && self.state.library.studies[*study].uid == reading.study.uid
+            *series == reading.series_index
+                && library.studies.get(*study).is_some_and(|entry| entry.uid == reading.study.uid)
         });
-        let next = current.and_then(|index| index.checked_add_signed(step)).and_then(|index| all.get(index));
+        // From a series that the search has taken out of the list, on to the first that it left.
+        let next = current.map_or(Some(0), |index| index.checked_add_signed(step)).and_then(|index| all.get(index));
         match next {
             Some((study, series)) => self.show_series(*study, *series),
             None => {
@@ -255,12 +275,19 @@ impl App {
         let start = self.state.settings.last_folder.clone();
         let name = if folder { "Choosing a folder" } else { "Choosing files" };
         self.jobs.start(JobKind::Dialog, name, move |_| {
+            let asked = Instant::now();
             let mut dialog = rfd::FileDialog::new().set_title(if folder { "Open folder" } else { "Open files" });
             if let Some(start) = start.filter(|start| start.is_dir()) {
                 dialog = dialog.set_directory(start);
             }
             let picked = if folder { dialog.pick_folder().map(|path| vec![path]) } else { dialog.pick_files() };
-            Ok(Outcome::Picked(picked.unwrap_or_default()))
+            match picked {
+                None if asked.elapsed() < TOO_SOON_FOR_A_PERSON => Err(JobError::Failed(
+                    "this desktop offers no file dialog. Type the path on the start screen, or drop files into the window."
+                        .to_owned(),
+                )),
+                picked => Ok(Outcome::Picked(picked.unwrap_or_default())),
+            }
         });
     }
 }

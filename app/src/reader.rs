@@ -1,7 +1,7 @@
 //! Findings in the reader's hands: jumping, deciding, commenting. Every change is an [`Edit`] of the reading's document, so that it
 //! can be undone, and is on the disk before the next frame is drawn.
 
-use bifocal_core::analysis::FindingId;
+use bifocal_core::analysis::{Analysis, Finding, FindingId};
 use bifocal_core::annotation::{Decision, Edit, Review, Session};
 use bifocal_core::render::Placement;
 use bifocal_core::study::InstanceUid;
@@ -21,6 +21,8 @@ pub enum ReadCommand {
     Decide(FindingId, Decision),
     /// Text of a finding's comment while it is typed.
     Comment(FindingId, String),
+    /// The field of the comment has taken the keyboard.
+    CommentFocused,
     /// Text of the impression while it is typed.
     Impression(String),
     /// The text field was left.
@@ -49,6 +51,8 @@ struct Draft {
 #[derive(Debug, Default)]
 pub struct Reader {
     draft: Option<Draft>,
+    /// Put the keyboard into the comment of the selected finding in the next frame.
+    pub focus_comment: bool,
 }
 
 /// After so many seconds without a key, typed text becomes an edit: what a kill can cost at most.
@@ -69,6 +73,14 @@ impl State {
             review.comment.clone_from(text);
         }
         review
+    }
+
+    /// Whether a finding is listed and drawn: it reaches the threshold that the reader has set on the heat map, or was decided on.
+    pub fn is_listed(&self, analysis: &Analysis, finding: &Finding) -> bool {
+        let threshold = self.reading.as_ref().and_then(|reading| reading.overlays.heat_threshold);
+        let target = &analysis.target;
+        threshold.is_none_or(|threshold| finding.probability >= threshold)
+            || self.review(&target.instance_uid, target.frame, finding.id).decision != Decision::Open
     }
 
     /// The impression, as it is typed.
@@ -133,6 +145,7 @@ impl App {
                     self.write(Field::Comment(instance, frame, finding), text);
                 }
             }
+            ReadCommand::CommentFocused => self.state.reader.focus_comment = false,
             ReadCommand::Impression(text) => self.write(Field::Impression, text),
             ReadCommand::TextDone => self.text_done(),
             ReadCommand::GoTo(instance, frame) => self.go_to(&instance, frame),
@@ -154,6 +167,7 @@ impl App {
             Action::PreviousFinding => self.step_finding(-1),
             Action::AcceptFinding => self.decide_selected(Decision::Accepted),
             Action::RejectFinding => self.decide_selected(Decision::Rejected),
+            Action::CommentFinding => self.comment_selected(),
             _ => {}
         }
     }
@@ -175,6 +189,15 @@ impl App {
         }
     }
 
+    fn comment_selected(&mut self) {
+        if self.state.reading.as_ref().is_some_and(|reading| reading.selected.is_some()) {
+            self.state.settings.findings_open = true;
+            self.state.reader.focus_comment = true;
+        } else {
+            self.toast(Tone::Info, "No finding is selected: N goes to the next one.");
+        }
+    }
+
     fn go_to(&mut self, instance: &InstanceUid, frame: usize) {
         let Some(reading) = &mut self.state.reading else { return };
         let frames = reading.frame_count();
@@ -192,9 +215,16 @@ impl App {
             self.toast(Tone::Info, "This image is not analysed yet: Ctrl+Enter.");
             return;
         };
-        let ids: Vec<FindingId> = analysis.findings.iter().map(|finding| finding.id).collect();
+        let listed = analysis.findings.iter().filter(|finding| self.state.is_listed(analysis, finding));
+        let ids: Vec<FindingId> = listed.map(|finding| finding.id).collect();
         if ids.is_empty() {
-            self.toast(Tone::Info, "There are no findings on this image.");
+            let none = analysis.findings.is_empty();
+            let text = if none {
+                "There are no findings on this image."
+            } else {
+                "No finding reaches the threshold that is set."
+            };
+            self.toast(Tone::Info, text);
             return;
         }
         let current = reading.selected.and_then(|selected| ids.iter().position(|id| *id == selected));

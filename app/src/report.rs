@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bifocal_core::analysis::Analysis;
 use bifocal_core::annotation::Session;
@@ -19,6 +19,7 @@ use crate::app::{App, Outcome};
 use crate::images::{FrameKey, FrameState, LoadedFrame};
 use crate::io::FrameSource;
 use crate::jobs::{JobError, JobKind};
+use crate::perform::TOO_SOON_FOR_A_PERSON;
 use crate::state::{Reading, Tone};
 
 /// Width of a page in the preview, points of the screen.
@@ -31,6 +32,8 @@ pub struct Report {
     pub pages: Vec<TextureHandle>,
     /// Where the path field points to.
     pub path: String,
+    /// A file that is there already and may be replaced: the reader was told, or this report was written to it.
+    replaceable: Option<PathBuf>,
     /// What the pages were laid out from.
     laid_out: Option<Basis>,
 }
@@ -61,6 +64,13 @@ impl Format {
             "pdf" => Some(Self::Pdf),
             "json" => Some(Self::Json),
             _ => None,
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Pdf => "pdf",
+            Self::Json => "json",
         }
     }
 
@@ -190,7 +200,15 @@ impl App {
                 let Some(path) = self.state.report.as_ref().map(|report| PathBuf::from(report.path.trim())) else {
                     return;
                 };
+                let replaceable = self.state.report.as_ref().and_then(|report| report.replaceable.as_ref());
                 match Format::of(&path) {
+                    Some(_) if path.exists() && replaceable != Some(&path) => {
+                        let text = format!("{} is there already. Write again to replace it.", path.display());
+                        if let Some(report) = &mut self.state.report {
+                            report.replaceable = Some(path);
+                        }
+                        self.toast(Tone::Warning, text);
+                    }
                     Some(format) => self.save_report(format, Some(path)),
                     None => {
                         let text = format!("{}: the name must end in .pdf or .json.", path.display());
@@ -258,8 +276,11 @@ impl App {
             Some(path) => {
                 self.state.settings.report_folder = path.parent().map(Path::to_path_buf);
                 self.toast(Tone::Info, format!("Saved {}", path.display()));
+                if let Some(report) = &mut self.state.report {
+                    report.replaceable = Some(path);
+                }
             }
-            None => self.toast(Tone::Info, "Nothing was saved. The path field below works without a dialog."),
+            None => self.toast(Tone::Info, "Nothing was saved."),
         }
     }
 
@@ -309,8 +330,17 @@ impl App {
         let Some(mut material) = self.material(&session) else { return };
         let options = self.state.settings.report.clone();
         let folder = self.state.settings.report_folder.clone();
+        let in_field = self.state.report.as_ref().map(|report| PathBuf::from(report.path.trim())).unwrap_or_default();
         self.jobs.start(JobKind::Report, "Saving the report", move |task| {
-            let Some(path) = path.or_else(|| choose(format, folder)) else { return Ok(Outcome::ReportSaved(None)) };
+            let asked = Instant::now();
+            let path = match path.or_else(|| choose(format, folder)) {
+                Some(path) => path,
+                // Without a dialog on this desktop: where the path field points, beside what is there already.
+                None if asked.elapsed() < TOO_SOON_FOR_A_PERSON && !in_field.as_os_str().is_empty() => {
+                    free_name(&in_field.with_extension(format.extension()))
+                }
+                None => return Ok(Outcome::ReportSaved(None)),
+            };
             material.complete(task)?;
             task.progress("Writing the report", 0, 0);
             let input = material.input()?;
@@ -321,8 +351,9 @@ impl App {
                 }
             };
             task.check()?;
-            write(&path, &bytes)
-                .map_err(|error| JobError::Failed(format!("{}: {error}. Choose another place.", path.display())))?;
+            write(&path, &bytes).map_err(|error| {
+                JobError::Failed(format!("{}: {}. Choose another place.", path.display(), cause(&path, &error)))
+            })?;
             Ok(Outcome::ReportSaved(Some(path)))
         });
     }
@@ -330,14 +361,14 @@ impl App {
 
 /// Asks for a file by the platform's dialog.
 fn choose(format: Format, folder: Option<PathBuf>) -> Option<PathBuf> {
-    let (name, extension) = match format {
-        Format::Pdf => ("PDF", "pdf"),
-        Format::Json => ("JSON", "json"),
+    let name = match format {
+        Format::Pdf => "PDF",
+        Format::Json => "JSON",
     };
     let mut dialog = rfd::FileDialog::new()
         .set_title("Save report")
         .set_file_name(format.file_name())
-        .add_filter(name, &[extension]);
+        .add_filter(name, &[format.extension()]);
     if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
         dialog = dialog.set_directory(folder);
     }
@@ -353,6 +384,27 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)
+}
+
+/// Why a file could not be written, in words that say what to do where that is plain.
+fn cause(path: &Path, error: &std::io::Error) -> String {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            format!("the folder {} does not exist", folder.display())
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// The path itself where nothing is there, else with a number: `report 2.pdf`.
+fn free_name(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+    let numbered = (2..1000).map(|number| path.with_file_name(format!("{stem} {number}.{extension}")));
+    std::iter::once(path.to_path_buf())
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| path.to_path_buf())
 }
 
 /// Where reports go at first.
@@ -381,6 +433,17 @@ mod tests {
         write(&path, b"two").expect("writable");
         assert_eq!(fs::read(&path).expect("readable"), b"two");
         assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
-        assert!(write(&folder.path().join("missing/report.pdf"), b"x").is_err());
+        let nowhere = folder.path().join("missing/report.pdf");
+        let error = write(&nowhere, b"x").expect_err("there is no such folder");
+        assert!(cause(&nowhere, &error).ends_with("missing does not exist"));
+    }
+
+    #[test]
+    fn a_free_name_replaces_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("report.pdf");
+        assert_eq!(free_name(&path), path);
+        fs::write(&path, b"one").expect("writable");
+        assert_eq!(free_name(&path), folder.path().join("report 2.pdf"));
     }
 }

@@ -116,8 +116,9 @@ pub const ROOM_FOR_BOTH_PANELS: f32 = 1000.0;
 impl State {
     /// Whether the list of studies and the panel of findings are shown in a window of that width.
     pub fn panels_shown(&self, width: f32) -> (bool, bool) {
-        let findings = self.settings.findings_open && self.reading.is_some();
-        let browser = self.settings.browser_open && !(findings && width < ROOM_FOR_BOTH_PANELS);
+        let report = self.report.is_some();
+        let findings = self.settings.findings_open && self.reading.is_some() && !report;
+        let browser = self.settings.browser_open && !((findings || report) && width < ROOM_FOR_BOTH_PANELS);
         (browser, findings)
     }
 }
@@ -423,6 +424,10 @@ mod tests {
         state.reading = Reading::new(Arc::new(fixtures::study("A", "CT", 5)), 0);
         assert_eq!(state.panels_shown(1400.0), (true, true));
         assert_eq!(state.panels_shown(800.0), (false, true));
+        state.report = Some(Report::default());
+        assert_eq!(state.panels_shown(800.0), (false, false), "the report has its fields there");
+        assert_eq!(state.panels_shown(1400.0), (true, false));
+        state.report = None;
         state.settings.findings_open = false;
         assert_eq!(state.panels_shown(800.0), (true, false));
     }

@@ -267,6 +267,7 @@ fn apply(style: &mut egui::Style, theme: &Theme) {
     .into();
     // Nothing moves unless the reader did something: no fades, no sliding panels.
     style.animation_time = 0.0;
+    style.scroll_animation = egui::style::ScrollAnimation::none();
     style.interaction.tooltip_delay = 0.4;
     style.interaction.selectable_labels = false;
 
@@ -376,6 +377,11 @@ mod tests {
             }
         }
         let v = Theme::new(true).viewport();
+        let over_white = (255.0 * (1.0 - crate::ui::widgets::PLATE_OPACITY)).round() as u8;
+        let plate = Color32::from_gray(over_white);
+        for text in [v.text, v.weak, v.warm, v.cool, v.warning] {
+            assert!(contrast(text, plate) >= 4.5, "{text:?} on a plate over white: {:.2}", contrast(text, plate));
+        }
         for text in [v.text, v.weak, v.warm, v.cool, v.warning] {
             assert!(contrast(text, v.background) >= 4.5);
         }

@@ -176,6 +176,73 @@ fn letters_typed_into_the_search_are_no_keys_of_the_viewport() {
 }
 
 #[test]
+fn the_search_narrows_the_list() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["heart.png", "lung.png", "lung-again.png"]);
+    let mut harness = reading(folder.path());
+    let rows = |harness: &Harness<'_, App>| harness.query_all_by_label_contains("Series ").count();
+    assert_eq!(rows(&harness), 3);
+    harness.get_by_label("Search studies").focus();
+    harness.run_steps(2);
+    harness.get_by_label("Search studies").type_text("Lung");
+    harness.run_steps(4);
+    assert_eq!(rows(&harness), 2);
+    assert!(harness.query_by_label("Series heart.png").is_none());
+    harness.get_by_label("Search studies").type_text(" again");
+    harness.run_steps(4);
+    assert_eq!(rows(&harness), 1);
+    harness.get_by_label("Search studies").type_text(" knee");
+    harness.run_steps(4);
+    assert_eq!(rows(&harness), 0);
+    harness.get_by_label("No study matches");
+    // Esc empties the field, and everything is back.
+    harness.key_press(Key::Escape);
+    harness.run_steps(4);
+    assert_eq!(harness.state().state().browser.search, "");
+    assert_eq!(rows(&harness), 3);
+}
+
+#[test]
+fn series_are_stepped_through_as_they_are_listed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["a-heart.png", "b-lung.png", "c-heart.png"]);
+    let mut harness = reading(folder.path());
+    let shown = |harness: &Harness<'_, App>| {
+        let reading = harness.state().state().reading.as_ref().expect("a reading");
+        reading.series().expect("a series").description.clone()
+    };
+    assert_eq!(shown(&harness), "a-heart.png");
+    harness.get_by_label("Search studies").focus();
+    harness.run_steps(2);
+    harness.get_by_label("Search studies").type_text("heart");
+    harness.run_steps(3);
+    harness.get_by_label("Local lens").focus();
+    harness.run_steps(2);
+    harness.key_press(Key::ArrowRight);
+    harness.run_steps(3);
+    assert_eq!(shown(&harness), "c-heart.png", "the one that is not listed is passed over");
+}
+
+#[test]
+fn the_start_screen_lets_no_key_through_to_the_lenses() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    pictures(folder.path(), &["one.png"]);
+    let mut harness = reading(folder.path());
+    let view = |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().expect("a reading").view.clone();
+    harness.key_press(Key::R);
+    harness.run_steps(2);
+    let before = view(&harness);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Home);
+    harness.run_steps(2);
+    assert_eq!(harness.state().state().screen, Screen::Start);
+    for key in [Key::I, Key::R, Key::Escape, Key::Num7] {
+        harness.key_press(key);
+        harness.run_steps(2);
+    }
+    assert_eq!(view(&harness), before);
+}
+
+#[test]
 fn key_images_are_undone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     pictures(folder.path(), &["one.png"]);

@@ -10,6 +10,7 @@ use super::widgets::ChipTone;
 use super::{Cx, start, text, widgets};
 use crate::command::Command;
 use crate::images::FrameKey;
+use crate::listing::{Listed, listed};
 use crate::state::SortBy;
 
 /// Rows of the list of problems.
@@ -27,7 +28,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
         .show(ui, |ui| {
             let space = theme.space();
             Frame::new().inner_margin(Margin::same(space.m as i8)).show(ui, |ui| search_and_sort(ui, cx));
-            let shown = filtered(&cx.state.library.studies, &cx.state.browser.search, cx.state.browser.sort);
+            let shown = listed(&cx.state.library.studies, &cx.state.browser.search, cx.state.browser.sort);
             if !cx.state.library.problems.is_empty() {
                 problems(ui, cx);
             }
@@ -36,11 +37,11 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
                     nothing(ui, cx);
                 }
                 let mut above = None;
-                for index in shown {
-                    let patient = cx.state.library.studies.get(index).map(|study| &study.patient);
+                for item in shown {
+                    let patient = cx.state.library.studies.get(item.study).map(|study| &study.patient);
                     // Studies of one patient in a row stand under one name.
                     let named = above.is_none() || above != patient;
-                    study(ui, cx, index, named);
+                    study(ui, cx, &item, named);
                     above = patient;
                 }
                 ui.add_space(space.l);
@@ -62,11 +63,12 @@ fn search_and_sort(ui: &mut Ui, cx: &Cx<'_>) {
     let mut search = cx.state.browser.search.clone();
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = theme.space().xs;
-        let sort_width = theme.size().control;
+        let control = theme.size().control;
+        let buttons = if search.is_empty() { 1.0 } else { 2.0 };
         let field = TextEdit::singleline(&mut search)
             .hint_text("Search")
             .prefix(theme.icon(Icon::Search, theme.palette.faint).size(theme.tokens.text.body))
-            .desired_width(ui.available_width() - sort_width - 4.0 * theme.space().s)
+            .desired_width(ui.available_width() - buttons * (control + theme.space().xs) - 3.0 * theme.space().s)
             .min_size(vec2(0.0, theme.size().control))
             .align(egui::Align2::LEFT_CENTER);
         let response = ui.add(field).accessible_name("Search studies");
@@ -77,11 +79,15 @@ fn search_and_sort(ui: &mut Ui, cx: &Cx<'_>) {
             response.request_focus();
             cx.send(Command::SearchFocused);
         }
-        if !search.is_empty() && response.has_focus() && ui.input(|input| input.key_pressed(egui::Key::Escape)) {
+        // Esc has taken the keyboard from the field by now.
+        let escaped = response.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Escape));
+        if !search.is_empty()
+            && (escaped || widgets::icon_button(ui, theme, Icon::X, "Clear the search  (Esc)", false).clicked())
+        {
             cx.send(Command::Search(String::new()));
         }
         let icon = theme.icon(Icon::ArrowDownWideNarrow, theme.palette.weak);
-        let button = egui::Button::new(icon).min_size(vec2(sort_width, sort_width)).frame_when_inactive(false);
+        let button = egui::Button::new(icon).min_size(vec2(control, control)).frame_when_inactive(false);
         let (response, _) = egui::containers::menu::MenuButton::from_button(button).ui(ui, |ui| {
             for (sort, label) in SortBy::ALL {
                 if ui.add(egui::Button::selectable(cx.state.browser.sort == sort, label)).clicked() {
@@ -94,53 +100,37 @@ fn search_and_sort(ui: &mut Ui, cx: &Cx<'_>) {
     });
 }
 
-/// Indices of the studies that contain all words of `search`, in order.
-fn filtered(studies: &[std::sync::Arc<Study>], search: &str, sort: SortBy) -> Vec<usize> {
-    let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
-    let mut indices: Vec<usize> = (0..studies.len())
-        .filter(|index| {
-            let text = haystack(&studies[*index]);
-            words.iter().all(|word| text.contains(word))
-        })
-        .collect();
-    match sort {
-        SortBy::Date => {}
-        SortBy::Patient => indices.sort_by_key(|index| text::patient_name(&studies[*index].patient).to_lowercase()),
-        SortBy::Modality => indices.sort_by_key(|index| studies[*index].series.first().map(|s| s.modality.clone())),
-    }
-    indices
+/// The series that the list was last scrolled to.
+fn scrolled_to() -> egui::Id {
+    egui::Id::unique("series that the list was scrolled to")
 }
 
-fn haystack(study: &Study) -> String {
-    let mut text = [
-        study.patient.name.as_str(),
-        &study.patient.id,
-        &study.date,
-        &text::date(&study.date),
-        &study.description,
-        &study.accession_number,
-    ]
-    .join(" ");
-    for series in &study.series {
-        for part in [&series.modality, &series.description, &series.body_part] {
-            text.push(' ');
-            text.push_str(part);
-        }
-    }
-    text.to_lowercase()
+/// Whether the series in view is of that study and has not been brought into sight yet.
+fn out_of_sight(ui: &Ui, cx: &Cx<'_>, study: &Study) -> bool {
+    let Some(reading) = cx.state.reading.as_ref().filter(|reading| reading.study.uid == study.uid) else {
+        return false;
+    };
+    let now = (study.uid.0.clone(), reading.series_index);
+    ui.data(|data| data.get_temp::<(String, usize)>(scrolled_to())) != Some(now)
 }
 
-fn study(ui: &mut Ui, cx: &Cx<'_>, index: usize, named: bool) {
+fn study(ui: &mut Ui, cx: &Cx<'_>, item: &Listed, named: bool) {
     let theme = &cx.theme;
     let space = theme.space();
+    let index = item.study;
     let Some(study) = cx.state.library.studies.get(index) else { return };
     // What is out of sight only takes its room, so that thousands of studies cost no more than a screenful.
-    let id = egui::Id::unique(("height of study", &study.uid.0, named));
+    let id = egui::Id::unique(("height of study", &study.uid.0, named, &item.series));
     let top = ui.cursor().min;
     let width = ui.available_width();
     if let Some(height) = ui.data(|data| data.get_temp::<f32>(id))
         && !ui.is_rect_visible(Rect::from_min_size(top, vec2(width, height)))
     {
+        if out_of_sight(ui, cx, study) {
+            // Its rows are drawn in the next frame, and scroll on to the one that is meant.
+            ui.scroll_to_rect(Rect::from_min_size(top, vec2(width, height)), None);
+            ui.ctx().request_repaint();
+        }
         ui.allocate_space(vec2(width, height - ui.spacing().item_spacing.y));
         return;
     }
@@ -161,8 +151,10 @@ fn study(ui: &mut Ui, cx: &Cx<'_>, index: usize, named: bool) {
             widgets::caption(ui, theme, detail).on_hover_text(study.description.clone());
         }
     });
-    for (series_index, series) in study.series.iter().enumerate() {
-        series_row(ui, cx, index, series_index, series);
+    for series_index in &item.series {
+        if let Some(series) = study.series.get(*series_index) {
+            series_row(ui, cx, index, *series_index, series);
+        }
     }
     ui.add_space(space.xs);
     let height = ui.cursor().min.y - top.y;
@@ -180,11 +172,22 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
     let height = side + 2.0 * space.xs;
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::click());
     let title = text::series_title(series);
+    if open
+        && let Some(entry) = cx.state.library.studies.get(study)
+        && out_of_sight(ui, cx, entry)
+    {
+        ui.scroll_to_rect(rect, None);
+        ui.data_mut(|data| data.insert_temp(scrolled_to(), (entry.uid.0.clone(), index)));
+    }
     if ui.is_rect_visible(rect) {
         let row = rect.shrink2(vec2(space.s, 0.0));
         if open || response.hovered() || response.has_focus() {
             let fill = if open { palette.active } else { palette.hover };
             ui.painter().rect_filled(row, CornerRadius::same(theme.tokens.radius.m), fill);
+        }
+        if response.has_focus() {
+            let ring = egui::Stroke::new(theme.size().hairline, palette.focus);
+            ui.painter().rect_stroke(row, CornerRadius::same(theme.tokens.radius.m), ring, egui::StrokeKind::Inside);
         }
         if open {
             // The open series is marked by a bar too, not by its shade alone.
@@ -280,23 +283,4 @@ fn problem_row(ui: &mut Ui, cx: &Cx<'_>, problem: &bifocal_core::study::Problem)
         ui.add_space(theme.space().xs);
     });
     row.response.on_hover_text(problem.source.to_string());
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::state::fixtures;
-
-    #[test]
-    fn search_finds_all_words_anywhere() {
-        let studies =
-            [Arc::new(fixtures::study("Berg, Anna", "CT", 2)), Arc::new(fixtures::study("Adler, Ben", "DX", 1))];
-        assert_eq!(filtered(&studies, "", SortBy::Date), [0, 1]);
-        assert_eq!(filtered(&studies, "anna ct", SortBy::Date), [0]);
-        assert_eq!(filtered(&studies, "anna dx", SortBy::Date), [] as [usize; 0]);
-        assert_eq!(filtered(&studies, "2026-01", SortBy::Patient), [1, 0]);
-        assert_eq!(filtered(&studies, "id-adler", SortBy::Modality), [1]);
-    }
 }

@@ -10,11 +10,12 @@ use eframe::egui::{
 use lucide_icons::Icon;
 
 use super::{Cx, findings, names, text, widgets};
+use crate::keymap::Action;
 use crate::reader::ReadCommand;
 use crate::state::Reading;
 use crate::view::ImagePoint;
 
-/// Draws the row; a click or Enter jumps to the finding.
+/// Draws the row; a click or Enter jumps to the finding, Enter once more goes to its comment.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis>, finding: &Finding) {
     let theme = &cx.theme;
     let (palette, space) = (theme.palette, theme.space());
@@ -63,7 +64,11 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis
     let response = widgets::named(row.response, &label);
     if response.clicked() {
         response.request_focus();
-        cx.read(ReadCommand::Jump(finding.id));
+        if selected && ui.input(|input| input.key_pressed(egui::Key::Enter)) {
+            cx.act(Action::CommentFinding);
+        } else {
+            cx.read(ReadCommand::Jump(finding.id));
+        }
     }
     ui.add_space(space.xs);
 }
@@ -112,8 +117,12 @@ fn first_line(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding, name: &str, decision:
 
 fn comment(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding, comment: &str) {
     let mut comment = comment.to_owned();
-    let field = egui::TextEdit::singleline(&mut comment).hint_text("Comment").desired_width(f32::INFINITY);
+    let field = egui::TextEdit::singleline(&mut comment).hint_text("Comment  (Enter)").desired_width(f32::INFINITY);
     let response = ui.add(field).accessible_name(format!("Comment on finding {}", finding.id.0));
+    if cx.state.reader.focus_comment {
+        response.request_focus();
+        cx.read(ReadCommand::CommentFocused);
+    }
     if response.changed() {
         cx.read(ReadCommand::Comment(finding.id, comment));
     }

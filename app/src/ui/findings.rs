@@ -115,10 +115,26 @@ fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
         return;
     }
     let key = reading.key_at(reading.view.position);
+    let objections = network.objections_to(reading);
     match network.failed.as_ref().filter(|(failed, _)| key.as_ref() == Some(failed)) {
         Some((_, message)) => {
             widgets::empty(ui, theme, Icon::TriangleAlert, "This image could not be analysed", "The cause:");
             wrapped(ui, cx, message);
+        }
+        None if !objections.is_empty() => {
+            widgets::empty(
+                ui,
+                theme,
+                Icon::TriangleAlert,
+                "Not what the model was made for",
+                "Its answer may mean nothing",
+            );
+            for objection in objections {
+                warning(ui, cx, objection);
+            }
+            if let Some(metadata) = &network.metadata {
+                wrapped(ui, cx, &metadata.intended_use.statement);
+            }
         }
         None => {
             let modality = reading.series().map(|series| series.modality.as_str()).unwrap_or_default();
@@ -132,14 +148,18 @@ fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
     }
     ui.vertical_centered(|ui| {
         let keys = RichText::new(keymap::shortcut_text(Action::Analyse)).font(theme.small()).color(theme.palette.faint);
-        let label = RichText::new("Analyse").color(theme.palette.text);
+        let words = if objections.is_empty() { "Analyse" } else { ANALYSE_ANYWAY };
+        let label = RichText::new(words).color(theme.palette.text);
         let button = Button::new((theme.icon(Icon::Sparkles, theme.palette.warm), label, keys));
-        if widgets::named(ui.add(button), "Analyse").on_hover_text(keymap::tooltip(Action::Analyse)).clicked() {
+        if widgets::named(ui.add(button), words).on_hover_text(keymap::tooltip(Action::Analyse)).clicked() {
             cx.act(Action::Analyse);
         }
     });
     ui.add_space(theme.space().l);
 }
+
+/// Asks in spite of what speaks against it.
+pub const ANALYSE_ANYWAY: &str = "Analyse all the same";
 
 /// Small text over several lines.
 fn wrapped(ui: &mut Ui, cx: &Cx<'_>, text: &str) {
@@ -154,7 +174,7 @@ fn answers(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &std::sync::Ar
         warning(ui, cx, &flag.message);
     }
     for answer in &analysis.predictions {
-        prediction(ui, cx, answer);
+        prediction(ui, cx, analysis, answer);
     }
     ui.add_space(theme.space().xs);
     if analysis.findings.is_empty() {
@@ -163,12 +183,32 @@ fn answers(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &std::sync::Ar
         widgets::empty(ui, theme, Icon::CircleCheck, "No findings", "");
         wrapped(ui, cx, &next);
     }
-    for finding in &analysis.findings {
+    for finding in analysis.findings.iter().filter(|finding| cx.state.is_listed(analysis, finding)) {
         finding_row::show(ui, cx, reading, analysis, finding);
     }
+    below_threshold(ui, cx, reading, analysis);
     ui.add_space(theme.space().m);
     organs::show(ui, cx, reading, analysis);
     ui.add_space(theme.space().l);
+}
+
+/// How many findings the threshold of the heat map keeps out of the list, and the way back.
+fn below_threshold(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Analysis) {
+    let theme = &cx.theme;
+    let hidden = analysis.findings.iter().filter(|finding| !cx.state.is_listed(analysis, finding)).count();
+    let Some(threshold) = reading.overlays.heat_threshold.filter(|_| hidden > 0) else { return };
+    ui.horizontal(|ui| {
+        let words = if hidden == 1 { "1 finding".to_owned() } else { format!("{hidden} findings") };
+        widgets::caption(ui, theme, format!("{words} below {threshold:.2} not listed")).on_hover_text(
+            "The report holds all findings that you have not rejected, whatever the threshold of the map",
+        );
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if ui.add(Button::new(RichText::new("Show all").font(theme.small()))).clicked() {
+                let overlays = crate::state::OverlaySettings { heat_threshold: None, ..reading.overlays.clone() };
+                cx.send(Command::Overlays(overlays));
+            }
+        });
+    });
 }
 
 /// What must be known before the answer is believed.
@@ -184,7 +224,7 @@ fn warning(ui: &mut Ui, cx: &Cx<'_>, message: &str) {
             ui.horizontal_top(|ui| {
                 ui.spacing_mut().interact_size.y = 0.0;
                 ui.label(theme.icon(Icon::TriangleAlert, theme.palette.warning).size(theme.tokens.text.body));
-                let text = RichText::new(message).font(theme.small()).color(theme.palette.text);
+                let text = RichText::new(text::sentence(message)).font(theme.small()).color(theme.palette.text);
                 ui.add(egui::Label::new(text).wrap());
             });
         });
@@ -192,11 +232,12 @@ fn warning(ui: &mut Ui, cx: &Cx<'_>, message: &str) {
 }
 
 /// The answer for the whole image, against the threshold of the bundle.
-fn prediction(ui: &mut Ui, cx: &Cx<'_>, answer: &Prediction) {
+fn prediction(ui: &mut Ui, cx: &Cx<'_>, analysis: &Analysis, answer: &Prediction) {
     let theme = &cx.theme;
     let palette = theme.palette;
     let positive = answer.probability >= answer.threshold;
     let name = names::lesion(cx.state, &answer.label);
+    let calibration = names::calibration_of(analysis, answer.calibration);
     let row = ui.vertical(|ui| {
         ui.spacing_mut().item_spacing.y = theme.space().xs;
         ui.horizontal(|ui| {
@@ -211,14 +252,12 @@ fn prediction(ui: &mut Ui, cx: &Cx<'_>, answer: &Prediction) {
         ui.horizontal(|ui| {
             ui.spacing_mut().interact_size.y = 0.0;
             probability(ui, cx, answer.probability, Some(answer.threshold), positive);
-            widgets::caption(ui, theme, names::calibration(answer.calibration));
+            widgets::caption(ui, theme, calibration);
         });
     });
     let tip = format!(
         "{name}: probability {:.3} for the image as a whole, {}. Called positive from {:.3} on (the mark on the bar).",
-        answer.probability,
-        names::calibration(answer.calibration),
-        answer.threshold
+        answer.probability, calibration, answer.threshold
     );
     row.response.interact(Sense::hover()).on_hover_text(tip);
     ui.add_space(theme.space().s);

@@ -4,11 +4,15 @@ use bifocal_core::render::Colormap;
 use eframe::egui::{self, Align, Button, Layout, Rect, RichText, Slider, Ui, UiBuilder, vec2};
 use lucide_icons::Icon;
 
-use super::{Cx, lens_maps, names, text, widgets};
+use super::{Cx, findings, lens_maps, names, text, widgets};
 use crate::command::Command;
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
 use crate::state::{Lens, OverlaySettings, Reading};
+
+/// Below these widths of a lens, points, its header leaves words out: of what the lens shows and of warnings, then of the map.
+const ROOM_FOR_WORDS: f32 = 420.0;
+const ROOM_FOR_MAP_NAME: f32 = 300.0;
 
 /// Title and caption of a lens, and the choice of the map it shows.
 pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect) {
@@ -22,6 +26,7 @@ pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
     let ui = &mut child;
     ui.spacing_mut().item_spacing.x = space.s;
     let color = widgets::lens_color(theme, lens);
+    let width = rect.width();
     ui.label(theme.icon(widgets::lens_icon(lens), color));
     let (title, what) = match lens {
         Lens::Local => ("Local", "lesion heat map"),
@@ -30,10 +35,14 @@ pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = space.s;
         if let Some(analysis) = reading.analysis_in_view() {
-            map_choice(ui, cx, reading, lens);
+            map_choice(ui, cx, reading, lens, width > ROOM_FOR_MAP_NAME);
             if lens == Lens::Local && !analysis.flags.is_empty() {
                 let count = analysis.flags.len();
-                let words = if count == 1 { "1 warning".to_owned() } else { format!("{count} warnings") };
+                let words = match count {
+                    _ if width < ROOM_FOR_WORDS => count.to_string(),
+                    1 => "1 warning".to_owned(),
+                    _ => format!("{count} warnings"),
+                };
                 let messages: Vec<String> = analysis.flags.iter().map(|flag| format!("△ {}", flag.message)).collect();
                 widgets::chip(ui, theme, widgets::ChipTone::Warning, &words).on_hover_text(messages.join("\n"));
             }
@@ -42,8 +51,10 @@ pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
             ui.spacing_mut().item_spacing.y = 2.0;
             ui.spacing_mut().interact_size.y = 0.0;
             ui.horizontal(|ui| {
-                ui.label(RichText::new(title).color(color).strong());
-                ui.add(egui::Label::new(RichText::new(what).font(theme.small()).color(palette.weak)).truncate());
+                ui.add(egui::Label::new(RichText::new(title).color(color).strong()).truncate());
+                if width > ROOM_FOR_WORDS {
+                    ui.add(egui::Label::new(RichText::new(what).font(theme.small()).color(palette.weak)).truncate());
+                }
             });
             let caption = caption(cx, reading, lens);
             widgets::caption(ui, theme, caption.clone()).on_hover_text(caption);
@@ -79,7 +90,7 @@ fn send(cx: &Cx<'_>, reading: &Reading, change: impl FnOnce(&mut OverlaySettings
 }
 
 /// Which of the maps is shown, and in which colours.
-fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
+fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, named: bool) {
     let theme = &cx.theme;
     let Some(analysis) = reading.analysis_in_view() else { return };
     let settings = &reading.overlays;
@@ -94,7 +105,11 @@ fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
     let name = maps.get(current).or(maps.first()).cloned().unwrap_or_default();
     let short = name.split("  ·  ").next().unwrap_or_default().to_owned();
     let chevron = theme.icon(Icon::ChevronDown, theme.palette.weak).size(theme.tokens.text.body);
-    let button = Button::new((RichText::new(short).font(theme.small()).color(theme.palette.text), chevron));
+    let button = if named {
+        Button::new((RichText::new(short).font(theme.small()).color(theme.palette.text), chevron))
+    } else {
+        Button::new((theme.icon(Icon::Layers, theme.palette.weak).size(theme.tokens.text.body), chevron))
+    };
     let (response, _) = egui::containers::menu::MenuButton::from_button(button).ui(ui, |ui| {
         ui.set_min_width(220.0);
         for (index, map) in maps.iter().enumerate() {
@@ -200,6 +215,8 @@ pub fn footer(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
     }
 }
 
+const THRESHOLD: &str = "Threshold";
+
 fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_threshold: f32) {
     let theme = &cx.theme;
     let settings = &reading.overlays;
@@ -211,11 +228,21 @@ fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_thre
         Lens::Local => "heat map",
         Lens::Global => "attention",
     };
-    let fixed = 190.0;
-    let width = ((ui.available_width() - fixed) / 2.0).clamp(40.0, 180.0);
+    // Words where there is room for them, icons where not.
+    let words = ui.available_width() > 290.0;
+    let fixed = if words { 196.0 } else { 122.0 };
+    let width = ((ui.available_width() - fixed) / 2.0).clamp(24.0, 180.0);
     ui.spacing_mut().slider_width = width;
+    if !words {
+        ui.spacing_mut().item_spacing.x = theme.space().xs;
+    }
     let slider = |ui: &mut Ui, name: &str, value: f32, limits: std::ops::RangeInclusive<f32>, tip: &str| {
-        widgets::caption(ui, theme, name);
+        if words {
+            widgets::caption(ui, theme, name);
+        } else {
+            let icon = if name == THRESHOLD { Icon::ListFilter } else { Icon::Blend };
+            ui.label(theme.icon(icon, theme.palette.weak).size(theme.tokens.text.body)).on_hover_text(name);
+        }
         let mut value = value;
         let response = ui.add(Slider::new(&mut value, limits).show_value(false));
         ui.label(RichText::new(format!("{value:.2}")).font(theme.mono()).color(theme.palette.text));
@@ -223,12 +250,15 @@ fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_thre
         response.changed().then_some(value)
     };
     let tip = match lens {
-        Lens::Local => "Below this probability the heat map is clear. Findings keep the model's own threshold.",
+        Lens::Local => {
+            "Below this probability the heat map is clear, and findings that nowhere reach it are not listed. \
+             Contours and sizes keep the model's own threshold."
+        }
         Lens::Global => {
             "Below this share of the highest attention the map is clear; at first, below what an even map would give."
         }
     };
-    if let Some(value) = slider(ui, "Threshold", threshold, 0.0..=0.99, tip) {
+    if let Some(value) = slider(ui, THRESHOLD, threshold, 0.0..=0.99, tip) {
         send(cx, reading, |settings| match lens {
             Lens::Local => settings.heat_threshold = Some(value),
             Lens::Global => settings.attention_threshold = Some(value),
@@ -264,8 +294,13 @@ fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
         return;
     }
     let failed = network.failed.as_ref().filter(|(key, _)| reading.key_at(reading.view.position).as_ref() == Some(key));
-    let again = failed.is_some();
-    let label = RichText::new(if again { "Try again" } else { "Analyse" }).color(theme.palette.text);
+    let objections = network.objections_to(reading);
+    let words = match (failed, objections) {
+        (Some(_), _) => "Try again",
+        (None, []) => "Analyse",
+        (None, _) => findings::ANALYSE_ANYWAY,
+    };
+    let label = RichText::new(words).color(theme.palette.text);
     let button = Button::new((theme.icon(Icon::Sparkles, theme.palette.warm).size(theme.tokens.text.body), label));
     let response = widgets::named(ui.add(button), "Analyse this image");
     if response.on_hover_text(keymap::tooltip(Action::Analyse)).clicked() {
@@ -273,6 +308,12 @@ fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
     }
     match failed {
         Some((_, message)) => widgets::caption(ui, theme, message.as_str()).on_hover_text(message),
-        None => widgets::caption(ui, theme, "Heat map and findings for this image"),
+        None => match objections.first() {
+            Some(objection) => {
+                let text = RichText::new(objection.as_str()).font(theme.small()).color(theme.palette.warning);
+                ui.add(egui::Label::new(text).truncate()).on_hover_text(objections.join("\n"))
+            }
+            None => widgets::caption(ui, theme, "Heat map and findings for this image"),
+        },
     };
 }

@@ -87,7 +87,7 @@ pub fn paint(
             let layer = cx.overlays.layer(&heat.values, &style);
             paint_layer(painter, map, &layer, whole(&layer), shape);
             if settings.finding_contours {
-                for finding in &analysis.findings {
+                for finding in analysis.findings.iter().filter(|finding| cx.state.is_listed(analysis, finding)) {
                     paint_finding(painter, cx, reading, map, analysis, finding);
                 }
             }
@@ -245,7 +245,7 @@ fn paint_organs(painter: &Painter, cx: &Cx<'_>, map: &ScreenFromImage, analysis:
         let at = pos2(bounds.center().x, bounds.top() + bounds.height() * 0.12);
         if painter.clip_rect().contains(at) {
             let name = names::organ(cx.state, &organ.organ);
-            widgets::rimmed_text(painter, theme, at, Align2::CENTER_CENTER, name, theme.small(), color);
+            widgets::plated_text(painter, theme, at, Align2::CENTER_CENTER, name, theme.small(), color);
         }
     }
 }
@@ -276,7 +276,7 @@ fn color_bar(
         let y = y_of(value);
         painter.hline(bar.right()..=bar.right() + space.xs, y, Stroke::new(theme.size().hairline, color));
         let at = pos2(bar.right() + space.xs + 2.0, y);
-        widgets::rimmed_text(painter, theme, at, Align2::LEFT_CENTER, text, theme.small(), color);
+        widgets::plated_text(painter, theme, at, Align2::LEFT_CENTER, text, theme.small(), color);
     };
     let near = |a: f32| (a - mark).abs() * height < theme.tokens.text.small + 1.0;
     for value in [0.0, 0.25, 0.5, 0.75, 1.0] {
@@ -287,7 +287,7 @@ fn color_bar(
     }
     label(mark, format!("{mark:.2} {word}"), mark_color);
     let at = pos2(bar.left(), bar.top() - space.s);
-    widgets::rimmed_text(painter, theme, at, Align2::LEFT_BOTTOM, title, theme.small(), colors.weak);
+    widgets::plated_text(painter, theme, at, Align2::LEFT_BOTTOM, title, theme.small(), colors.weak);
 }
 
 /// The map's value beside the cursor and beside its ghost in the other lens.
@@ -334,5 +334,5 @@ pub fn paint_value(
     let right = at.x + theme.space().xxl * 3.0 > map.pane().right();
     let align = if right { Align2::RIGHT_BOTTOM } else { Align2::LEFT_BOTTOM };
     let at = if right { at - vec2(2.0 * theme.space().m, 0.0) } else { at };
-    widgets::rimmed_text(painter, theme, at, align, text, theme.small(), color);
+    widgets::plated_text(painter, theme, at, align, text, theme.small(), color);
 }

@@ -1,6 +1,6 @@
 //! The two lenses: the same image twice, one linked view, each with its own evidence laid over it.
 
-use bifocal_core::analysis::{Analysis, FindingId};
+use bifocal_core::analysis::{Analysis, Finding, FindingId};
 use eframe::egui::{Rect, Ui, pos2, vec2};
 
 use super::{Cx, lens_controls, lens_maps, probe, viewport};
@@ -15,9 +15,10 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect) -> bool {
         LensLayout::Only(lens) => pane(ui, cx, reading, lens, rect),
         LensLayout::Both => {
             let gap = cx.theme.size().hairline;
-            let middle = rect.center().x.round();
-            let left = Rect::from_min_max(rect.min, pos2(middle - gap, rect.bottom()));
-            let right = Rect::from_min_max(pos2(middle, rect.top()), rect.max);
+            // Of one size to the point, so that both show the image at one scale.
+            let half = ((rect.width() - gap) / 2.0).floor();
+            let left = Rect::from_min_size(rect.min, vec2(half, rect.height()));
+            let right = Rect::from_min_max(pos2(rect.right() - half, rect.top()), rect.max);
             let first = pane(ui, cx, reading, Lens::Local, left);
             let second = pane(ui, cx, reading, Lens::Global, right);
             first || second
@@ -63,7 +64,7 @@ fn clicked(ui: &Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Analysis, map: &S
             cx.read(ReadCommand::Probe(point));
         }
     } else if reading.view.overlays {
-        let hit = finding_at(analysis, map, point);
+        let hit = finding_at(analysis, map, point, |finding| cx.state.is_listed(analysis, finding));
         if hit != reading.selected {
             cx.send(Command::Select(hit));
         }
@@ -71,10 +72,15 @@ fn clicked(ui: &Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Analysis, map: &S
 }
 
 /// The finding whose contour encloses a point, the smallest where several do.
-fn finding_at(analysis: &Analysis, map: &ScreenFromImage, point: ImagePoint) -> Option<FindingId> {
+fn finding_at(
+    analysis: &Analysis,
+    map: &ScreenFromImage,
+    point: ImagePoint,
+    listed: impl Fn(&Finding) -> bool,
+) -> Option<FindingId> {
     // A few points of slack, so that a small contour can be hit.
     let slack = 4.0 / map.points_per_column().max(1e-3);
-    let inside = analysis.findings.iter().filter(|finding| {
+    let inside = analysis.findings.iter().filter(|finding| listed(finding)).filter(|finding| {
         let [top, left, bottom, right] = finding.bounding_box.map(|v| v as f32);
         let in_box = (top - slack..=bottom + slack).contains(&point.row)
             && (left - slack..=right + slack).contains(&point.column);

@@ -1,6 +1,6 @@
 //! Names of classes, places and sizes, as people read them.
 
-use bifocal_core::analysis::{AttentionMap, AttentionMethod, Calibration, Finding, Zone};
+use bifocal_core::analysis::{Analysis, AttentionMap, AttentionMethod, Calibration, Finding, Zone};
 use bifocal_core::study::SpacingKind;
 
 use super::text;
@@ -8,9 +8,7 @@ use crate::state::State;
 
 /// `lung_opacity` as `Lung opacity`.
 fn spelled_out(name: &str) -> String {
-    let words = name.replace('_', " ");
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    text::sentence(&name.replace('_', " "))
 }
 
 /// A lesion class, in the bundle's words.
@@ -58,6 +56,22 @@ pub fn calibration(calibration: Calibration) -> &'static str {
         Calibration::Calibrated => "calibrated",
         Calibration::Uncalibrated => "uncalibrated",
     }
+}
+
+/// What a flag says that takes an image out of the population on which probabilities were calibrated.
+const OUTSIDE: [&str; 6] = [
+    "modality_not_intended",
+    "body_part_not_intended",
+    "view_not_intended",
+    "one_of_many",
+    "unlike_training",
+    "organs_not_found",
+];
+
+/// State of a probability of an analysis: calibration on chest radiographs says nothing about other images.
+pub fn calibration_of(analysis: &Analysis, state: Calibration) -> &'static str {
+    let outside = analysis.flags.iter().any(|flag| OUTSIDE.contains(&flag.code.as_str()));
+    if outside && state == Calibration::Calibrated { "calibration void" } else { calibration(state) }
 }
 
 /// Method of an attention map, with the class it explains.

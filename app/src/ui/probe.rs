@@ -28,7 +28,7 @@ pub fn paint(painter: &Painter, cx: &Cx<'_>, lens: Lens, map: &ScreenFromImage, 
             let at = map.point(link.to) + vec2(side * theme.space().s, -theme.space().s);
             let align = if side < 0.0 { Align2::RIGHT_BOTTOM } else { Align2::LEFT_BOTTOM };
             let share = format!("{:.1} %", link.share * 100.0);
-            widgets::rimmed_text(painter, theme, at, align, share, theme.small(), colors.text);
+            widgets::plated_text(painter, theme, at, align, share, theme.small(), colors.text);
         }
     }
     let [top, left, bottom, right] = answer.area;
@@ -63,7 +63,8 @@ pub fn hint(ui: &Ui, cx: &Cx<'_>, lens: Lens, pane: Rect, asked: bool, analysed:
         (true, true, Lens::Global) => "Where the probed token looks",
     };
     let painter = ui.painter_at(pane);
-    let at = pane.center_top() + vec2(0.0, theme.space().l);
+    // Below the letter of orientation.
+    let at = pane.center_top() + vec2(0.0, theme.space().xl + theme.space().xs);
     let galley = painter.layout_no_wrap(text.to_owned(), theme.small(), theme.palette.cool);
     let rect = Align2::CENTER_TOP.anchor_size(at, galley.size());
     let plate = rect.expand2(vec2(theme.space().s, theme.space().xs));

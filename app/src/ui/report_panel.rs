@@ -93,7 +93,10 @@ fn save(ui: &mut Ui, cx: &Cx<'_>, report: &Report) {
                 ))
                 .fill(palette.primary)
                 .min_size(vec2(half, theme.size().control));
-                if widgets::named(ui.add(primary), "Save PDF").on_hover_text("Asks where to").clicked() {
+                if widgets::named(ui.add(primary), "Save PDF")
+                    .on_hover_text("Asks where to; without a file dialog, to the path below")
+                    .clicked()
+                {
                     cx.send(Command::Report(ReportCommand::Save(Format::Pdf)));
                 }
                 let second = Button::new((

@@ -96,6 +96,28 @@ pub fn series_size(series: &Series) -> String {
     join([count, size.unwrap_or_default()])
 }
 
+/// With a capital letter, as sentences begin.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A length that was measured: `2.5 mm`, or micrometres where it is short.
+pub fn length(mm: f64) -> String {
+    if mm.abs() < 0.1 { format!("{:.1} µm", mm * 1000.0) } else { format!("{mm:.1} mm") }
+}
+
+/// A round length in the unit that keeps it short: `10 cm`, `5 mm`, `2 µm`.
+pub fn round_length(mm: f64) -> String {
+    if mm >= 10.0 {
+        format!("{:.0} cm", mm / 10.0)
+    } else if mm >= 0.1 {
+        format!("{mm} mm")
+    } else {
+        format!("{} µm", (mm * 1e6).round() / 1e3)
+    }
+}
+
 /// Non-empty parts, divided by a middle dot.
 pub fn join<const N: usize>(parts: [String; N]) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ·  ")
@@ -114,6 +136,20 @@ mod tests {
         assert_eq!(age("045Y"), "45 y");
         assert_eq!(age("xY"), "xY");
         assert_eq!(age(""), "");
+    }
+
+    #[test]
+    fn sentences_begin_with_a_capital() {
+        assert_eq!(sentence("unlike others"), "Unlike others");
+        assert_eq!(sentence("ärger"), "Ärger");
+        assert_eq!(sentence(""), "");
+    }
+
+    #[test]
+    fn lengths_have_fitting_units() {
+        assert_eq!((length(2.5), length(0.0012)), ("2.5 mm".into(), "1.2 µm".into()));
+        let round = [100.0, 5.0, 0.2, 0.002].map(round_length);
+        assert_eq!(round, ["10 cm", "5 mm", "0.2 mm", "2 µm"]);
     }
 
     #[test]

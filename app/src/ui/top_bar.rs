@@ -6,14 +6,14 @@ use lucide_icons::Icon;
 use super::{Cx, text, widgets};
 use crate::command::Command;
 use crate::keymap::{self, Action};
-use crate::state::LensLayout;
+use crate::state::{LensLayout, ROOM_FOR_BOTH_PANELS};
 use crate::view::{FIRST_PRESET_DIGIT, Tool, ViewEdit, WindowChoice};
 
 /// Width of the buttons for invert, rotate, flip, ..., points.
 const VIEW_BUTTONS: f32 = 250.0;
 /// Width of the buttons at the right end, with and without words, points.
 const ASK_WORDS: f32 = 300.0;
-const ASK_ICONS: f32 = 130.0;
+const ASK_ICONS: f32 = 216.0;
 
 /// Draws the bar.
 pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
@@ -32,8 +32,12 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                 let (browser_shown, findings_shown) = cx.state.panels_shown(ui.ctx().content_rect().width());
                 home(ui, cx);
                 ui.add_space(space.s);
-                widgets::action_button(ui, cx, Action::ToggleBrowser, browser_shown);
-                if cx.state.reading.is_some() {
+                // With the report open there is nothing to point a tool at.
+                let lenses = cx.state.reading.is_some() && cx.state.report.is_none();
+                if lenses || ui.ctx().content_rect().width() >= ROOM_FOR_BOTH_PANELS {
+                    widgets::action_button(ui, cx, Action::ToggleBrowser, browser_shown);
+                }
+                if lenses {
                     divider(ui, cx);
                     tools(ui, cx);
                     divider(ui, cx);
@@ -45,7 +49,7 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                 }
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                     ui.spacing_mut().item_spacing.x = space.xs;
-                    if cx.state.reading.is_some() {
+                    if lenses {
                         widgets::action_button(ui, cx, Action::ToggleFindings, findings_shown);
                     }
                     widgets::action_button(ui, cx, Action::ShowKeys, cx.state.keys_shown);
@@ -185,7 +189,8 @@ fn view_buttons(ui: &mut egui::Ui, cx: &Cx<'_>) {
 fn ask(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let Some(reading) = &cx.state.reading else { return };
     let theme = &cx.theme;
-    if ui.available_width() < ASK_WORDS {
+    let report = cx.state.report.is_some();
+    if !report && ui.available_width() < ASK_WORDS {
         widgets::action_button(ui, cx, Action::Report, false);
         widgets::action_button(ui, cx, Action::Probe, reading.probing);
         widgets::action_button(ui, cx, Action::Analyse, false);
@@ -203,9 +208,11 @@ fn ask(ui: &mut egui::Ui, cx: &Cx<'_>) {
             cx.act(action);
         }
     };
-    button(ui, Action::Report, false);
-    button(ui, Action::Probe, reading.probing);
-    button(ui, Action::Analyse, false);
+    button(ui, Action::Report, report);
+    if !report {
+        button(ui, Action::Probe, reading.probing);
+        button(ui, Action::Analyse, false);
+    }
     let who = text::join([text::patient_name(&reading.study.patient), text::date(&reading.study.date)]);
     let font = theme.small();
     let width = ui.painter().layout_no_wrap(who.clone(), font, theme.palette.weak).size().x + theme.space().l;

@@ -87,8 +87,14 @@ pub fn show(
     if interaction.response.clicked() || interaction.response.drag_started() || interaction.response.gained_focus() {
         cx.send(Command::Activate(lens));
     }
-    if reading.active == lens && reading.layout == LensLayout::Both {
-        let stroke = Stroke::new(theme.size().hairline, theme.viewport().line);
+    let focused = interaction.response.has_focus();
+    if focused || (reading.active == lens && reading.layout == LensLayout::Both) {
+        let own = match lens {
+            Lens::Local => theme.viewport().warm,
+            Lens::Global => theme.viewport().cool,
+        };
+        let (width, color) = if focused { (2.0, theme.palette.focus) } else { (1.0, own.gamma_multiply(0.6)) };
+        let stroke = Stroke::new(width * theme.size().hairline, color);
         painter.rect_stroke(rect, 0.0, stroke, egui::StrokeKind::Inside);
     }
     interaction
@@ -333,7 +339,7 @@ fn paint_texts(
         }
         let align = Align2([side(right), side(bottom)]);
         for (line, color) in lines {
-            widgets::rimmed_text(painter, theme, at, align, line, theme.small(), color);
+            widgets::plated_text(painter, theme, at, align, line, theme.small(), color);
             at.y += step;
         }
     };
@@ -354,7 +360,9 @@ fn paint_texts(
     let series = reading.series();
     let mut right_top = Vec::new();
     if let Some(series) = series.filter(|_| !first || reading.layout != LensLayout::Both) {
-        right_top.push((text::series_title(series), colors.text));
+        if !narrow {
+            right_top.push((text::series_title(series), colors.text));
+        }
         let number = series.number.map(|number| format!("series {number}")).unwrap_or_default();
         right_top.push((text::join([series.modality.clone(), number]), colors.weak));
     }
@@ -377,10 +385,13 @@ fn paint_texts(
 
     let percent = map.points_per_column() * painter.ctx().pixels_per_point() * 100.0;
     let mut right_bottom = Vec::new();
-    if let render::VoiMapping::Window(window) = &voi.mapping {
-        right_bottom.push((window.name.clone(), colors.weak));
+    // Colour images are shown as they are: no window applies.
+    if !matches!(frame.pixels, bifocal_core::study::Pixels::Rgb(_)) {
+        if let render::VoiMapping::Window(window) = &voi.mapping {
+            right_bottom.push((window.name.clone(), colors.weak));
+        }
+        right_bottom.push((voi.describe(), colors.text));
     }
-    right_bottom.push((voi.describe(), colors.text));
     right_bottom.push((format!("zoom {percent:.0} %"), colors.weak));
     block(true, true, right_bottom);
 
@@ -413,7 +424,8 @@ fn readout(frame: &Frame, pointed: Option<ImagePoint>) -> String {
 fn place(frame: &Frame) -> String {
     let position =
         frame.display.geometry.map(|plane| format!("at {:.1} mm", plane.distance_along_normal())).unwrap_or_default();
-    let thickness = frame.display.slice_thickness_mm.map(|mm| format!("thick {mm:.1} mm")).unwrap_or_default();
+    let thickness =
+        frame.display.slice_thickness_mm.map(|mm| format!("thick {}", text::length(mm))).unwrap_or_default();
     text::join([position, thickness])
 }
 
@@ -432,7 +444,7 @@ fn paint_letters(painter: &Painter, cx: &Cx<'_>, reading: &Reading, frame: &Fram
     ];
     for (letters, at, align) in places {
         if !letters.is_empty() {
-            widgets::rimmed_text(painter, theme, at, align, letters, font.clone(), theme.viewport().text);
+            widgets::plated_text(painter, theme, at, align, letters, font.clone(), theme.viewport().text);
         }
     }
 }
@@ -463,10 +475,9 @@ fn paint_ruler(painter: &Painter, cx: &Cx<'_>, frame: &Frame, map: &ScreenFromIm
         SpacingKind::Patient => "",
         SpacingKind::Detector => " at detector",
     };
-    let label =
-        if length_mm >= 10.0 { format!("{:.0} cm{kind}", length_mm / 10.0) } else { format!("{length_mm} mm{kind}") };
+    let label = format!("{}{kind}", text::round_length(length_mm));
     let at = pos2(x, top + length + theme.space().xs);
-    widgets::rimmed_text(painter, theme, at, Align2::RIGHT_TOP, label, theme.small(), colors.text);
+    widgets::plated_text(painter, theme, at, Align2::RIGHT_TOP, label, theme.small(), colors.text);
 }
 
 /// Draws a polyline through (row, column) vertices with a dark rim.
