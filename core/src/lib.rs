@@ -21,11 +21,13 @@
 //! | [`dataset`] | COCO data sets, splits by patient, augmentation |
 //! | [`train`] | training runs from a configuration file |
 //! | [`evaluate`] | metrics with intervals, and the page that shows them |
+//! | [`bench`] | how long a bundle's network takes |
 //! | [`phantom`] | a simulated thorax with known truth |
 //! | [`report`] | PDF and JSON |
 
 pub mod analysis;
 pub mod annotation;
+pub mod bench;
 pub mod dataset;
 pub mod dicom;
 pub mod evaluate;

@@ -21,13 +21,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dataset", &["study", "task", "image_io"]),
     ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate"]),
     ("evaluate", &["dataset", "task", "model", "analysis", "render", "image_io", "study"]),
+    ("bench", &["model", "train", "task"]),
     ("phantom", &["study", "task"]),
     ("report", &["study", "analysis", "annotation", "render", "task"]),
 ];
 
 /// Library (as written in a path) -> rooms that may use it.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("candle_core", &["nn", "model", "explain", "train", "analysis"]),
+    ("candle_core", &["nn", "model", "explain", "train", "analysis", "bench"]),
     ("candle_nn", &["nn", "model", "explain", "train"]),
     ("dicom_object", &["dicom"]),
     ("dicom_core", &["dicom"]),

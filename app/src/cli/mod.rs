@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each with its arguments and a `run`.
 
 mod analyze;
+mod bench;
 mod evaluate;
 mod index;
 mod inspect;
@@ -39,6 +40,8 @@ enum Command {
     Train(train::Args),
     /// Measures a bundle on an annotated data set.
     Evaluate(evaluate::Args),
+    /// Measures the speed of a bundle's network.
+    Bench(bench::Args),
     /// Simulates a thorax with known truth as CT and radiograph.
     Phantom(phantom::Args),
 }
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Some(Command::Render(args)) => render::run(args),
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Evaluate(args)) => evaluate::run(args),
+        Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Phantom(args)) => phantom::run(args),
         None => Ok(crate::launch::run(cli.paths)),
     };

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use bifocal_core::report::iso_date;
-use bifocal_core::train::{TrainConfig, averages, finish, train};
+use bifocal_core::train::{TrainConfig, best_or_last, finish, train};
 
 /// Arguments of `bifocal train`.
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(super) struct Args {
     /// Folder that the bundle is written into; `assets/models/<id>` where it is not given.
     #[arg(long)]
     bundle: Option<PathBuf>,
-    /// Make the bundle of the last checkpoint now, without training on.
+    /// Make the bundle of the best weights so far now, without training on.
     #[arg(long)]
     now: bool,
     /// Threads; all cores where it is not given.
@@ -29,13 +29,14 @@ pub(super) struct Args {
 
 /// Runs the subcommand.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    keep_memory();
     if let Some(threads) = args.threads {
         bifocal_core::task::limit_threads(threads)?;
     }
     let text = std::fs::read_to_string(&args.config).with_context(|| args.config.display().to_string())?;
     let config: TrainConfig = toml::from_str(&text).with_context(|| args.config.display().to_string())?;
     let task = super::progress::task();
-    let weights = if args.now { averages(&args.out)? } else { train(&config, &args.out, &task)? };
+    let weights = if args.now { best_or_last(&args.out)? } else { train(&config, &args.out, &task)? };
     let folder = args.bundle.unwrap_or_else(|| Path::new("assets/models").join(&config.bundle.id));
     let metadata = finish(&config, &weights, &folder, &iso_date(SystemTime::now()), &task)?;
     for (key, metric) in &metadata.metrics {
@@ -43,4 +44,22 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     println!("{}", folder.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Restarts the program with an allocator that keeps large blocks, in huge pages, instead of giving them back after every operation: a
+/// training step allocates the same sizes again and again, and taking fresh pages for them costs a fifth of its time. glibc
+/// reads these settings only when a program starts. Elsewhere, or where the variable is set already, nothing happens.
+fn keep_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        use std::os::unix::process::CommandExt;
+        const NAME: &str = "GLIBC_TUNABLES";
+        const SETTINGS: &str = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=8589934592";
+        if std::env::var_os(NAME).is_none()
+            && let Ok(program) = std::env::current_exe()
+        {
+            let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(NAME, SETTINGS).exec();
+            tracing::info!("training goes on with the default allocator: {error}");
+        }
+    }
 }

@@ -66,8 +66,6 @@ pub(super) struct Entry {
 pub(super) struct Doubt {
     pub tag: Option<Tag>,
     pub cause: String,
-    /// Something of the file was not read.
-    pub loss: bool,
 }
 
 /// What was read.
@@ -256,11 +254,7 @@ pub(super) fn parse_meta(bytes: &[u8], at: usize, parsed: &mut Parsed) -> usize 
         let start = pos + header.size;
         let end = start.saturating_add(header.length as usize);
         if end > bytes.len() {
-            parsed.doubts.push(Doubt {
-                tag: Some(header.tag),
-                cause: "runs past the end of the file".into(),
-                loss: true,
-            });
+            parsed.doubts.push(Doubt { tag: Some(header.tag), cause: "runs past the end of the file".into() });
             return bytes.len();
         }
         if header.tag.1 == 0 {
@@ -294,20 +288,10 @@ fn close(parsed: &mut Parsed, open: &Open, pos: usize) {
     }
 }
 
-/// Notes something odd.
 fn doubt(parsed: &mut Parsed, tag: Option<Tag>, cause: &str) {
-    note(parsed, Doubt { tag, cause: cause.to_owned(), loss: false });
-}
-
-/// Notes that something of the file is not read.
-fn loss(parsed: &mut Parsed, tag: Option<Tag>, cause: &str) {
-    note(parsed, Doubt { tag, cause: cause.to_owned(), loss: true });
-}
-
-fn note(parsed: &mut Parsed, doubt: Doubt) {
     // One line a cause is enough for the reader.
-    if parsed.doubts.len() < 16 && !parsed.doubts.iter().any(|d| d.cause == doubt.cause) {
-        parsed.doubts.push(doubt);
+    if parsed.doubts.len() < 16 && !parsed.doubts.iter().any(|d| d.cause == cause) {
+        parsed.doubts.push(Doubt { tag, cause: cause.to_owned() });
     }
 }
 
@@ -330,7 +314,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                     parsed.need_more = true;
                     return;
                 }
-                loss(parsed, Some(top.tag), "the file ends inside this sequence");
+                doubt(parsed, Some(top.tag), "the file ends inside this sequence");
             }
             if let Some(open) = stack.pop() {
                 close(parsed, &open, pos);
@@ -343,7 +327,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
             return;
         }
         if parsed.tape.len() >= MAX_ENTRIES {
-            loss(parsed, None, "more than 4 million elements: the rest of the file is not read");
+            doubt(parsed, None, "more than 4 million elements: the rest of the file is not read");
             break;
         }
         let Some(head) = header(reader, pos, limit, explicit) else {
@@ -354,7 +338,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
             let rest = bytes.get(pos..limit).unwrap_or(&[]);
             if rest.iter().any(|b| *b != 0) {
                 let tag = stack.last().map(|top| top.tag);
-                loss(parsed, tag, "the file breaks off inside an element header");
+                doubt(parsed, tag, "the file breaks off inside an element header");
             }
             pos = limit;
             if stack.is_empty() {
@@ -366,7 +350,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
         match head.tag {
             ITEM if in_sequence => {
                 if stack.len() >= MAX_OPEN {
-                    loss(parsed, None, "sequences nested a million levels deep: the rest of the file is not read");
+                    doubt(parsed, None, "sequences nested a million levels deep: the rest of the file is not read");
                     break;
                 }
                 let defined = head.length != UNDEFINED;
@@ -438,7 +422,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                         let fragments = head.length == UNDEFINED;
                         let declared = start.saturating_add(head.length as usize);
                         if !fragments && declared as u64 > total {
-                            loss(parsed, Some(tag), "the file ends before the pixel data does");
+                            doubt(parsed, Some(tag), "the file ends before the pixel data does");
                         }
                         let end = if fragments { start } else { declared.min(bytes.len()) };
                         let kind = if fragments { Kind::Fragments } else { Kind::Value };
@@ -471,7 +455,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                         }
                         if head.vr != VR::SQ {
                             if is_pixel_data(tag) {
-                                loss(parsed, Some(tag), "the file ends before the pixel data does");
+                                doubt(parsed, Some(tag), "the file ends before the pixel data does");
                                 push(
                                     parsed,
                                     Entry {
@@ -484,7 +468,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                                     },
                                 );
                             } else {
-                                loss(
+                                doubt(
                                     parsed,
                                     Some(tag),
                                     "its length runs past the end of the file: nothing after it is read",
@@ -492,7 +476,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                             }
                             break;
                         }
-                        loss(parsed, Some(tag), "its length runs past the end of the file");
+                        doubt(parsed, Some(tag), "its length runs past the end of the file");
                     } else {
                         doubt(parsed, Some(tag), "it is longer than the item that holds it");
                     }
@@ -543,12 +527,7 @@ fn fragments(
                 parsed.need_more = true;
                 return None;
             }
-            if pos == limit {
-                // All there is was read: frames that are missing are told where frames are counted.
-                doubt(parsed, Some(tag), "the fragments have no end mark");
-            } else {
-                loss(parsed, Some(tag), "the file ends inside the fragments");
-            }
+            doubt(parsed, Some(tag), "the file ends inside the fragments");
             break limit;
         }
         let found = reader.tag(pos);
@@ -561,7 +540,7 @@ fn fragments(
                 pos += 1;
                 continue;
             }
-            loss(parsed, Some(tag), "something other than a fragment stands between the fragments");
+            doubt(parsed, Some(tag), "something other than a fragment stands between the fragments");
             break pos;
         }
         let start = pos + 8;
@@ -571,11 +550,11 @@ fn fragments(
                 parsed.need_more = true;
                 return None;
             }
-            loss(parsed, Some(tag), "the last fragment is cut off");
+            doubt(parsed, Some(tag), "the last fragment is cut off");
             end = limit;
         }
         if parsed.tape.len() >= MAX_ENTRIES {
-            loss(parsed, Some(tag), "more than 4 million fragments: the rest of the file is not read");
+            doubt(parsed, Some(tag), "more than 4 million fragments: the rest of the file is not read");
             break limit;
         }
         if kept {

@@ -6,6 +6,7 @@ use candle_nn::init::Init;
 
 use super::Features;
 use super::config::ModelConfig;
+use super::dropout::Dropout;
 use super::layers::{ConvNorm, ConvNormSizes, Linear, Pointwise};
 use crate::nn::resize_bilinear;
 
@@ -17,6 +18,15 @@ fn token_map(features: &Features) -> Result<Tensor> {
 
 fn conv3(inputs: usize, outputs: usize, groups: usize, vb: VarBuilder<'_>) -> Result<ConvNorm> {
     ConvNorm::new(ConvNormSizes { inputs, outputs, kernel: 3, stride: 1, groups, relu: true }, 1.0, vb)
+}
+
+/// Sites of dropout, behind those of the transformer's layers.
+const LESION_SITE: u64 = 1 << 32;
+const ORGAN_SITE: u64 = LESION_SITE + 1;
+const CLASS_SITE: u64 = LESION_SITE + 2;
+
+fn dropped(x: Tensor, dropout: Option<Dropout>, site: u64) -> Result<Tensor> {
+    dropout.map_or(Ok(x.clone()), |dropout| dropout.channels(&x, site))
 }
 
 /// `fine` + `coarse` resampled to its size.
@@ -51,13 +61,13 @@ impl LesionHead {
     }
 
     /// Logits (batch, lesion, height / 8, width / 8).
-    pub(super) fn forward(&self, features: &Features) -> Result<Tensor> {
+    pub(super) fn forward(&self, features: &Features, dropout: Option<Dropout>) -> Result<Tensor> {
         let (Some(fine), Some(last)) = (features.stages.get(1), features.stages.last()) else {
             candle_core::bail!("the lesion head needs two stages");
         };
         let context = self.context.forward(&token_map(features)?)?;
         let coarse = add_coarse(&self.coarse.forward(last)?, &context)?;
-        let x = add_coarse(&self.fine.forward(fine)?, &coarse)?;
+        let x = dropped(add_coarse(&self.fine.forward(fine)?, &coarse)?, dropout, LESION_SITE)?;
         self.out.forward(&self.refine.forward(&self.merge.forward(&x)?)?)
     }
 }
@@ -90,12 +100,13 @@ impl OrganHead {
     }
 
     /// Logits (batch, organ, height / 4, width / 4).
-    pub(super) fn forward(&self, features: &Features) -> Result<Tensor> {
+    pub(super) fn forward(&self, features: &Features, dropout: Option<Dropout>) -> Result<Tensor> {
         let [first, second, ..] = features.stages.as_slice() else {
             candle_core::bail!("the organ head needs two stages");
         };
         let tokens = self.tokens.forward(&token_map(features)?)?;
-        let x = self.merge2.forward(&add_coarse(&self.guide2.forward(second)?, &tokens)?)?;
+        let x = dropped(add_coarse(&self.guide2.forward(second)?, &tokens)?, dropout, ORGAN_SITE)?;
+        let x = self.merge2.forward(&x)?;
         let x = self.merge1.forward(&add_coarse(&self.guide1.forward(first)?, &self.narrow.forward(&x)?)?)?;
         self.out.forward(&x)
     }
@@ -116,10 +127,15 @@ impl ClassHead {
     }
 
     /// Logits (batch, lesion). The map's logits are pooled by a smooth maximum: `log(mean(exp(2 z))) / 2`.
-    pub(super) fn forward(&self, features: &Features, lesion_map: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        features: &Features,
+        lesion_map: &Tensor,
+        dropout: Option<Dropout>,
+    ) -> Result<Tensor> {
         let flat = (lesion_map.flatten_from(2)? * 2.0)?;
         let count = flat.dim(D::Minus1)? as f64;
         let pooled = ((flat.log_sum_exp(D::Minus1)? - count.ln())? * 0.5)?;
-        self.cls.forward(&features.cls)? + pooled.broadcast_mul(&self.evidence)?
+        self.cls.forward(&dropped(features.cls.clone(), dropout, CLASS_SITE)?)? + pooled.broadcast_mul(&self.evidence)?
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::init::{FanInOut, Init, NonLinearity, NormalOrUniform};
 use candle_nn::{VarBuilder, init};
 
-use crate::nn::{ConvShape, conv2d, group_norm, layer_norm, linear};
+use crate::nn::{ConvShape, NormEnd, conv_norm, conv2d, layer_norm, linear};
 
 /// Variance of group normalisation is at least this, as in PyTorch.
 const GROUP_NORM_EPS: f64 = 1e-5;
@@ -51,8 +51,13 @@ impl ConvNorm {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = conv2d(x, &self.weight, None, self.shape)?;
-        group_norm(&x, &self.gamma, &self.beta, self.groups, GROUP_NORM_EPS, self.relu)
+        self.forward_with(x, None)
+    }
+
+    /// With `residual` added before ReLU.
+    pub(super) fn forward_with(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+        let end = NormEnd { groups: self.groups, eps: GROUP_NORM_EPS, residual, relu: self.relu };
+        conv_norm(x, &self.weight, (&self.gamma, &self.beta), self.shape, end)
     }
 }
 

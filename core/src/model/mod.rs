@@ -8,6 +8,7 @@
 mod bundle;
 mod config;
 mod device;
+mod dropout;
 mod heads;
 mod input;
 mod layers;
@@ -22,6 +23,7 @@ pub use bundle::{
 };
 pub use config::{ModelConfig, ResNetConfig, Topology, TransformerConfig};
 pub use device::{DeviceChoice, open_device};
+pub use dropout::Dropout;
 pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, input_from_values, stretch};
 pub use network::{Network, Output, Request};
 pub use serial::Serial;

@@ -4,12 +4,13 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{ModelConfig, Topology};
+use super::dropout::Dropout;
 use super::heads::{ClassHead, LesionHead, OrganHead};
 use super::serial::Serial;
 use super::{Features, Hybrid};
 
 /// What a forward pass shall keep, and where gradients shall be readable.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 pub struct Request<'a> {
     /// Keep the attention probabilities.
     pub attention: bool,
@@ -20,6 +21,8 @@ pub struct Request<'a> {
     pub stage_perturbation: Option<(usize, &'a Tensor)>,
     /// Leave the transformer's layers out: tokens are the projected ResNet features (first stage of progressive training).
     pub bypass_transformer: bool,
+    /// Drop features at random, in training.
+    pub dropout: Option<Dropout>,
 }
 
 /// Everything a forward pass returns.
@@ -73,9 +76,9 @@ impl Network {
     /// Forward pass of `x` (batch, 1, height, width), scaled as by [`super::input_from_values`].
     pub fn forward(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
         let features = self.hybrid.features(x, request)?;
-        let lesion_logits = self.lesions.forward(&features)?;
-        let organ_logits = self.organs.forward(&features)?;
-        let class_logits = self.classes.forward(&features, &lesion_logits)?;
+        let lesion_logits = self.lesions.forward(&features, request.dropout)?;
+        let organ_logits = self.organs.forward(&features, request.dropout)?;
+        let class_logits = self.classes.forward(&features, &lesion_logits, request.dropout)?;
         Ok(Output { lesion_logits, organ_logits, class_logits, features })
     }
 }

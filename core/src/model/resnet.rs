@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::config::ResNetConfig;
 use super::layers::{ConvNorm, ConvNormSizes};
-use crate::nn::{add_relu, max_pool2d};
+use crate::nn::max_pool2d;
 
 /// 3x3, 3x3, and the shortcut.
 struct BasicBlock {
@@ -24,16 +24,16 @@ impl BasicBlock {
         };
         Ok(Self {
             conv1: ConvNorm::new(sizes(inputs, 3, stride, true), 1.0, vb.pp("conv1"))?,
-            conv2: ConvNorm::new(sizes(outputs, 3, 1, false), 0.2, vb.pp("conv2"))?,
+            conv2: ConvNorm::new(sizes(outputs, 3, 1, true), 0.2, vb.pp("conv2"))?,
             downsample,
         })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let residual = self.conv2.forward(&self.conv1.forward(x)?)?;
+        let inner = self.conv1.forward(x)?;
         match &self.downsample {
-            Some(downsample) => add_relu(&residual, &downsample.forward(x)?),
-            None => add_relu(&residual, x),
+            Some(downsample) => self.conv2.forward_with(&inner, Some(&downsample.forward(x)?)),
+            None => self.conv2.forward_with(&inner, Some(x)),
         }
     }
 }

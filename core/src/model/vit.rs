@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 use candle_nn::init::Init;
 
 use super::config::TransformerConfig;
+use super::dropout::Dropout;
 use super::layers::{LayerNorm, Linear};
 use super::network::Request;
 use crate::nn::{attention, attention_with_probabilities, bicubic_matrix, gelu};
@@ -36,7 +37,17 @@ impl Layer {
     }
 
     /// The tokens after this layer, and its attention probabilities where `explicit`.
-    fn forward(&self, x: &Tensor, explicit: bool, perturbation: Option<&Tensor>) -> Result<(Tensor, Option<Tensor>)> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        explicit: bool,
+        perturbation: Option<&Tensor>,
+        dropout: Option<(Dropout, u64)>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let branch = |x: Tensor, half: u64| match dropout {
+            Some((dropout, layer)) => dropout.branch(&x, 2 * layer + half),
+            None => Ok(x),
+        };
         let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
         let (mixed, probabilities) = if explicit || perturbation.is_some() {
             let (mixed, probabilities) = attention_with_probabilities(&qkv, self.heads, perturbation)?;
@@ -44,9 +55,9 @@ impl Layer {
         } else {
             (attention(&qkv, self.heads)?, None)
         };
-        let x = (x + self.proj.forward(&mixed)?)?;
+        let x = (x + branch(self.proj.forward(&mixed)?, 0)?)?;
         let hidden = gelu(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        Ok(((&x + self.fc2.forward(&hidden)?)?, probabilities))
+        Ok(((&x + branch(self.fc2.forward(&hidden)?, 1)?)?, probabilities))
     }
 }
 
@@ -111,7 +122,12 @@ impl Transformer {
         if !request.bypass_transformer {
             for (index, layer) in self.layers.iter().enumerate() {
                 let perturbation = request.attention_perturbation.and_then(|all| all.get(index));
-                let (next, probabilities) = layer.forward(&x, request.attention, perturbation)?;
+                let (next, probabilities) = layer.forward(
+                    &x,
+                    request.attention,
+                    perturbation,
+                    request.dropout.map(|dropout| (dropout, index as u64)),
+                )?;
                 attention.extend(probabilities);
                 x = next;
             }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::raw::{on_cpu, slice, vectorised, with_values};
 
 /// Values worked on by one task.
-const CHUNK: usize = 16 * 1024;
+pub(super) const CHUNK: usize = 16 * 1024;
 
 /// `e^x`, within 2 units in the last place over the range of `f32`; written without branches so that it runs in vectors.
 #[inline(always)]

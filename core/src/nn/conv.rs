@@ -1,4 +1,5 @@
-//! Two-dimensional convolution: blocked im2col and matrix product, 1x1 without any copy.
+//! Two-dimensional convolution: 1x1 without any copy, 3x3 of stride 1 by Winograd where it pays, all else by blocked im2col and
+//! matrix product.
 
 use std::cell::Cell;
 
@@ -7,6 +8,7 @@ use rayon::prelude::*;
 
 use super::gemm::{Into, Mat, MatMut, multiply};
 use super::raw::{on_cpu, slice, with_values};
+use super::winograd::Winograd;
 
 /// Stride, padding, dilation and groups of a convolution; padding is of zeros, on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, shape: ConvSha
 
 /// All sizes of one convolution.
 #[derive(Clone, Copy)]
-struct Sizes {
+pub(super) struct Sizes {
     batch: usize,
     in_channels: usize,
     height: usize,
@@ -63,7 +65,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(x: &[usize], w: &[usize], shape: ConvShape) -> Result<Self> {
+    pub(super) fn new(x: &[usize], w: &[usize], shape: ConvShape) -> Result<Self> {
         let (&[batch, in_channels, height, width], &[out_channels, group_in, kernel_height, kernel_width]) = (x, w)
         else {
             bail!(
@@ -114,13 +116,32 @@ impl Sizes {
         self.height * self.width
     }
 
-    fn out_plane(&self) -> usize {
+    /// (batch, out, height', width').
+    pub(super) fn out_dims(&self) -> (usize, usize, usize, usize) {
+        (self.batch, self.out_channels, self.out_height, self.out_width)
+    }
+
+    pub(super) fn out_plane(&self) -> usize {
         self.out_height * self.out_width
     }
 
     /// A 1x1 kernel at stride 1: the input already is the column matrix.
     fn is_pointwise(&self) -> bool {
         self.kernel_height == 1 && self.kernel_width == 1 && self.shape.stride == 1 && self.shape.padding == 0
+    }
+
+    /// Winograd's form, where it applies and pays.
+    fn winograd(&self) -> Option<Winograd> {
+        let ConvShape { stride, padding, dilation, groups } = self.shape;
+        let applies = (self.kernel_height, self.kernel_width) == (3, 3) && (stride, dilation, groups) == (1, 1, 1);
+        let winograd = Winograd {
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            height: self.height,
+            width: self.width,
+            padding,
+        };
+        (applies && padding <= 2 && winograd.pays(self.batch)).then_some(winograd)
     }
 
     /// Output rows whose columns fill about half of a second-level cache.
@@ -141,7 +162,7 @@ thread_local! {
 
 /// Runs `f` with a scratch buffer of at least `len` values that is kept for the thread's next call. Taken out while in use, so
 /// that a nested call on the same thread gets one of its own.
-fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut buffer = SCRATCH.take();
     if buffer.len() < len {
         buffer.resize(len, 0.0);
@@ -261,8 +282,12 @@ fn forward_image(sizes: &Sizes, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &
     }
 }
 
-fn forward(sizes: &Sizes, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn forward(sizes: &Sizes, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let mut y = vec![0.0; sizes.batch * sizes.out_channels * sizes.out_plane()];
+    if let Some(winograd) = sizes.winograd() {
+        winograd.forward(x, w, bias, &mut y);
+        return y;
+    }
     let in_image = (sizes.in_channels * sizes.in_plane()).max(1);
     let out_image = (sizes.out_channels * sizes.out_plane()).max(1);
     if sizes.batch >= rayon::current_num_threads() {
@@ -277,10 +302,14 @@ fn forward(sizes: &Sizes, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32
 }
 
 /// Gradient with respect to the input.
-fn input_gradient(sizes: &Sizes, w: &[f32], dy: &[f32]) -> Vec<f32> {
+pub(super) fn input_gradient(sizes: &Sizes, w: &[f32], dy: &[f32]) -> Vec<f32> {
     let (plane, taps) = (sizes.out_plane(), sizes.taps());
     let in_image = sizes.in_channels * sizes.in_plane();
     let mut dx = vec![0.0; sizes.batch * in_image];
+    if let Some(winograd) = sizes.winograd() {
+        winograd.input_gradient(w, dy, &mut dx);
+        return dx;
+    }
     let group_dy = sizes.group_out() * plane;
     dx.par_chunks_exact_mut(in_image.max(1)).zip(dy.par_chunks_exact(sizes.out_channels * plane)).for_each(
         |(dx, dy)| {
@@ -308,15 +337,22 @@ fn input_gradient(sizes: &Sizes, w: &[f32], dy: &[f32]) -> Vec<f32> {
 
 /// Gradient with respect to the weights. The batch is cut into a fixed number of parts that are summed in order, so that the
 /// result does not depend on the number of threads.
-fn weight_gradient(sizes: &Sizes, x: &[f32], dy: &[f32]) -> Vec<f32> {
+pub(super) fn weight_gradient(sizes: &Sizes, x: &[f32], dy: &[f32]) -> Vec<f32> {
     const PARTS: usize = 4;
     let (plane, taps) = (sizes.out_plane(), sizes.taps());
     let in_image = sizes.in_channels * sizes.in_plane();
     let out_image = sizes.out_channels * plane;
     let per_part = sizes.batch.div_ceil(PARTS).max(1);
-    let parts: Vec<Vec<f32>> = x
-        .par_chunks(per_part * in_image)
-        .zip(dy.par_chunks(per_part * out_image))
+    let parts = x.par_chunks(per_part * in_image).zip(dy.par_chunks(per_part * out_image));
+    if let Some(winograd) = sizes.winograd() {
+        let parts = parts.map(|(x, dy)| {
+            let mut du = vec![0.0; winograd.points()];
+            winograd.add_point_gradient(x, dy, &mut du);
+            du
+        });
+        return winograd.weight_gradient(&sum_in_order(parts.collect()));
+    }
+    let parts = parts
         .map(|(x, dy)| {
             let mut dw = vec![0.0; sizes.out_channels * taps];
             for (x, dy) in x.chunks_exact(in_image).zip(dy.chunks_exact(out_image)) {
@@ -343,7 +379,12 @@ fn weight_gradient(sizes: &Sizes, x: &[f32], dy: &[f32]) -> Vec<f32> {
             dw
         })
         .collect();
-    let mut sum = vec![0.0; sizes.out_channels * taps];
+    sum_in_order(parts)
+}
+
+fn sum_in_order(parts: Vec<Vec<f32>>) -> Vec<f32> {
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_default();
     for part in parts {
         for (s, p) in sum.iter_mut().zip(part) {
             *s += p;
@@ -380,8 +421,7 @@ impl Conv {
             bail!("conv2d: the bias does not have {} values", sizes.out_channels);
         }
         let y = forward(&sizes, slice(x.0, x.1, "conv2d")?, slice(w.0, w.1, "conv2d")?, bias);
-        let shape = (sizes.batch, sizes.out_channels, sizes.out_height, sizes.out_width);
-        Ok((CpuStorage::F32(y), shape.into()))
+        Ok((CpuStorage::F32(y), sizes.out_dims().into()))
     }
 
     fn gradients(&self, x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -461,6 +501,10 @@ mod tests {
         ([2, 3, 6, 5], [2, 3, 1, 1], ConvShape { stride: 2, padding: 0, dilation: 1, groups: 1 }),
         ([2, 3, 9, 8], [3, 1, 3, 3], ConvShape { stride: 1, padding: 2, dilation: 2, groups: 3 }),
         ([1, 1, 2, 2], [1, 1, 5, 5], ConvShape { stride: 3, padding: 4, dilation: 1, groups: 1 }),
+        // By Winograd: tiles that end beyond the image, several images in a block, every padding.
+        ([2, 16, 9, 14], [16, 16, 3, 3], ConvShape { stride: 1, padding: 1, dilation: 1, groups: 1 }),
+        ([1, 16, 17, 18], [17, 16, 3, 3], ConvShape { stride: 1, padding: 0, dilation: 1, groups: 1 }),
+        ([1, 17, 13, 14], [16, 17, 3, 3], ConvShape { stride: 1, padding: 2, dilation: 1, groups: 1 }),
     ];
 
     #[test]

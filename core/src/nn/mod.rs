@@ -10,6 +10,7 @@
 mod activation;
 mod attention;
 mod conv;
+mod conv_norm;
 mod gemm;
 #[cfg(test)]
 mod gradient_check;
@@ -18,10 +19,12 @@ mod norm;
 mod pool;
 mod raw;
 mod resize;
+mod winograd;
 
 pub use activation::{add_relu, gelu, sigmoid, softmax};
 pub use attention::{attention, attention_with_probabilities};
 pub use conv::{ConvShape, conv2d};
+pub use conv_norm::{NormEnd, conv_norm};
 pub use linear::linear;
 pub use norm::{group_norm, layer_norm};
 pub use pool::{adaptive_avg_pool2d, max_pool2d};

@@ -46,11 +46,11 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result
 
 /// Both norms: rows of neighbouring values are normalised; each affine weight serves `affine_repeat` neighbours, and
 /// `rows_per_item` rows in a row use all weights once.
-struct Norm {
-    rows_per_item: usize,
-    affine_repeat: usize,
-    eps: f32,
-    relu: bool,
+pub(super) struct Norm {
+    pub rows_per_item: usize,
+    pub affine_repeat: usize,
+    pub eps: f32,
+    pub relu: bool,
 }
 
 /// Sum in eight lanes: keeps precision over long rows, and fits vector registers.
@@ -95,7 +95,7 @@ impl Norm {
         weights * self.affine_repeat / self.rows_per_item
     }
 
-    fn forward(&self, x: &[f32], gamma: &[f32], beta: &[f32]) -> Vec<f32> {
+    pub(super) fn forward(&self, x: &[f32], gamma: &[f32], beta: &[f32]) -> Vec<f32> {
         let mut y = vec![0.0; x.len()];
         let row_len = self.row_len(gamma.len());
         let weights_per_row = gamma.len() / self.rows_per_item;
@@ -128,7 +128,13 @@ impl Norm {
     }
 
     /// Gradients of input, gamma and beta.
-    fn backward(&self, x: &[f32], gamma: &[f32], y: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    pub(super) fn backward(
+        &self,
+        x: &[f32],
+        gamma: &[f32],
+        y: &[f32],
+        dy: &[f32],
+    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let mut dx = vec![0.0; x.len()];
         let row_len = self.row_len(gamma.len());
         let weights_per_row = gamma.len() / self.rows_per_item;

@@ -265,11 +265,7 @@ fn images(flow: &mut Flow, input: &ReportInput<'_>, options: &ReportOptions) {
                 overlay: Overlay::Plain,
                 chip: None,
                 title: "Without overlay".to_owned(),
-                caption: [image.frame.display.warnings.join(". "), image.voi.describe()]
-                    .into_iter()
-                    .filter(|part| !part.is_empty())
-                    .collect::<Vec<_>>()
-                    .join(". "),
+                caption: image.voi.describe(),
                 bar: None,
             });
         }
@@ -322,11 +318,7 @@ fn lesion_panels(analysis: &Analysis) -> Vec<Panel<'_>> {
             title: format!("{}, evidence", readable_name(&map.label)),
             caption: format!(
                 "{}; layer {}; {} {}. Colour: probability; clear below {:.2}.",
-                readable_name(&map.method),
-                map.layer,
-                analysis.model.id,
-                analysis.model.version,
-                map.threshold
+                map.method, map.layer, analysis.model.id, analysis.model.version, map.threshold
             ),
             bar: Some(lesion_style(map)),
         })

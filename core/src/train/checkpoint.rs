@@ -91,6 +91,35 @@ pub(super) fn save(file: &Path, optimizer: &Optimizer, step: u64) -> Result<()> 
     Ok(())
 }
 
+/// Name of the loss among the weights of a best file.
+const LOSS: &str = "validation_loss";
+
+/// Keeps `weights` in `file` if their `loss` is lower than that of what is there.
+pub(super) fn keep_best(file: &Path, mut weights: HashMap<String, Tensor>, loss: f32) -> Result<()> {
+    if file.is_file() {
+        let kept = candle_core::safetensors::load(file, &Device::Cpu)?;
+        let before = kept.get(LOSS).map(Tensor::to_vec1::<f32>).transpose()?.and_then(|loss| loss.first().copied());
+        if before.is_some_and(|before| before <= loss) {
+            return Ok(());
+        }
+    }
+    weights.insert(LOSS.to_owned(), Tensor::new(&[loss], &Device::Cpu)?);
+    let partial = file.with_extension("partial");
+    candle_core::safetensors::save(&weights, &partial)?;
+    fs::rename(&partial, file)?;
+    Ok(())
+}
+
+/// The weights that [`keep_best`] kept.
+pub(super) fn best(file: &Path) -> Result<Option<HashMap<String, Tensor>>> {
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let mut weights = candle_core::safetensors::load(file, &Device::Cpu)?;
+    weights.remove(LOSS);
+    Ok(Some(weights))
+}
+
 /// Reads what [`save`] wrote into the optimiser and its variables; returns the step.
 pub(super) fn load(file: &Path, optimizer: &mut Optimizer) -> Result<u64> {
     let tensors = candle_core::safetensors::load(file, &Device::Cpu)?;

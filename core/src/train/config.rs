@@ -107,6 +107,9 @@ pub struct StageConfig {
     /// Before this stage, the network labels the organs of all images that lack them (Lee, 2013); they then count with this weight.
     #[serde(default)]
     pub pseudo_organ_weight: f32,
+    /// Share of channels that are dropped in the heads; half of it are layers of the transformer.
+    #[serde(default)]
+    pub dropout: f32,
     /// What batches are made of.
     pub sampling: SamplingConfig,
 }
@@ -160,6 +163,9 @@ impl TrainConfig {
         }
         if self.batch == 0 || self.stages.is_empty() || self.stages.iter().any(|stage| stage.steps == 0) {
             return Err("batch, stages: at least one image, one stage, one step a stage".into());
+        }
+        if let Some(stage) = self.stages.iter().find(|stage| !(0.0..1.0).contains(&stage.dropout)) {
+            return Err(format!("stages.{}.dropout: 0 up to 1, without 1", stage.name));
         }
         if !(0.0..1.0).contains(&self.data.validation_fraction) {
             return Err("data.validation_fraction: 0 up to 1, without 1".into());

@@ -56,13 +56,18 @@ impl Item {
             id: record.id,
             image: Arc::new(stretched),
             lesions: data.lesions.iter().map(|map| lesion_target(map, record)).collect(),
-            organs: data.organs.iter().map(|map| map.mask(record)).collect(),
-            unions: data.unions.iter().map(|union| union.target.mask(record)).collect(),
+            organs: data.organs.iter().map(|map| organ_mask(map, record)).collect(),
+            unions: data.unions.iter().map(|union| organ_mask(&union.target, record)).collect(),
             normal: reads(&data.normal_reads),
             unlabelled: reads(&data.unlabelled_reads),
             pseudo: None,
         })
     }
+}
+
+/// Everyone has the organ: where none is drawn, on an image that counts as annotated for it, the annotator left it out.
+fn organ_mask(map: &ClassMap, record: &ImageRecord) -> Option<Array2<u8>> {
+    map.mask(record).filter(|mask| mask.iter().any(|v| *v > 0))
 }
 
 /// Masks teach as drawn; a box by its inscribed ellipse, its corners being unknown.

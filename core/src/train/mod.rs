@@ -14,4 +14,4 @@ mod run;
 
 pub use config::{BundleText, DataConfig, SamplingConfig, StageConfig, TrainConfig};
 pub use finish::finish;
-pub use run::{Report, TrainError, averages, train};
+pub use run::{Report, TrainError, TrainingStep, best_or_last, train};

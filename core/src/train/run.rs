@@ -17,14 +17,16 @@ use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, poo
 use super::loss::{class_loss, map_loss, union_loss};
 use super::optimizer::{Optimizer, StepRates};
 use crate::dataset::{CocoDataset, DatasetError, split_by_patient};
-use crate::model::{ModelConfig, Network, Output, Request};
+use crate::model::{Dropout, ModelConfig, Network, Output, Request};
 use crate::nn::sigmoid;
 use crate::task::{Cancelled, Task};
 
 /// Steps between lines of the log, checkpoints and validations.
 const LOG_EVERY: usize = 20;
+/// File of the best averaged weights.
+const BEST: &str = "best.safetensors";
 const CHECKPOINT_EVERY: usize = 200;
-const VALIDATE_EVERY: usize = 400;
+const VALIDATE_EVERY: usize = 200;
 /// Weight of Dice beside cross entropy.
 const ORGAN_DICE: f32 = 1.0;
 const LESION_DICE: f32 = 0.5;
@@ -69,6 +71,13 @@ pub struct Report {
     pub gradient_norm: f64,
     /// Images a second.
     pub images_per_second: f64,
+}
+
+impl Report {
+    /// The sum that is minimised.
+    fn loss(&self) -> f32 {
+        self.organ_loss + self.lesion_loss + self.class_loss
+    }
 }
 
 /// Losses of a batch and the gradients of its logits.
@@ -159,8 +168,9 @@ fn rate_at(stage: &StageConfig, step: usize) -> f64 {
     stage.rate * (LAST + (1.0 - LAST) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()))
 }
 
-/// Runs all stages that are not done yet, into `folder`: `checkpoint.safetensors`, `log.jsonl`, `config.toml`. A run that was stopped goes
-/// on from its last checkpoint; its result is the same as if it had not stopped. Returns the averaged weights.
+/// Runs all stages that are not done yet, into `folder`: `checkpoint.safetensors`, `best.safetensors`, `log.jsonl`, `config.toml`. A run
+/// that was stopped goes on from its last checkpoint; its result is the same as if it had not stopped. Returns the averaged
+/// weights at the validation of the last stage whose loss was the lowest.
 pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap<String, Tensor>, TrainError> {
     config.validate().map_err(TrainError::Config)?;
     let at = |file: &Path| {
@@ -213,7 +223,10 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
             task.check()?;
             let batch = draw_batch(&items, &pools, config, stage.pseudo_organ_weight, done as u64)?;
             let request = Request { bypass_transformer: stage.bypass_transformer, ..Request::default() };
-            let loss = step(&network, &mut optimizer, &batch, &request, config, stage, done - start)?;
+            let seed = config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(done as u64);
+            let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
+            let request_now = Request { dropout, ..request };
+            let loss = step(&network, &mut optimizer, &batch, &request_now, config, stage, done - start)?;
             done += 1;
             sums.organ_loss += loss.0.organ;
             sums.lesion_loss += loss.0.lesion;
@@ -237,6 +250,9 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
             if done % VALIDATE_EVERY == 0 || done == end {
                 let network = network_of(&config.model, optimizer.averages()?)?;
                 let mut report = validate(&network, &validation, config, &request)?;
+                if index + 1 == config.stages.len() {
+                    checkpoint::keep_best(&folder.join(BEST), optimizer.averages()?, report.loss())?;
+                }
                 (report.step, report.stage) = (done, stage.name.clone());
                 write_line(&mut log, &report)?;
                 clock = Instant::now();
@@ -244,11 +260,14 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
         }
         start = end;
     }
-    Ok(optimizer.averages()?)
+    best_or_last(folder)
 }
 
-/// The averaged weights of a run's last checkpoint.
-pub fn averages(folder: &Path) -> Result<HashMap<String, Tensor>, TrainError> {
+/// The best averaged weights of a run's last stage so far; those of the last checkpoint where that stage has not been validated.
+pub fn best_or_last(folder: &Path) -> Result<HashMap<String, Tensor>, TrainError> {
+    if let Some(weights) = checkpoint::best(&folder.join(BEST))? {
+        return Ok(weights);
+    }
     let tensors = candle_core::safetensors::load(folder.join("checkpoint.safetensors"), &Device::Cpu)?;
     let average = |(name, tensor): (String, Tensor)| Some((name.strip_prefix("average/")?.to_owned(), tensor));
     Ok(tensors.into_iter().filter_map(average).collect())
@@ -284,11 +303,6 @@ fn step(
 ) -> Result<(BatchLoss, f64), TrainError> {
     let output = network.forward(&batch.input, request)?;
     let loss = batch_loss(&output, &batch.targets, config)?;
-    // A scalar whose gradient with respect to the logits is the one that was computed by hand.
-    let [lesions, organs, classes] = &loss.gradients;
-    let scalar = ((&output.lesion_logits * lesions)?.sum_all()? + (&output.organ_logits * organs)?.sum_all()?)?;
-    let scalar = (scalar + (&output.class_logits * classes)?.sum_all()?)?;
-    let gradients = scalar.backward()?;
     let rate = rate_at(stage, step);
     let rates = StepRates {
         rate: &|name| if name.starts_with("resnet.") { rate * stage.resnet_rate } else { rate },
@@ -296,8 +310,46 @@ fn step(
         clip_norm: config.clip_norm,
         ema_decay: config.ema_decay,
     };
-    let norm = optimizer.step(&gradients, &rates)?;
+    let norm = descend(&output, &loss.gradients, optimizer, &rates)?;
     Ok((loss, norm))
+}
+
+/// Back-propagates the gradients of the logits (lesion maps, organ maps, classes) and changes the weights; returns the gradient's norm.
+fn descend(
+    output: &Output,
+    [lesions, organs, classes]: &[Tensor; 3],
+    optimizer: &mut Optimizer,
+    rates: &StepRates<'_>,
+) -> candle_core::Result<f64> {
+    // A scalar whose gradient with respect to the logits is the one that was computed by hand.
+    let scalar = ((&output.lesion_logits * lesions)?.sum_all()? + (&output.organ_logits * organs)?.sum_all()?)?;
+    let scalar = (scalar + (&output.class_logits * classes)?.sum_all()?)?;
+    optimizer.step(&scalar.backward()?, rates)
+}
+
+/// The training step alone, without data and losses: what a benchmark measures.
+pub struct TrainingStep {
+    network: Network,
+    optimizer: Optimizer,
+}
+
+impl TrainingStep {
+    /// A step of a network with random weights.
+    pub fn new(config: &ModelConfig) -> candle_core::Result<Self> {
+        let vars = SeededVars::new(0);
+        let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, Device::Cpu);
+        Ok(Self { network: Network::new(config, &vb)?, optimizer: Optimizer::new(vars.into_vars())? })
+    }
+
+    /// Forward and backward pass of `input` (batch, 1, side, side), every logit having the gradient `gradient`, and one change of the
+    /// weights by AdamW with their moving average.
+    pub fn run(&mut self, input: &Tensor, gradient: f64) -> candle_core::Result<f64> {
+        let output = self.network.forward(input, &Request::default())?;
+        let of = |logits: &Tensor| Tensor::full(gradient as f32, logits.shape(), logits.device());
+        let gradients = [of(&output.lesion_logits)?, of(&output.organ_logits)?, of(&output.class_logits)?];
+        let rates = StepRates { rate: &|_| 1e-5, weight_decay: 0.05, clip_norm: 2.0, ema_decay: 0.999 };
+        descend(&output, &gradients, &mut self.optimizer, &rates)
+    }
 }
 
 /// Losses on whole images of other patients, without augmentation.
@@ -367,6 +419,7 @@ mod tests {
             resnet_rate: 1.0,
             bypass_transformer: false,
             pseudo_organ_weight: 0.0,
+            dropout: 0.0,
             sampling: SamplingConfig::default(),
         };
         let rates: Vec<f64> = (0..100).map(|step| rate_at(&stage, step)).collect();

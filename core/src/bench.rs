@@ -1,0 +1,83 @@
+//! How long the network of a bundle takes, measured on a fixed pattern.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::model::{Bundle, Request};
+use crate::task::Task;
+use crate::train::TrainingStep;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A forward pass without attention maps, on the bundle's device.
+    Inference,
+    /// Forward and backward pass, AdamW and moving average, on the processor.
+    TrainingStep,
+}
+
+/// Runs that are not timed: memory is taken and caches are filled.
+const WARM_UP: usize = 2;
+
+/// Milliseconds of `runs` runs with `batch` images at once, in the order of the runs.
+///
+/// # Errors
+/// Where the network cannot run, or the task is cancelled.
+pub fn measure(bundle: &Bundle, work: Work, batch: usize, runs: usize, task: &Task) -> Result<Vec<f64>> {
+    let input = pattern(batch.max(1), bundle.metadata.config.input_size)?;
+    let mut step: Box<dyn FnMut() -> Result<()>> = match work {
+        Work::Inference => {
+            let input = input.to_device(&bundle.device)?;
+            // Reading a number waits for the device.
+            Box::new(move || bundle.network.forward(&input, &Request::default())?.class_logits.to_vec2::<f32>().map(drop))
+        }
+        Work::TrainingStep => {
+            let mut step = TrainingStep::new(&bundle.metadata.config)?;
+            Box::new(move || step.run(&input, 1e-3).map(drop))
+        }
+    };
+    let mut milliseconds = Vec::with_capacity(runs);
+    for run in 0..runs + WARM_UP {
+        task.check().map_err(candle_core::Error::wrap)?;
+        task.progress("Measuring", run as u64, (runs + WARM_UP) as u64);
+        let start = Instant::now();
+        step()?;
+        if run >= WARM_UP {
+            milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    Ok(milliseconds)
+}
+
+/// Writes the pattern and the outputs for it (`input`, `lesion_logits`, `organ_logits`, `class_logits`) as safetensors, to be compared with
+/// another implementation.
+///
+/// # Errors
+/// Where the network cannot run or the file cannot be written.
+pub fn dump(bundle: &Bundle, batch: usize, file: &Path) -> Result<()> {
+    let input = pattern(batch.max(1), bundle.metadata.config.input_size)?.to_device(&bundle.device)?;
+    let output = bundle.network.forward(&input, &Request::default())?;
+    let tensors = [
+        ("input", input),
+        ("lesion_logits", output.lesion_logits),
+        ("organ_logits", output.organ_logits),
+        ("class_logits", output.class_logits),
+    ];
+    let on_cpu = |tensor: Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous();
+    let tensors: HashMap<&str, Tensor> =
+        tensors.into_iter().map(|(name, tensor)| Ok((name, on_cpu(tensor)?))).collect::<Result<_>>()?;
+    candle_core::safetensors::save(&tensors, file)
+}
+
+/// A smooth picture (batch, 1, side, side) of -2 to 2, another one for each image.
+fn pattern(batch: usize, side: usize) -> Result<Tensor> {
+    let value = |index: usize| {
+        let (image, row, column) = (index / (side * side), index / side % side, index % side);
+        let (row, column) = (row as f32 / side as f32, column as f32 / side as f32);
+        ((7.0 + image as f32) * row).sin() + (11.0 * column * (0.5 + row)).cos()
+    };
+    Tensor::from_vec((0..batch * side * side).map(value).collect(), (batch, 1, side, side), &Device::Cpu)
+}
