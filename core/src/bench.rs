@@ -32,7 +32,9 @@ pub fn measure(bundle: &Bundle, work: Work, batch: usize, runs: usize, task: &Ta
         Work::Inference => {
             let input = input.to_device(&bundle.device)?;
             // Reading a number waits for the device.
-            Box::new(move || bundle.network.forward(&input, &Request::default())?.class_logits.to_vec2::<f32>().map(drop))
+            Box::new(move || {
+                bundle.network.forward(&input, &Request::default())?.class_logits.to_vec2::<f32>().map(drop)
+            })
         }
         Work::TrainingStep => {
             let mut step = TrainingStep::new(&bundle.metadata.config)?;

@@ -21,7 +21,7 @@
 //! | [`dataset`] | COCO data sets, splits by patient, augmentation |
 //! | [`train`] | training runs from a configuration file |
 //! | [`evaluate`] | metrics with intervals, and the page that shows them |
-//! | [`bench`] | how long a bundle's network takes |
+//! | [`mod@bench`] | how long a bundle's network takes |
 //! | [`phantom`] | a simulated thorax with known truth |
 //! | [`report`] | PDF and JSON |
 

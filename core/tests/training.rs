@@ -1,5 +1,7 @@
 //! A whole training run on a small simulated data set: it learns, it resumes as if it had not stopped, and its result is a bundle.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +19,13 @@ fn write_dataset(folder: &Path) {
             let lung = (12..52).contains(&y) && ((8..28).contains(&x) || (36..56).contains(&x));
             let near = x.abs_diff(spot.1) <= 4 && y.abs_diff(spot.0) <= 4;
             let texture = (x * 7 + y * 13 + id * 29) % 23;
-            image::Luma([(if ill && near { 190 } else if lung { 60 } else { 150 }) + texture as u8])
+            image::Luma([(if ill && near {
+                190
+            } else if lung {
+                60
+            } else {
+                150
+            }) + texture as u8])
         });
         picture.save(folder.join(format!("{id}.png"))).unwrap();
         images.push(format!(

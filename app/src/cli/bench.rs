@@ -60,7 +60,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         let memory = peak_mib().map_or(String::new(), |mib| format!(", peak memory {mib:.0} MiB"));
         let (first, runs) = (milliseconds[0], milliseconds.len());
-        println!("{id} {what}, batch {}, {device}: median {median:.1} ms ({first:.1} to {last:.1}, {runs} runs){memory}", args.batch);
+        println!(
+            "{id} {what}, batch {}, {device}: median {median:.1} ms ({first:.1} to {last:.1}, {runs} runs){memory}",
+            args.batch
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

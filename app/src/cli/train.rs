@@ -54,11 +54,13 @@ fn keep_memory() {
     {
         use std::os::unix::process::CommandExt;
         const NAME: &str = "GLIBC_TUNABLES";
-        const SETTINGS: &str = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=8589934592";
+        const SETTINGS: &str =
+            "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=8589934592";
         if std::env::var_os(NAME).is_none()
             && let Ok(program) = std::env::current_exe()
         {
-            let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(NAME, SETTINGS).exec();
+            let error =
+                std::process::Command::new(program).args(std::env::args_os().skip(1)).env(NAME, SETTINGS).exec();
             tracing::info!("training goes on with the default allocator: {error}");
         }
     }

@@ -127,15 +127,11 @@ impl ClassHead {
     }
 
     /// Logits (batch, lesion). The map's logits are pooled by a smooth maximum: `log(mean(exp(2 z))) / 2`.
-    pub(super) fn forward(
-        &self,
-        features: &Features,
-        lesion_map: &Tensor,
-        dropout: Option<Dropout>,
-    ) -> Result<Tensor> {
+    pub(super) fn forward(&self, features: &Features, lesion_map: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
         let flat = (lesion_map.flatten_from(2)? * 2.0)?;
         let count = flat.dim(D::Minus1)? as f64;
         let pooled = ((flat.log_sum_exp(D::Minus1)? - count.ln())? * 0.5)?;
-        self.cls.forward(&dropped(features.cls.clone(), dropout, CLASS_SITE)?)? + pooled.broadcast_mul(&self.evidence)?
+        self.cls.forward(&dropped(features.cls.clone(), dropout, CLASS_SITE)?)?
+            + pooled.broadcast_mul(&self.evidence)?
     }
 }

@@ -36,7 +36,8 @@ pub fn conv_norm(
     end: NormEnd<'_>,
 ) -> Result<Tensor> {
     let channels = weight.dim(0)?;
-    if end.groups == 0 || channels % end.groups != 0 || gamma.elem_count() != channels || beta.elem_count() != channels {
+    if end.groups == 0 || channels % end.groups != 0 || gamma.elem_count() != channels || beta.elem_count() != channels
+    {
         bail!("conv_norm: {channels} channels do not fit {} groups or their weights", end.groups);
     }
     if !on_cpu(x) {
@@ -164,11 +165,7 @@ impl ConvNorm {
             (Some(_), None) => Some(dy.clone()),
             (None, _) => None,
         };
-        Ok(Gradients {
-            x: dx.map(|dx| tensor(dx, x)).transpose()?,
-            residual,
-            parameters: tensor(dp, parameters)?,
-        })
+        Ok(Gradients { x: dx.map(|dx| tensor(dx, x)).transpose()?, residual, parameters: tensor(dp, parameters)? })
     }
 }
 

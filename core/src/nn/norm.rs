@@ -128,13 +128,7 @@ impl Norm {
     }
 
     /// Gradients of input, gamma and beta.
-    pub(super) fn backward(
-        &self,
-        x: &[f32],
-        gamma: &[f32],
-        y: &[f32],
-        dy: &[f32],
-    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    pub(super) fn backward(&self, x: &[f32], gamma: &[f32], y: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let mut dx = vec![0.0; x.len()];
         let row_len = self.row_len(gamma.len());
         let weights_per_row = gamma.len() / self.rows_per_item;

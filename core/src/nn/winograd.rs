@@ -137,15 +137,7 @@ impl Winograd {
         }
     }
 
-    fn block_forward(
-        &self,
-        block: Block,
-        x: &[f32],
-        u: &[f32],
-        bias: Option<&[f32]>,
-        y: &mut [f32],
-        parallel: bool,
-    ) {
+    fn block_forward(&self, block: Block, x: &[f32], u: &[f32], bias: Option<&[f32]>, y: &mut [f32], parallel: bool) {
         let piece = POINTS * block.tiles;
         with_scratch((self.in_channels + self.out_channels) * piece, |scratch| {
             let (v, m) = scratch.split_at_mut(self.in_channels * piece);
@@ -251,9 +243,9 @@ impl Winograd {
         for first in (0..pairs).step_by(LANES) {
             let count = LANES.min(pairs - first);
             let mut taps = [[0.0f32; LANES]; 9];
-            for lane in 0..count {
-                let (out, input) = ((first + lane) / self.in_channels, (first + lane) % self.in_channels);
-                let source = if turned { input * self.out_channels + out } else { first + lane };
+            for (lane, pair) in (first..first + count).enumerate() {
+                let (out, input) = (pair / self.in_channels, pair % self.in_channels);
+                let source = if turned { input * self.out_channels + out } else { pair };
                 for (tap, w) in w[source * 9..source * 9 + 9].iter().enumerate() {
                     taps[if turned { 8 - tap } else { tap }][lane] = *w;
                 }
@@ -372,8 +364,8 @@ impl Winograd {
                             // First over the rows of each tile, then over its columns.
                             let vertical: [[[f32; LANES]; IN]; OUT] =
                                 std::array::from_fn(|q| gradient_step(&std::array::from_fn(|r| d[r][q])));
-                            for i in 0..IN {
-                                let across = gradient_step(&std::array::from_fn(|q| vertical[q][i]));
+                            let across = (0..IN).map(|i| gradient_step(&std::array::from_fn(|q| vertical[q][i])));
+                            for (i, across) in across.enumerate() {
                                 for (j, values) in across.iter().enumerate() {
                                     let at = (i * IN + j) * block.tiles + first + start;
                                     store(&mut dm[at..at + count], values);
