@@ -242,7 +242,8 @@ fn paint_organs(painter: &Painter, cx: &Cx<'_>, map: &ScreenFromImage, analysis:
         }
         let Some(bounds) = largest.filter(|bounds| bounds.width() > 48.0) else { continue };
         // Below the upper edge: lungs are labelled at their apex, the mediastinum at its neck.
-        let at = pos2(bounds.center().x, bounds.top() + bounds.height() * 0.12);
+        let clear_of_letters = painter.clip_rect().top() + theme.space().xxl;
+        let at = pos2(bounds.center().x, (bounds.top() + bounds.height() * 0.12).max(clear_of_letters));
         if painter.clip_rect().contains(at) {
             let name = names::organ(cx.state, &organ.organ);
             widgets::plated_text(painter, theme, at, Align2::CENTER_CENTER, name, theme.small(), color);

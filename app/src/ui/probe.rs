@@ -53,7 +53,7 @@ fn arc(painter: &Painter, from: Pos2, to: Pos2, width: f32, color: Color32) {
     painter.add(Shape::line(points, Stroke::new(width, color)));
 }
 
-/// One line at the top of a lens while the probe is on: what to do, and how to leave.
+/// One line at the foot of a lens while the probe is on: what to do, and how to leave.
 pub fn hint(ui: &Ui, cx: &Cx<'_>, lens: Lens, pane: Rect, asked: bool, analysed: bool) {
     let theme = &cx.theme;
     let text = match (analysed, asked, lens) {
@@ -63,10 +63,10 @@ pub fn hint(ui: &Ui, cx: &Cx<'_>, lens: Lens, pane: Rect, asked: bool, analysed:
         (true, true, Lens::Global) => "Where the probed token looks",
     };
     let painter = ui.painter_at(pane);
-    // Below the letter of orientation.
-    let at = pane.center_top() + vec2(0.0, theme.space().xl + theme.space().xs);
+    // Above the letter of orientation at the lower edge, where no other text is.
+    let at = pane.center_bottom() - vec2(0.0, theme.space().xl + theme.space().s);
     let galley = painter.layout_no_wrap(text.to_owned(), theme.small(), theme.palette.cool);
-    let rect = Align2::CENTER_TOP.anchor_size(at, galley.size());
+    let rect = Align2::CENTER_BOTTOM.anchor_size(at, galley.size());
     let plate = rect.expand2(vec2(theme.space().s, theme.space().xs));
     painter.rect_filled(plate, CornerRadius::same(theme.tokens.radius.s), theme.palette.cool_fill);
     painter.galley(rect.min, galley, theme.palette.cool);

@@ -30,10 +30,15 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, report: &Report) {
     CentralPanel::default().frame(Frame::new().fill(theme.palette.window)).show(ui, |ui| pages(ui, cx, report));
 }
 
+/// The size of the pages is settled by then.
+const FRAMES_AT_THE_TOP: u32 = 3;
+
 fn pages(ui: &mut Ui, cx: &Cx<'_>, report: &Report) {
     let theme = &cx.theme;
     let running = cx.jobs.iter().any(|job| job.kind == JobKind::Preview);
+    let shown = egui::Id::unique("frames that the pages were shown in");
     if report.pages.is_empty() {
+        ui.data_mut(|data| data.insert_temp(shown, 0_u32));
         ui.vertical_centered(|ui| {
             ui.add_space(ui.available_height() * 0.4);
             if running {
@@ -47,7 +52,14 @@ fn pages(ui: &mut Ui, cx: &Cx<'_>, report: &Report) {
         return;
     }
     let width = (ui.available_width() - 2.0 * theme.space().xl).clamp(120.0, PAGE_WIDTH);
-    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    let frames = ui.data(|data| data.get_temp::<u32>(shown)).unwrap_or(0);
+    let mut area = ScrollArea::vertical().id_salt("report pages").auto_shrink(false);
+    if frames < FRAMES_AT_THE_TOP {
+        // A report opens at its first line, wherever the one before was left.
+        area = area.vertical_scroll_offset(0.0);
+        ui.data_mut(|data| data.insert_temp(shown, frames + 1));
+    }
+    area.show(ui, |ui| {
         ui.vertical_centered(|ui| {
             ui.add_space(theme.space().l);
             let count = report.pages.len();

@@ -192,9 +192,10 @@ fn recent_card(ui: &mut Ui, cx: &Cx<'_>, index: usize, recent: &Recent, width: f
     let detail = if exists { recent.detail.clone() } else { "no longer there".to_owned() };
     painter.text(pos2(left, picture.center().y + 2.0), Align2::LEFT_CENTER, detail, theme.small(), palette.weak);
     let place = recent.paths.first().map(|path| path.display().to_string()).unwrap_or_default();
-    let name = recent.paths.first().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let names = recent.paths.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let names = names.take(4).collect::<Vec<_>>().join(", ");
     let bottom = pos2(left, picture.bottom());
-    painter.text(bottom, Align2::LEFT_BOTTOM, name.unwrap_or_default(), theme.small(), palette.faint);
+    painter.text(bottom, Align2::LEFT_BOTTOM, names, theme.small(), palette.faint);
     response.context_menu(|ui| {
         if ui.button("Take out of the list").clicked() {
             cx.send(Command::ForgetRecent(index));

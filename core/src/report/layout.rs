@@ -18,8 +18,8 @@ const MOST_IMAGES: usize = 12;
 /// Width of an image on the page; two stand side by side, each with a colour bar.
 const PANEL_WIDTH: f32 = 217.0;
 const PANEL_HEIGHT: f32 = 212.0;
-/// Room for the caption of a panel.
-const CAPTION: f32 = 50.0;
+/// Lines of a panel's caption that are printed.
+const MOST_CAPTION_LINES: usize = 6;
 /// Distance from the left edge of a panel to that of the next.
 const PANEL_STEP: f32 = WIDTH / 2.0 + 3.0;
 
@@ -280,9 +280,10 @@ fn images(flow: &mut Flow, input: &ReportInput<'_>, options: &ReportOptions) {
         if panels.is_empty() {
             continue;
         }
-        let size = fitting_size(flow, image);
+        let below = panels.chunks(2).next().map_or(0.0, below_panels);
+        let size = fitting_size(flow, image, below);
         let heading = format!("{key} {} of {}", image.position + 1, input.series.frame_count());
-        flow.heading(&heading, None, size.1 + CAPTION);
+        flow.heading(&heading, None, size.1 + below);
         for pair in panels.chunks(2) {
             panel_row(flow, input, image, pair, size);
         }
@@ -297,10 +298,11 @@ fn images(flow: &mut Flow, input: &ReportInput<'_>, options: &ReportOptions) {
     }
 }
 
-/// Size of an image's panels: smaller than usual where that lets the first row stand on the page at hand.
-fn fitting_size(flow: &Flow, image: &ReportImage<'_>) -> (f32, f32) {
+/// Size of an image's panels: smaller than usual where that lets the first row, with the `below` points under its images, stand
+/// on the page at hand.
+fn fitting_size(flow: &Flow, image: &ReportImage<'_>, below: f32) -> (f32, f32) {
     let full = panel_size(image, PANEL_WIDTH, PANEL_HEIGHT);
-    let left = flow.left() - CAPTION - 36.0;
+    let left = flow.left() - below - 36.0;
     if left < full.1 && left >= (0.85 * full.1).max(120.0) { panel_size(image, PANEL_WIDTH, left) } else { full }
 }
 
@@ -362,6 +364,17 @@ fn attention_panel<'a>(analysis: &Analysis, map: &'a AttentionMap) -> Panel<'a> 
     }
 }
 
+/// The caption of a panel, line by line.
+fn caption_lines(panel: &Panel<'_>) -> Vec<String> {
+    wrap(&panel.caption, SMALL, PANEL_WIDTH + 20.0)
+}
+
+/// Height of title and captions under a row of panels.
+fn below_panels(panels: &[Panel<'_>]) -> f32 {
+    let lines = panels.iter().map(|panel| caption_lines(panel).len()).max().unwrap_or(0).min(MOST_CAPTION_LINES);
+    20.0 + lines as f32 * line_height(SMALL) + 8.0
+}
+
 fn panel_row(
     flow: &mut Flow,
     input: &ReportInput<'_>,
@@ -369,10 +382,8 @@ fn panel_row(
     panels: &[Panel<'_>],
     (width, height): (f32, f32),
 ) {
-    let captions: Vec<Vec<String>> =
-        panels.iter().map(|panel| wrap(&panel.caption, SMALL, PANEL_WIDTH + 20.0)).collect();
-    let lines = captions.iter().map(Vec::len).max().unwrap_or(0).min(6);
-    let row_height = height + 20.0 + lines as f32 * line_height(SMALL) + 8.0;
+    let captions: Vec<Vec<String>> = panels.iter().map(caption_lines).collect();
+    let row_height = height + below_panels(panels);
     flow.need(row_height);
     let y = flow.y();
     for (index, (panel, caption)) in panels.iter().zip(&captions).enumerate() {
@@ -389,7 +400,7 @@ fn panel_row(
         }
         let title = wrap(&panel.title, BODY, PANEL_WIDTH + 20.0 - (title_x - x)).into_iter().next().unwrap_or_default();
         flow.text_at(title_x, baseline, BODY, Weight::Bold, INK, title);
-        for (n, line) in caption.iter().take(lines).enumerate() {
+        for (n, line) in caption.iter().take(MOST_CAPTION_LINES).enumerate() {
             let baseline = baseline + (n + 1) as f32 * line_height(SMALL);
             flow.text_at(x, baseline, SMALL, Weight::Regular, GRAY, line.clone());
         }

@@ -443,3 +443,19 @@ fn the_preview_is_the_page() {
     let dark = preview.pixels.iter().filter(|p| p[0] < 128).count();
     assert!(dark > 1000, "there is ink on the page");
 }
+
+#[test]
+fn the_heading_of_an_image_stays_with_it() {
+    let mut reading = reading();
+    let options = ReportOptions { attention: false, ..ReportOptions::default() };
+    for lines in 4..22 {
+        let text = "One more line.\n".repeat(lines);
+        reading.session.apply(Edit::SetImpression { text });
+        let pages = layout(&reading.input(), &options);
+        let heading = |item: &Item| matches!(item, Item::Text { text, .. } if text.contains("mage 1 of 1"));
+        let page = pages.iter().find(|page| page.items.iter().any(heading)).expect("the image has a heading");
+        let top = page.items.iter().find(|item| heading(item)).map(|item| item.bounds()[1]).expect("a heading");
+        let below = page.items.iter().any(|item| matches!(item, Item::Image { .. }) && item.bounds()[1] > top);
+        assert!(below, "with {lines} lines of impression the heading stands alone at the foot of its page");
+    }
+}
