@@ -19,6 +19,8 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect) -> bool {
             let half = ((rect.width() - gap) / 2.0).floor();
             let left = Rect::from_min_size(rect.min, vec2(half, rect.height()));
             let right = Rect::from_min_max(pos2(rect.right() - half, rect.top()), rect.max);
+            let between = Rect::from_min_max(left.right_top(), right.left_bottom());
+            ui.painter().rect_filled(between, 0.0, cx.theme.palette.line);
             let first = pane(ui, cx, reading, Lens::Local, left);
             let second = pane(ui, cx, reading, Lens::Global, right);
             first || second
