@@ -6,7 +6,7 @@ use bifocal_core::analysis::{
     Analysis, AttentionMap, AttentionMethod, Calibration, Finding, FindingId, Flag, HeatMap, ModelIdentity,
     OrganAttention, OrganMap, Prediction, SizeMm, Target, TokenAttention, Zone, contour::contours,
 };
-use bifocal_core::study::{InstanceUid, SeriesUid, SpacingKind};
+use bifocal_core::study::{InstanceKey, SeriesUid, SpacingKind};
 use ndarray::Array2;
 
 /// A bell of height 1 around (row, column), as a share of the frame's size.
@@ -90,7 +90,7 @@ pub fn analysis(rows: usize, columns: usize) -> Analysis {
         },
         target: Target {
             series_uid: SeriesUid("1.2.A".into()),
-            instance_uid: InstanceUid("1.2.0".into()),
+            instance_uid: InstanceKey("1.2.0".into()),
             frame: 0,
             sources: Vec::new(),
             rows,

@@ -19,7 +19,7 @@ use crate::launch::FrameTimes;
 use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
 use crate::settings::{Recent, Settings};
-use crate::state::{Reading, Screen, State, Toast, Tone};
+use crate::state::{Reading, RemarkKind, Screen, State, Toast, Tone};
 use crate::theme::{self, Theme};
 use crate::ui::{self, Cx};
 
@@ -193,6 +193,7 @@ impl App {
         let library = &mut self.state.library;
         library.studies = index.studies.into_iter().map(Arc::new).collect();
         library.problems = index.problems;
+        library.remarks = RemarkKind::all(&index.remarks);
         library.paths = paths;
         self.images.forget_all();
         self.state.reading = None;
@@ -248,7 +249,7 @@ impl App {
                 if let Some(series) = reading.series() {
                     let folder = self.session_folder();
                     let weights = &self.state.weights_sha256;
-                    let (document, message) = ReadingDocument::open(folder.as_deref(), &series.uid, weights);
+                    let (document, message) = ReadingDocument::open(folder.as_deref(), &series.reading_uid(), weights);
                     reading.document = document;
                     if let Some(message) = message {
                         self.toast(Tone::Warning, message);

@@ -78,12 +78,12 @@ impl ReadingDocument {
 
 #[cfg(test)]
 mod tests {
-    use bifocal_core::study::InstanceUid;
+    use bifocal_core::study::InstanceKey;
 
     use super::*;
 
     fn edit(key: bool) -> Edit {
-        Edit::SetKeyImage { instance: InstanceUid("1.2".into()), frame: 0, key }
+        Edit::SetKeyImage { instance: InstanceKey("1.2".into()), frame: 0, key }
     }
 
     #[test]

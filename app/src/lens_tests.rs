@@ -58,7 +58,7 @@ fn answer(harness: &mut Harness<'_, App>) {
     let (instance, frame) = reading.instance_at(0).expect("an image");
     let mut analysis = analysis(SIDE, SIDE);
     analysis.target.series_uid = reading.series().expect("a series").uid.clone();
-    analysis.target.instance_uid = instance.uid.clone();
+    analysis.target.instance_uid = instance.key();
     analysis.target.frame = frame;
     analysis.model.weights_sha256 = state.network.weights_sha256().to_owned();
     state.network.keep(Arc::new(analysis));

@@ -75,7 +75,7 @@ impl Network {
     }
 
     /// The analysis of a frame, if it was analysed by these weights.
-    pub fn analysis_of(&self, instance: &bifocal_core::study::InstanceUid, frame: usize) -> Option<&Arc<Analysis>> {
+    pub fn analysis_of(&self, instance: &bifocal_core::study::InstanceKey, frame: usize) -> Option<&Arc<Analysis>> {
         self.analyses.iter().rev().find(|analysis| {
             analysis.target.instance_uid == *instance
                 && analysis.target.frame == frame
@@ -145,7 +145,7 @@ impl App {
         if reading.analysis_in_view().is_none() {
             let kept = reading
                 .instance_at(reading.view.position)
-                .and_then(|(instance, frame)| self.state.network.analysis_of(&instance.uid, frame));
+                .and_then(|(instance, frame)| self.state.network.analysis_of(&instance.key(), frame));
             if let Some(analysis) = kept {
                 let analysis = Arc::clone(analysis);
                 reading.show_analysis(analysis);
@@ -261,7 +261,7 @@ fn target(reading: &Reading, (rows, columns): (usize, usize)) -> Option<Target> 
     let (instance, frame) = reading.instance_at(reading.view.position)?;
     Some(Target {
         series_uid: reading.series()?.uid.clone(),
-        instance_uid: instance.uid.clone(),
+        instance_uid: instance.key(),
         frame,
         sources: vec![instance.source.clone()],
         rows,
@@ -294,6 +294,6 @@ mod tests {
         let uid = analysis(16, 16).target.instance_uid;
         assert!(network.analysis_of(&uid, 5).is_some());
         assert!(network.analysis_of(&uid, 0).is_none(), "the oldest ones are forgotten");
-        assert!(network.analysis_of(&bifocal_core::study::InstanceUid("other".into()), 5).is_none());
+        assert!(network.analysis_of(&bifocal_core::study::InstanceKey("other".into()), 5).is_none());
     }
 }

@@ -213,7 +213,7 @@ impl App {
         let Some(reading) = &self.state.reading else { return };
         let Some((instance, frame)) = reading.instance_at(reading.view.position) else { return };
         let key = !reading.is_key_image();
-        let edit = Edit::SetKeyImage { instance: instance.uid.clone(), frame, key };
+        let edit = Edit::SetKeyImage { instance: instance.key(), frame, key };
         self.edit_document(|document| document.apply(edit));
     }
 

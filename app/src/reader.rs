@@ -4,7 +4,7 @@
 use bifocal_core::analysis::{Analysis, Finding, FindingId};
 use bifocal_core::annotation::{Decision, Edit, Review, Session};
 use bifocal_core::render::Placement;
-use bifocal_core::study::InstanceUid;
+use bifocal_core::study::InstanceKey;
 
 use crate::app::App;
 use crate::images::FrameState;
@@ -28,7 +28,7 @@ pub enum ReadCommand {
     /// The text field was left.
     TextDone,
     /// Shows a frame of the series.
-    GoTo(InstanceUid, usize),
+    GoTo(InstanceKey, usize),
     /// Starts the attention probe at a place.
     Probe(ImagePoint),
 }
@@ -36,7 +36,7 @@ pub enum ReadCommand {
 /// What is being typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Field {
-    Comment(InstanceUid, usize, FindingId),
+    Comment(InstanceKey, usize, FindingId),
     Impression,
 }
 
@@ -65,7 +65,7 @@ impl State {
     }
 
     /// A finding's review, with the comment as it is typed.
-    pub fn review(&self, instance: &InstanceUid, frame: usize, finding: FindingId) -> Review {
+    pub fn review(&self, instance: &InstanceKey, frame: usize, finding: FindingId) -> Review {
         let mut review = self.session().map(|session| session.review(instance, frame, finding)).unwrap_or_default();
         if let Some(Draft { field: Field::Comment(i, f, id), text, .. }) = &self.reader.draft
             && (i, *f, *id) == (instance, frame, finding)
@@ -130,7 +130,7 @@ impl App {
     }
 
     /// Instance and frame of the analysis in view.
-    fn analysed_frame(&self) -> Option<(InstanceUid, usize)> {
+    fn analysed_frame(&self) -> Option<(InstanceKey, usize)> {
         let target = &self.state.reading.as_ref()?.analysis_in_view()?.target;
         Some((target.instance_uid.clone(), target.frame))
     }
@@ -198,11 +198,11 @@ impl App {
         }
     }
 
-    fn go_to(&mut self, instance: &InstanceUid, frame: usize) {
+    fn go_to(&mut self, instance: &InstanceKey, frame: usize) {
         let Some(reading) = &mut self.state.reading else { return };
         let frames = reading.frame_count();
         let found = (0..frames).find(|position| {
-            reading.instance_at(*position).is_some_and(|(other, f)| other.uid == *instance && f == frame)
+            reading.instance_at(*position).is_some_and(|(other, f)| other.key() == *instance && f == frame)
         });
         if let Some(position) = found {
             reading.view.apply(ViewEdit::Position(position), frames, self.now);
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn what_is_typed_is_shown_and_becomes_one_edit() {
         let mut state = state();
-        let instance = InstanceUid("1.2.0".into());
+        let instance = InstanceKey("1.2.0".into());
         let field = Field::Comment(instance.clone(), 0, FindingId(1));
         state.reader.draft = Some(Draft { field, text: "apical".into(), changed: 0.0 });
         let comment = |state: &State, id| state.review(&instance, 0, FindingId(id)).comment;

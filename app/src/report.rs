@@ -11,7 +11,7 @@ use bifocal_core::annotation::Session;
 use bifocal_core::model::Metadata;
 use bifocal_core::render::{ViewTransform, Voi};
 use bifocal_core::report::{self, ModelNotes, ReportImage, ReportInput, ReportOptions};
-use bifocal_core::study::{InstanceUid, Study};
+use bifocal_core::study::{InstanceKey, Study};
 use bifocal_core::task::Task;
 use eframe::egui::{ColorImage, TextureHandle, TextureOptions};
 
@@ -44,7 +44,7 @@ struct Basis {
     options: ReportOptions,
     session: Session,
     /// Instance and frame of each analysis.
-    analyses: Vec<(InstanceUid, usize)>,
+    analyses: Vec<(InstanceKey, usize)>,
 }
 
 /// A report file.
@@ -107,7 +107,7 @@ struct Material {
 }
 
 struct Picture {
-    instance: InstanceUid,
+    instance: InstanceKey,
     frame_index: usize,
     position: usize,
     key: FrameKey,
@@ -158,15 +158,15 @@ impl Material {
 
 /// What a bundle says about itself, as the report prints it.
 pub fn model_notes(metadata: &Metadata) -> ModelNotes {
-    let performance = metadata.metrics.iter().map(|(name, metric)| {
-        let name = name.replacen('.', " of ", 1).replace('_', " ");
-        format!("{name}: {:.2} (95 % interval {:.2} to {:.2}, n {})", metric.value, metric.low, metric.high, metric.n)
-    });
+    // Over all images; the numbers of single sources are in the model card.
+    let mut keys: Vec<_> = metadata.metrics.iter().filter(|(key, _)| key.split('.').count() == 2).collect();
+    keys.sort_by_key(|(key, _)| report::performance_rank(key));
+    let performance = keys.into_iter().map(|(key, m)| report::performance_line(key, m.value, (m.low, m.high), m.n));
     ModelNotes {
         intended_use: metadata.intended_use.statement.clone(),
         limits: metadata.intended_use.limits.clone(),
         performance: performance.collect(),
-        data: metadata.data.join("; "),
+        data: format!("{}. Licence: {}.", metadata.data.join("; "), metadata.licence),
     }
 }
 
@@ -292,10 +292,10 @@ impl App {
         let mut images = Vec::new();
         for position in 0..reading.frame_count() {
             let Some((instance, frame_index)) = reading.instance_at(position) else { continue };
-            let analysis = analyses
-                .iter()
-                .find(|analysis| analysis.target.instance_uid == instance.uid && analysis.target.frame == frame_index);
-            let key = session.key_images.contains(&(instance.uid.clone(), frame_index));
+            let analysis = analyses.iter().find(|analysis| {
+                analysis.target.instance_uid == instance.key() && analysis.target.frame == frame_index
+            });
+            let key = session.key_images.contains(&(instance.key(), frame_index));
             if key || analysis.is_some() {
                 images.push(self.picture(reading, position, analysis.cloned())?);
             }
@@ -320,7 +320,7 @@ impl App {
             FrameState::Loading | FrameState::Failed(_) => None,
         };
         let voi = loaded.as_ref().map(|frame| frame.voi(&reading.view.window, reading.view.inverted));
-        let (instance, view) = (instance.uid.clone(), reading.view.transform);
+        let (instance, view) = (instance.key(), reading.view.transform);
         Some(Picture { instance, frame_index, position, key, loaded, voi, view, analysis })
     }
 

@@ -130,8 +130,29 @@ pub struct Library {
     pub paths: Vec<PathBuf>,
     /// Studies, newest first.
     pub studies: Vec<Arc<Study>>,
-    /// Files that were refused or read with doubt.
+    /// Files that cannot be used, or only in part.
     pub problems: Vec<Problem>,
+    /// What was odd about files that can be used, by kind, the most frequent first.
+    pub remarks: Vec<RemarkKind>,
+}
+
+/// Equal remarks about any number of files.
+#[derive(Debug)]
+pub struct RemarkKind {
+    /// What they have in common: tag and cause.
+    pub text: String,
+    /// How many there are.
+    pub count: usize,
+    /// The first of them in full, with its file.
+    pub first: String,
+}
+
+impl RemarkKind {
+    /// All kinds among `remarks`.
+    pub fn all(remarks: &[Problem]) -> Vec<Self> {
+        let kinds = Problem::by_kind(remarks).into_iter();
+        kinds.map(|(text, count, first)| Self { text, count, first: first.to_string() }).collect()
+    }
 }
 
 /// Order of the list of studies.
@@ -253,7 +274,7 @@ impl Reading {
             return None;
         }
         // A stack opens in its middle, where the organs are.
-        let (document, _) = ReadingDocument::open(None, &series.uid, "");
+        let (document, _) = ReadingDocument::open(None, &series.reading_uid(), "");
         let view = ViewState { position: if frames > 8 { frames / 2 } else { 0 }, ..ViewState::default() };
         Some(Self {
             study,
@@ -293,9 +314,8 @@ impl Reading {
 
     /// Whether the frame in view is picked for the report.
     pub fn is_key_image(&self) -> bool {
-        self.instance_at(self.view.position).is_some_and(|(instance, frame)| {
-            self.document.session().key_images.contains(&(instance.uid.clone(), frame))
-        })
+        self.instance_at(self.view.position)
+            .is_some_and(|(instance, frame)| self.document.session().key_images.contains(&(instance.key(), frame)))
     }
 
     /// Frames that should be decoded: the one in view, then its neighbours, those ahead first.
@@ -321,7 +341,7 @@ impl Reading {
         let (instance, frame) = self.instance_at(self.view.position)?;
         self.analysis
             .as_ref()
-            .filter(|analysis| analysis.target.instance_uid == instance.uid && analysis.target.frame == frame)
+            .filter(|analysis| analysis.target.instance_uid == instance.key() && analysis.target.frame == frame)
     }
 }
 
@@ -362,6 +382,7 @@ pub(crate) mod fixtures {
         let instances = (0..frames)
             .map(|n| Instance {
                 uid: InstanceUid(format!("1.2.{n}")),
+                twin: None,
                 sop_class: String::new(),
                 source: Source::file(format!("{name}-{n}.dcm")),
                 number: Some(n as i64),
@@ -375,6 +396,7 @@ pub(crate) mod fixtures {
             .collect();
         let series = Series {
             uid: SeriesUid(format!("1.2.{name}")),
+            twin: None,
             modality: modality.into(),
             number: Some(1),
             description: "Thorax".into(),

@@ -25,7 +25,7 @@ fn a_folder_with_a_picture_and_text_gives_a_tree_and_a_problem() {
     assert_eq!((&instance["rows"], &instance["columns"], &instance["frames"]), (&5.into(), &7.into(), &1.into()));
     assert!(tree["problems"][0]["source"]["file"].as_str().unwrap().ends_with("notes.txt"));
     let text = String::from_utf8(index(&[folder.path()], false).stdout).unwrap();
-    assert!(text.contains("chest.png") && text.contains("1 problem"), "{text}");
+    assert!(text.contains("chest.png") && text.contains("1 problem, 0 remarks"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! `BIFOCAL_FUZZ_SECONDS=300 BIFOCAL_FUZZ_SEED=7 cargo test --release -p bifocal-core --test decoding_fuzz` runs longer; the
 //! seed of the case in work is in the file that `BIFOCAL_FUZZ_LOG` names, in case the process dies.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use bifocal_core::dicom::pixels::PixelReader;
 use bifocal_core::study::Source;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use support::{peak_mib, processor_seconds};
 
 /// Files with compressed pixel data, small enough to be decoded often.
 fn compressed_files(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>, usize)>) {
@@ -63,30 +66,6 @@ fn damage(bytes: &[u8], pixels: usize, random: &mut ChaCha8Rng) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// Peak memory of this process, MiB; 0 where the system does not tell.
-fn peak_mib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
-    line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) / 1024
-}
-
-/// Processor time this process took, seconds: wall time on a busy machine says nothing. Wall time where the system does
-/// not tell.
-fn processor_seconds(start: Instant) -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // User and system time in ticks of 10 ms are fields 14 and 15; the name before them may hold spaces.
-    let ticks: Vec<f64> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    if ticks.len() == 2 { ticks.iter().sum::<f64>() / 100.0 } else { start.elapsed().as_secs_f64() }
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn hostile_archives_cost_one_problem_each() {
     fs::write(folder.path().join("signature.zip"), b"PK\x03\x04").unwrap();
     let index = index(&[folder.path()]);
     assert_eq!(series(&index).iter().map(|s| s.instances.len()).sum::<usize>(), 1);
-    let causes: Vec<String> = index.problems.iter().map(ToString::to_string).collect();
+    let causes: Vec<String> = index.problems.iter().chain(&index.remarks).map(ToString::to_string).collect();
     for wanted in ["leads out of the archive", "archive within an archive", "zeros.bin", "half.zip", "signature.zip"] {
         assert!(causes.iter().any(|cause| cause.contains(wanted)), "{wanted}: {causes:#?}");
     }
@@ -240,7 +240,7 @@ fn unusable_positions_are_named_and_go_last() {
         [(1, "0020,0032"), (3, "0020,0037"), (4, "0020,0037"), (5, "0020,0037"), (6, "0020,0032"), (7, "0020,0032")]
     {
         let name = format!("{file}.dcm");
-        let named = index.problems.iter().find(|p| p.source.file.ends_with(&name)).unwrap();
+        let named = index.remarks.iter().find(|p| p.source.file.ends_with(&name)).unwrap();
         assert!(named.tag.as_ref().unwrap().contains(tag), "{named}");
     }
 }
@@ -251,8 +251,47 @@ fn duplicates_are_kept_where_they_differ() {
     let index = index_slices(&[usual.clone(), usual.clone(), Slice { pixel: 9, ..usual.clone() }]);
     assert_eq!(series(&index)[0].instances.len(), 2);
     assert_eq!(series(&index)[0].notes, [SeriesNote::RepeatedPositions { count: 2 }]);
-    assert_eq!(index.problems.len(), 1);
-    assert!(index.problems[0].cause.contains("content differs"), "{}", index.problems[0]);
+    assert_eq!((index.problems.len(), index.remarks.len()), (0, 1));
+    assert!(index.remarks[0].cause.contains("content differs"), "{}", index.remarks[0]);
+}
+
+#[test]
+fn what_belongs_to_one_file_is_not_kept_under_anothers_key() {
+    let usual = Slice::default();
+    let keys = |slices: &[Slice<'_>]| -> Vec<String> {
+        let index = index_slices(slices);
+        series(&index).iter().flat_map(|s| &s.instances).map(|instance| instance.key().0).collect()
+    };
+    // Unique: the UID itself, under which older sessions kept their reviews.
+    assert_eq!(keys(std::slice::from_ref(&usual)), [usual.uid]);
+    assert_eq!(keys(&[usual.clone(), usual.clone()]), [usual.uid], "a copy is the same instance");
+    let other = Slice { pixel: 9, ..usual.clone() };
+    let first = keys(&[usual.clone(), other.clone()]);
+    assert!(first.len() == 2 && first[0] != first[1], "{first:?}");
+    assert!(first.iter().all(|key| key.starts_with(&format!("{}#", usual.uid))), "{first:?}");
+    // The content decides, not the order or the name of the files.
+    let mut second = keys(&[other, usual.clone()]);
+    second.reverse();
+    assert_eq!(first, second);
+}
+
+#[test]
+fn one_series_uid_in_two_studies_gives_two_readings() {
+    let first = slice(EXPLICIT, &Slice::default());
+    let at = first.windows(6).position(|window| window == b"1.2.3\0").unwrap();
+    let mut second = first.clone();
+    // The Study Instance UID and the instance's own.
+    assert_eq!(&second[at..at + 5], b"1.2.3");
+    second[at + 4] = b'9';
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.dcm"), first).unwrap();
+    fs::write(folder.path().join("b.dcm"), second).unwrap();
+    let index = index(&[folder.path()]);
+    let all = series(&index);
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0].uid, all[1].uid);
+    assert_ne!(all[0].reading_uid(), all[1].reading_uid());
+    assert_ne!(all[0].instances[0].key(), all[1].instances[0].key(), "the same SOP Instance UID in two studies");
 }
 
 #[test]
@@ -281,6 +320,48 @@ fn claimed_frames_are_limited_by_the_file() {
     let index = index_slices(&[Slice { rows: 0, ..Slice::default() }]);
     assert_eq!(series(&index)[0].frame_count(), 0);
     assert!(index.problems.iter().any(|p| p.tag.as_ref().is_some_and(|tag| tag.contains("Rows"))));
+}
+
+#[test]
+fn planes_of_a_dose_grid_have_their_place() {
+    for offsets in ["0\\5\\-2.5\\10", "30\\35\\27.5\\40"] {
+        let mut w = slice_header(EXPLICIT, &Slice { frames: "4", position: "0\\0\\30", ..Slice::default() });
+        w.text((0x3004, 0x0C), "DS", offsets);
+        w.raw((0x7FE0, 0x10), "OW", &[7; 64]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dose.dcm");
+        fs::write(&path, file(EXPLICIT, &w.bytes)).unwrap();
+        let index = index(&[&path]);
+        let instance = &series(&index)[0].instances[0];
+        // Reading order is by position: the third plane lies lowest.
+        assert_eq!(instance.frame_order, [2, 0, 1, 3], "{offsets}");
+        assert_eq!(instance.geometry.unwrap().position, [0.0, 0.0, 27.5]);
+        let source = bifocal_core::study::Source::file(&path);
+        let frame = bifocal_core::dicom::pixels::read_frame(&source, 3).unwrap();
+        assert_eq!(frame.display.geometry.unwrap().position[2], 40.0);
+    }
+}
+
+#[test]
+fn problems_are_files_that_cannot_be_used_and_remarks_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    let whole = slice(EXPLICIT, &Slice::default());
+    put("bare.dcm", &slice(EXPLICIT, &Slice { uid: "1.5", ..Slice::default() })[132..]);
+    put("cut.dcm", &whole[..whole.len() - 5]);
+    put("text.dcm", b"words");
+    put("other.dcm", &slice(EXPLICIT, &Slice { pixel: 1, ..Slice::default() }));
+    let index = index(&[folder.path()]);
+    let names = |list: &[bifocal_core::study::Problem]| -> Vec<String> {
+        list.iter().map(|p| p.source.file.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    assert_eq!(names(&index.problems), ["cut.dcm", "text.dcm"], "{:#?}", index.problems);
+    assert_eq!(names(&index.remarks), ["bare.dcm", "other.dcm"], "{:#?}", index.remarks);
+    assert!(index.problems[0].tag.as_ref().unwrap().contains("7FE0,0010"));
+    let json = serde_json::to_value(&index).unwrap();
+    assert_eq!(json["problems"][0]["severity"], "error");
+    assert_eq!(json["remarks"][0]["severity"], "remark");
+    assert_eq!(series(&index).iter().map(|s| s.instances.len()).sum::<usize>(), 3);
 }
 
 #[test]

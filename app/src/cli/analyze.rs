@@ -8,16 +8,17 @@ use std::time::{Instant, SystemTime};
 use anyhow::Context;
 use bifocal_core::analysis::{Analysis, Target, analyze, input_flags};
 use bifocal_core::annotation::Session;
-use bifocal_core::dicom::index_paths;
 use bifocal_core::dicom::pixels::FrameReader;
-use bifocal_core::model::{Bundle, DeviceChoice, Metadata};
+use bifocal_core::dicom::{DicomError, index_paths};
+use bifocal_core::model::{Bundle, DeviceChoice, find_bundle};
 use bifocal_core::render::{HeatStyle, Voi, blend_heat, draw_contours, gray_image, organ_color};
-use bifocal_core::report::{ModelNotes, ReportImage, ReportInput, ReportOptions, report_json, report_pdf};
-use bifocal_core::study::{Frame, Instance, Series, Study};
+use bifocal_core::report::{ReportImage, ReportInput, ReportOptions, report_json, report_pdf};
+use bifocal_core::study::{Frame, InstanceKey, Problem, Series, Study};
 use bifocal_core::task::Task;
 use serde_json::{Value, json};
 
 use super::progress;
+use crate::report::model_notes;
 
 /// Frames analysed of one series.
 const MOST_FRAMES: usize = 16;
@@ -81,16 +82,24 @@ fn options(args: &Args) -> ReportOptions {
 
 /// Runs the subcommand. Exit code 0 where all series with images were analysed, 1 where some failed, 2 for wrong use.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(missing) = args.paths.iter().find(|path| !path.exists()) {
-        eprintln!("bifocal: {}: no such file or folder", missing.display());
+    let missing: Vec<_> = args.paths.iter().filter(|path| !path.exists()).collect();
+    if !missing.is_empty() {
+        for path in missing {
+            eprintln!("bifocal: {}: no such file or folder", path.display());
+        }
         return Ok(ExitCode::from(2));
     }
+    if let Err(error) = find_bundle(&args.model) {
+        eprintln!("bifocal: {error}");
+        return Ok(ExitCode::from(2));
+    }
+    // Before hours of work, not after.
+    probe_folder(&args.out).with_context(|| format!("{}: cannot be written", args.out.display()))?;
     if let Some(threads) = args.threads {
         bifocal_core::task::limit_threads(threads)?;
     }
     let start = Instant::now();
     let bundle = super::open_bundle(&args.model, args.device)?;
-    fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let task = progress::task();
     let index = index_paths(&args.paths, &task)?;
     let index_seconds = start.elapsed().as_secs_f64();
@@ -130,28 +139,23 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 failed += 1;
                 eprintln!("bifocal: series {} ({}): {error:#}", number + 1, series.modality);
                 row["status"] = json!("failed");
-                row["error"] = if args.no_identifiers {
-                    json!(error.root_cause().to_string())
-                } else {
-                    json!(format!("{error:#}"))
-                };
+                row["error"] = json!(if args.no_identifiers { anonymous(&error) } else { format!("{error:#}") });
             }
         }
         row["seconds"] = json!(began.elapsed().as_secs_f64());
         rows.push(row);
     }
 
-    let problems: Vec<Value> = index
-        .problems
-        .iter()
-        .map(|problem| {
-            let mut value = json!(problem);
-            if args.no_identifiers {
-                value["source"] = Value::Null;
+    let listed = |problems: &[Problem]| -> Vec<Value> {
+        let value = |problem: &Problem| match args.no_identifiers {
+            false => json!(problem),
+            // The cause may name another file; its kind does not.
+            true => {
+                json!({ "severity": problem.severity, "tag": problem.tag, "cause": problem.kind.as_deref().unwrap_or(&problem.cause) })
             }
-            value
-        })
-        .collect();
+        };
+        problems.iter().map(value).collect()
+    };
     let analysed = rows.iter().filter(|row| row["status"] == "analysed").count();
     let summary = json!({
         "notice": bifocal_core::report::RESEARCH_USE_ONLY,
@@ -162,15 +166,37 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         "seconds": start.elapsed().as_secs_f64(),
         "index_seconds": index_seconds,
         "series": rows,
-        "problems": problems,
+        "problems": listed(&index.problems),
+        "remarks": listed(&index.remarks),
     });
     let file = args.out.join("summary.json");
     fs::write(&file, serde_json::to_string_pretty(&summary)? + "\n").with_context(|| file.display().to_string())?;
-    println!("{analysed} series analysed, {failed} failed, {} problems: {}", index.problems.len(), file.display());
+    let problems = match index.problems.len() {
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    };
+    println!("{analysed} series analysed, {failed} failed, {problems}: {}", file.display());
     if analysed + failed == 0 {
         eprintln!("bifocal: no image was found");
     }
     Ok(if failed == 0 && analysed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes the folder and tries whether files can be made in it.
+fn probe_folder(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let probe = folder.join(format!(".bifocal-{}", std::process::id()));
+    fs::write(&probe, "")?;
+    fs::remove_file(&probe)
+}
+
+/// What went wrong, without the name of a file.
+fn anonymous(error: &anyhow::Error) -> String {
+    if let Some(error) = error.downcast_ref::<DicomError>() {
+        let problem = error.to_problem();
+        return [problem.tag, Some(problem.cause)].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    }
+    error.root_cause().to_string()
 }
 
 fn model_row(bundle: &Bundle) -> Value {
@@ -237,19 +263,6 @@ fn folder_name(number: usize, series: &Series, no_identifiers: bool) -> String {
     parts.join("-")
 }
 
-/// What a bundle says about itself, for the report.
-pub(super) fn notes(metadata: &Metadata) -> ModelNotes {
-    let performance = metadata.metrics.iter().filter(|(key, _)| key.split('.').count() == 2);
-    ModelNotes {
-        intended_use: metadata.intended_use.statement.clone(),
-        limits: metadata.intended_use.limits.clone(),
-        performance: performance
-            .map(|(key, m)| format!("{key}: {:.2} ({:.2} to {:.2}), {} images", m.value, m.low, m.high, m.n))
-            .collect(),
-        data: format!("{} Licence: {}.", metadata.data.join("; "), metadata.licence),
-    }
-}
-
 struct Job<'a> {
     bundle: &'a Bundle,
     options: &'a ReportOptions,
@@ -269,32 +282,32 @@ impl Job<'_> {
     ) -> anyhow::Result<Vec<(usize, Analysis)>> {
         let count = series.frame_count();
         let positions: Vec<usize> = if warned { vec![count / 2] } else { (0..count.min(MOST_FRAMES)).collect() };
-        let mut read: Vec<(usize, &Instance, usize, Frame, Analysis)> = Vec::new();
+        let mut read: Vec<(usize, InstanceKey, usize, Frame, Analysis)> = Vec::new();
         for position in positions {
             let Some((instance, frame_index)) = series.frame_at(position) else { continue };
             let frame = FrameReader::open(&instance.source)?.frame(frame_index)?;
             let (rows, columns) = frame.shape();
             let target = Target {
                 series_uid: series.uid.clone(),
-                instance_uid: instance.uid.clone(),
+                instance_uid: instance.key(),
                 frame: frame_index,
                 sources: vec![instance.source.clone()],
                 rows,
                 columns,
             };
             let analysis = analyze(self.bundle, &frame, series, target, self.task)?;
-            read.push((position, instance, frame_index, frame, analysis));
+            read.push((position, instance.key(), frame_index, frame, analysis));
         }
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let mut session = Session::new(series.uid.clone(), self.bundle.metadata.weights_sha256.clone());
-        session.key_images = read.iter().map(|(_, instance, index, ..)| (instance.uid.clone(), *index)).collect();
+        let mut session = Session::new(series.reading_uid(), self.bundle.metadata.weights_sha256.clone());
+        session.key_images = read.iter().map(|(_, instance, index, ..)| (instance.clone(), *index)).collect();
         let images = read
             .iter()
             .map(|(position, instance, index, frame, analysis)| {
-                ReportImage::new(&instance.uid, *index, *position, frame, Some(analysis))
+                ReportImage::new(instance, *index, *position, frame, Some(analysis))
             })
             .collect();
-        let model = Some(notes(&self.bundle.metadata));
+        let model = Some(model_notes(&self.bundle.metadata));
         let input = ReportInput { study, series, images, session: &session, model, created: SystemTime::now() };
         write(
             &folder.join("report.json"),

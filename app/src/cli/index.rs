@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bifocal_core::dicom::{index_paths, sop_class_name};
-use bifocal_core::study::{Series, Study, StudyIndex};
+use bifocal_core::study::{Problem, Series, Study, StudyIndex};
 
 /// Arguments of `bifocal index`.
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,9 @@ pub(super) struct Args {
     /// Print the whole tree as JSON.
     #[arg(long)]
     json: bool,
+    /// Print every remark with its file, not only how many there are of each kind.
+    #[arg(long)]
+    remarks: bool,
 }
 
 /// Runs the subcommand. Exit codes: 0 something can be opened, 1 nothing can, 2 a path does not exist.
@@ -32,7 +35,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, &index).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
-        print_tree(&mut out, &index)
+        print_tree(&mut out, &index, args.remarks)
     };
     match written.and_then(|()| out.flush()) {
         // The reader of a pipe may have seen enough.
@@ -42,7 +45,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if index.studies.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn print_tree(out: &mut impl Write, index: &StudyIndex) -> io::Result<()> {
+/// Studies, counts, then what cannot be used file by file, then what was odd by kind.
+fn print_tree(out: &mut impl Write, index: &StudyIndex, all_remarks: bool) -> io::Result<()> {
     for study in &index.studies {
         print_study(out, study)?;
     }
@@ -50,9 +54,23 @@ fn print_tree(out: &mut impl Write, index: &StudyIndex) -> io::Result<()> {
     let count = |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
     let studies = count(index.studies.len(), "study", "studies");
     let problems = count(index.problems.len(), "problem", "problems");
-    writeln!(out, "{studies}, {series} series, {problems}")?;
+    let remarks = count(index.remarks.len(), "remark", "remarks");
+    writeln!(out, "{studies}, {series} series, {problems}, {remarks}")?;
     for problem in &index.problems {
         writeln!(out, "  ! {problem}")?;
+    }
+    if all_remarks {
+        for remark in &index.remarks {
+            writeln!(out, "  · {remark}")?;
+        }
+        return Ok(());
+    }
+    for (kind, number, first) in Problem::by_kind(&index.remarks) {
+        if number == 1 {
+            writeln!(out, "  · {first}")?;
+        } else {
+            writeln!(out, "  · {number} × {kind} (first: {})", first.source)?;
+        }
     }
     Ok(())
 }

@@ -41,6 +41,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         facts.insert("stored_min".into(), number(min));
         facts.insert("stored_max".into(), number(max));
         facts.insert("sha256".into(), json!(stored.sha256()));
+        let incomplete = stored.incomplete.as_ref().map(|part| part.describe(stored.rows, stored.columns));
+        facts.insert("incomplete".into(), json!(incomplete));
         Ok(())
     });
     if let Err(error) = &outcome {
@@ -140,5 +142,6 @@ fn described(reader: &PixelReader, frame: usize) -> Map<String, Value> {
     add("patient_orientation", json!(display.patient_orientation));
     add("slice_thickness_mm", json!(display.slice_thickness_mm));
     add("lossy", json!(display.lossy.is_some()));
+    add("warnings", json!(display.warnings));
     facts
 }

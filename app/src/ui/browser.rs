@@ -29,7 +29,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
             let space = theme.space();
             Frame::new().inner_margin(Margin::same(space.m as i8)).show(ui, |ui| search_and_sort(ui, cx));
             let shown = listed(&cx.state.library.studies, &cx.state.browser.search, cx.state.browser.sort);
-            if !cx.state.library.problems.is_empty() {
+            if !cx.state.library.problems.is_empty() || !cx.state.library.remarks.is_empty() {
                 problems(ui, cx);
             }
             ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
@@ -235,19 +235,29 @@ fn problems(ui: &mut Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
     let (palette, space) = (theme.palette, theme.space());
     let problems = &cx.state.library.problems;
+    let remarks: usize = cx.state.library.remarks.iter().map(|kind| kind.count).sum();
     let open = cx.state.browser.problems_open;
     Frame::new().inner_margin(Margin::symmetric(space.m as i8, 0)).show(ui, |ui| {
         let chevron = if open { Icon::ChevronDown } else { Icon::ChevronRight };
-        let words = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+        // Files that cannot be used come first; mere remarks raise no alarm.
+        let (icon, words) = if problems.is_empty() {
+            (theme.icon(Icon::Info, palette.weak), count(remarks, "remark", "remarks"))
+        } else {
+            (theme.icon(Icon::TriangleAlert, palette.warning), count(problems.len(), "problem", "problems"))
+        };
         let button = egui::Button::new((
-            theme.icon(Icon::TriangleAlert, palette.warning),
+            icon,
             RichText::new(&words).color(palette.text),
             egui::Atom::grow(),
             theme.icon(chevron, palette.weak),
         ))
         .min_size(vec2(ui.available_width(), theme.size().control));
-        if widgets::named(ui.add(button), &words).on_hover_text("Files that were refused or read with doubt").clicked()
-        {
+        let hover = if problems.is_empty() {
+            "Oddities of files that were read all the same"
+        } else {
+            "Files that cannot be used, or only in part"
+        };
+        if widgets::named(ui.add(button), &words).on_hover_text(hover).clicked() {
             cx.send(Command::ToggleProblems);
         }
         if open {
@@ -261,10 +271,32 @@ fn problems(ui: &mut Ui, cx: &Cx<'_>) {
                     let more = problems.len() - PROBLEMS_SHOWN;
                     widgets::caption(ui, theme, format!("and {more} more: bifocal index lists them all"));
                 }
+                if remarks > 0 {
+                    let title = RichText::new(count(remarks, "remark", "remarks")).font(theme.small());
+                    egui::CollapsingHeader::new(title)
+                        .id_salt("remarks")
+                        .default_open(problems.is_empty())
+                        .show(ui, |ui| remark_rows(ui, cx));
+                }
             });
         }
         ui.add_space(space.xs);
     });
+}
+
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+fn remark_rows(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    for kind in &cx.state.library.remarks {
+        let text =
+            RichText::new(format!("{} × {}", kind.count, kind.text)).font(theme.small()).color(theme.palette.weak);
+        let row = ui.add(egui::Label::new(text).wrap());
+        row.on_hover_text(format!("First: {}", kind.first));
+        ui.add_space(theme.space().xs);
+    }
 }
 
 fn problem_row(ui: &mut Ui, cx: &Cx<'_>, problem: &bifocal_core::study::Problem) {

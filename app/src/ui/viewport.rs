@@ -397,6 +397,22 @@ fn paint_texts(
 
     paint_letters(painter, cx, reading, frame, pane);
     paint_ruler(painter, cx, frame, map);
+    paint_warnings(painter, cx, frame, pane);
+}
+
+/// What must be known before the image is trusted (that a part of it is missing), large enough not to be overlooked.
+fn paint_warnings(painter: &Painter, cx: &Cx<'_>, frame: &Frame, pane: Rect) {
+    let theme = &cx.theme;
+    let (colors, space) = (theme.viewport(), theme.space());
+    let mut bottom = pane.bottom() - 0.14 * pane.height();
+    for warning in frame.display.warnings.iter().rev() {
+        let galley = painter.layout(warning.clone(), theme.small(), colors.warning, 0.7 * pane.width());
+        let middle = egui::pos2(pane.center().x, bottom - galley.size().y / 2.0);
+        let rect = Rect::from_center_size(middle, galley.size());
+        painter.rect_filled(rect.expand(space.s), space.xs, Color32::from_black_alpha(215));
+        painter.galley(rect.min, galley, colors.warning);
+        bottom = rect.top() - 2.0 * space.s - space.xs;
+    }
 }
 
 fn side(end: bool) -> egui::Align {

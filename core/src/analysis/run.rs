@@ -92,6 +92,7 @@ pub fn analyze(
 
     task.progress("Contours", 4, STAGES);
     let mut flags = input_flags(bundle, series);
+    flags.extend(frame.display.warnings.iter().map(|warning| flag("doubtful_image", warning.clone())));
     flags.extend(answer_flags(bundle, &inference, &organs_reduced, &found, &attention_maps)?);
     let heat_maps = metadata
         .lesions

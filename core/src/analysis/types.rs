@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::study::{InstanceUid, SeriesUid, Source, SpacingKind};
+use crate::study::{InstanceKey, SeriesUid, Source, SpacingKind};
 
 /// Which network answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Target {
     /// The series.
     pub series_uid: SeriesUid,
     /// The instance.
-    pub instance_uid: InstanceUid,
+    pub instance_uid: InstanceKey,
     /// Frame within the instance, from 0.
     pub frame: usize,
     /// The files it was read from.

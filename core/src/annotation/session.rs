@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::FindingId;
-use crate::study::{InstanceUid, SeriesUid};
+use crate::study::{InstanceKey, SeriesUid};
 
 /// What the reader thinks of a finding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +39,9 @@ pub struct Session {
     pub weights_sha256: String,
     /// Reviews by (instance, frame, finding); absent means open and without comment.
     #[serde(with = "review_list")]
-    pub reviews: BTreeMap<(InstanceUid, usize, FindingId), Review>,
+    pub reviews: BTreeMap<(InstanceKey, usize, FindingId), Review>,
     /// Frames picked for the report: (instance, frame).
-    pub key_images: BTreeSet<(InstanceUid, usize)>,
+    pub key_images: BTreeSet<(InstanceKey, usize)>,
     /// Impression text of the report.
     pub impression: String,
 }
@@ -53,7 +53,7 @@ pub enum Edit {
     /// Replaces the review of a finding.
     SetReview {
         /// The instance that holds it.
-        instance: InstanceUid,
+        instance: InstanceKey,
         /// The frame, from 0.
         frame: usize,
         /// The finding.
@@ -64,7 +64,7 @@ pub enum Edit {
     /// Adds a frame to the key images, or takes it out.
     SetKeyImage {
         /// The instance.
-        instance: InstanceUid,
+        instance: InstanceKey,
         /// The frame, from 0.
         frame: usize,
         /// Whether it is a key image from now on.
@@ -90,7 +90,7 @@ impl Session {
     }
 
     /// The review of a finding; open where there is none.
-    pub fn review(&self, instance: &InstanceUid, frame: usize, finding: FindingId) -> Review {
+    pub fn review(&self, instance: &InstanceKey, frame: usize, finding: FindingId) -> Review {
         self.reviews.get(&(instance.clone(), frame, finding)).cloned().unwrap_or_default()
     }
 
@@ -122,13 +122,13 @@ mod review_list {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::{FindingId, InstanceUid, Review};
+    use super::{FindingId, InstanceKey, Review};
 
-    type Reviews = BTreeMap<(InstanceUid, usize, FindingId), Review>;
+    type Reviews = BTreeMap<(InstanceKey, usize, FindingId), Review>;
 
     #[derive(Serialize, Deserialize)]
     struct Row {
-        instance: InstanceUid,
+        instance: InstanceKey,
         frame: usize,
         finding: FindingId,
         #[serde(flatten)]
@@ -136,10 +136,10 @@ mod review_list {
     }
 
     pub(super) fn serialize<S: Serializer>(
-        map: &BTreeMap<(InstanceUid, usize, FindingId), Review>,
+        map: &BTreeMap<(InstanceKey, usize, FindingId), Review>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let row = |((instance, frame, finding), review): (&(InstanceUid, usize, FindingId), &Review)| Row {
+        let row = |((instance, frame, finding), review): (&(InstanceKey, usize, FindingId), &Review)| Row {
             instance: instance.clone(),
             frame: *frame,
             finding: *finding,

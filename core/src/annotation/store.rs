@@ -333,7 +333,7 @@ mod tests {
     use super::super::{Decision, Review};
     use super::*;
     use crate::analysis::FindingId;
-    use crate::study::InstanceUid;
+    use crate::study::InstanceKey;
 
     fn series() -> SeriesUid {
         SeriesUid("1.2.840.1".to_owned())
@@ -354,7 +354,7 @@ mod tests {
     }
 
     fn edit() -> impl Strategy<Value = Edit> {
-        let instance = || (0..3).prop_map(|i| InstanceUid(format!("1.2.{i}")));
+        let instance = || (0..3).prop_map(|i| InstanceKey(format!("1.2.{i}")));
         prop_oneof![
             (instance(), 0..2_usize, 1..4_u32, review()).prop_map(|(instance, frame, id, review)| Edit::SetReview {
                 instance,

@@ -82,7 +82,7 @@ impl DicomError {
             Self::Attribute { file, tag, cause } => (file, Some(tag_name(*tag)), cause.clone()),
             Self::Content { file, cause } => (file, None, cause.clone()),
         };
-        Problem { source: file.clone(), tag, cause }
+        Problem::error(file.clone(), tag, cause)
     }
 }
 
@@ -159,7 +159,7 @@ impl DicomFile {
         }
         let declared = DataSet::new(&bytes, &parsed.tape, false).string(tags::TRANSFER_SYNTAX_UID).unwrap_or_default();
         let mut problem = |tag: Option<Tag>, cause: String| {
-            problems.push(Problem { source: source.clone(), tag: tag.map(tag_name), cause });
+            problems.push(Problem::remark(source.clone(), tag.map(tag_name), cause));
         };
         if !start.preamble {
             problem(None, "no DICOM preamble: read by its content".into());
@@ -190,7 +190,12 @@ impl DicomFile {
             return Err(DicomError::content(source, cause));
         }
         for doubt in &outcome.parsed.doubts {
-            problem(doubt.tag, doubt.cause.clone());
+            let tag = doubt.tag.map(tag_name);
+            problems.push(if doubt.loss {
+                Problem::error(source.clone(), tag, doubt.cause.clone())
+            } else {
+                Problem::remark(source.clone(), tag, doubt.cause.clone())
+            });
         }
         let mut file = Self {
             source: source.clone(),
@@ -223,6 +228,18 @@ impl DicomFile {
     pub(super) fn pixel_bytes(&self) -> Option<u64> {
         let entry = self.parsed.tape.iter().rev().find(|entry| parse::is_pixel_data(entry.tag))?;
         self.length?.checked_sub(entry.start as u64)
+    }
+
+    /// Frames that the offset tables of encapsulated pixel data list; `None` where there is no table, or it was not read.
+    pub(super) fn listed_frames(&self) -> Option<usize> {
+        let extended = self.data_set().bytes(tags::EXTENDED_OFFSET_TABLE).map_or(0, |table| table.len() / 8);
+        if extended > 0 {
+            return Some(extended);
+        }
+        let entry = self.parsed.tape.iter().rev().find(|entry| parse::is_pixel_data(entry.tag))?;
+        let head = self.bytes.get(entry.start..)?.first_chunk::<8>()?;
+        let [0xFE, 0xFF, 0x00, 0xE0, a, b, c, d] = *head else { return None };
+        Some(u32::from_le_bytes([a, b, c, d]) as usize / 4).filter(|count| *count > 0)
     }
 
     /// A [`DicomError::Attribute`] about this file.
@@ -316,7 +333,8 @@ fn load_data_set(
         let mut parsed = Parsed { tape: meta.tape.clone(), doubts: meta.doubts.clone(), need_more: false };
         let complete = *filled.as_ref().unwrap_or(&true);
         if let Err(error) = filled {
-            parsed.doubts.push(parse::Doubt { tag: None, cause: format!("cannot be read to its end: {error}") });
+            let cause = format!("cannot be read to its end: {error}");
+            parsed.doubts.push(parse::Doubt { tag: None, cause, loss: true });
         }
         let total = if complete { bytes.len() as u64 } else { length.max(bytes.len() as u64 + 1) };
         if !complete && (!headers_only || bytes.len() as u64 >= limit) {

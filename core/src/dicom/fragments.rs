@@ -57,7 +57,8 @@ impl<'a> Encapsulated<'a> {
     /// The compressed bytes of `frame` (from 0) of `frames`; `None` where no such frame can be told apart.
     ///
     /// Tables that go backwards, overlap or leave the stream are not believed; then one fragment a frame is assumed, or
-    /// frames are told apart by their first bytes (an image begins with `FF D8`, `FF 4F FF 51`, ...).
+    /// frames are told apart by their first bytes (an image begins with `FF D8`, `FF 4F FF 51`, ...). Where the stream holds
+    /// fewer frames than `frames`, the first ones are found.
     pub fn frame(&self, frame: usize, frames: usize) -> Option<Cow<'a, [u8]>> {
         if frame >= frames.max(1) {
             return None;
@@ -68,10 +69,59 @@ impl<'a> Encapsulated<'a> {
         if self.fragments.len() == frames {
             return self.fragments.get(frame).map(|bytes| Cow::Borrowed(*bytes));
         }
-        let starts = self.starts_by_table(frames).or_else(|| self.starts_by_content(frames))?;
+        let starts = self.starts(frames)?;
         let start = *starts.get(frame)?;
         let end = starts.get(frame + 1).copied().unwrap_or(self.fragments.len());
         self.join(start..end)
+    }
+
+    /// How many frames can be told apart, where `frames` are expected; `None` where nothing tells them apart.
+    pub fn held_frames(&self, frames: usize) -> Option<usize> {
+        if frames > 1 {
+            if self.fragments.len() == frames {
+                return Some(frames);
+            }
+            return self.starts(frames).map(|starts| starts.len());
+        }
+        // One frame may be in many fragments; more than one beginning of an image means more than one frame.
+        let begun = self.begun();
+        Some(if self.fragments.is_empty() { 0 } else { begun.len().max(1) })
+    }
+
+    /// Fragment index at which each frame starts; fewer or more of them than `frames` only where nothing fits `frames`.
+    fn starts(&self, frames: usize) -> Option<Vec<usize>> {
+        if let Some(starts) = self.starts_by_table(frames) {
+            return Some(starts);
+        }
+        let begun = self.begun();
+        if begun.len() == frames || (begun.first() == Some(&0) && begun.len() > 1) {
+            return Some(begun);
+        }
+        // Cut off: the table knows where frames begin that are no longer there, or each fragment is a frame, as RLE has it.
+        self.starts_by_cut_table(frames)
+            .or_else(|| {
+                (self.fragments.len() < frames && begun.is_empty()).then(|| (0..self.fragments.len()).collect())
+            })
+            .or_else(|| (begun.first() == Some(&0)).then_some(begun))
+    }
+
+    /// Fragment indices of the first frames, by a table of `frames` offsets whose last ones lie behind the end.
+    fn starts_by_cut_table(&self, frames: usize) -> Option<Vec<usize>> {
+        let extended: Vec<u64> = self.extended_offsets.iter().map(|(offset, _)| *offset).collect();
+        [&extended, &self.basic_offsets].into_iter().find_map(|table| {
+            if table.len() != frames || table.first() != Some(&0) || !table.is_sorted() {
+                return None;
+            }
+            let mut offset = 0_u64;
+            let mut starts = Vec::new();
+            for (index, fragment) in self.fragments.iter().enumerate() {
+                if table.get(starts.len()) == Some(&offset) {
+                    starts.push(index);
+                }
+                offset += 8 + fragment.len() as u64;
+            }
+            table.get(starts.len()).is_some_and(|next| *next >= offset).then_some(starts)
+        })
     }
 
     /// Fragment index at which each frame starts, by the offset tables.
@@ -95,8 +145,8 @@ impl<'a> Encapsulated<'a> {
         })
     }
 
-    /// Fragment index at which each frame starts, by the first bytes of fragments.
-    fn starts_by_content(&self, frames: usize) -> Option<Vec<usize>> {
+    /// Indices of fragments that begin as an image does.
+    fn begun(&self) -> Vec<usize> {
         let begins = |fragment: &&[u8]| {
             matches!(
                 fragment,
@@ -106,9 +156,7 @@ impl<'a> Encapsulated<'a> {
                     | [0, 0, 0, 0x0C, b'j' | b'J', ..]
             )
         };
-        let starts: Vec<usize> =
-            self.fragments.iter().enumerate().filter(|(_, f)| begins(f)).map(|(index, _)| index).collect();
-        (starts.len() == frames).then_some(starts)
+        self.fragments.iter().enumerate().filter(|(_, f)| begins(f)).map(|(index, _)| index).collect()
     }
 
     fn join(&self, range: std::ops::Range<usize>) -> Option<Cow<'a, [u8]>> {

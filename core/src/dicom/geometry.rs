@@ -17,6 +17,8 @@ pub(super) struct FunctionalGroups<'a> {
     /// First items of the shared sequences, by tag.
     shared: HashMap<Tag, DataSet<'a>>,
     per_frame: Vec<DataSet<'a>>,
+    /// Grid Frame Offset Vector of a dose grid (PS3.3 C.8.8.3.2): planes along the normal, mm.
+    offsets: Vec<f64>,
 }
 
 impl<'a> FunctionalGroups<'a> {
@@ -30,12 +32,18 @@ impl<'a> FunctionalGroups<'a> {
                 .filter_map(|element| Some((element.tag(), element.items().next()?)))
                 .collect(),
             per_frame: set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).collect(),
+            offsets: set.floats(tags::GRID_FRAME_OFFSET_VECTOR),
         }
     }
 
     /// The first item of a functional group macro for `frame` (from 0): its own, else the shared one.
     pub(super) fn get(&self, frame: usize, sequence: Tag) -> Option<DataSet<'a>> {
         self.per_frame.get(frame).and_then(|item| item.item(sequence)).or_else(|| self.shared.get(&sequence).copied())
+    }
+
+    /// Number of frames whose place is told one by one.
+    pub(super) fn positions(&self) -> usize {
+        self.len().max(self.offsets.len())
     }
 
     /// Number of per-frame items.
@@ -56,7 +64,7 @@ pub(super) fn plane_geometry(
     let orientation_set =
         groups.get(frame, tags::PLANE_ORIENTATION_SEQUENCE).filter(|item| item.has(tags::IMAGE_ORIENTATION_PATIENT));
     // The plain attributes belong to single-frame objects: for others they would put all frames in one place.
-    let plain = (frame == 0 && groups.len() == 0).then_some(set);
+    let plain = (groups.len() == 0 && (frame == 0 || frame < groups.offsets.len())).then_some(set);
     let position_set = position_set.or(plain)?;
     let orientation_set = orientation_set.or(plain)?;
     if !position_set.has(tags::IMAGE_POSITION_PATIENT) && !orientation_set.has(tags::IMAGE_ORIENTATION_PATIENT) {
@@ -94,7 +102,39 @@ pub(super) fn plane_geometry(
         bad(doubts, "row and column are not quite at right angles: the column direction was turned to 90 degrees");
     }
     let column = unit([0, 1, 2].map(|axis: usize| column[axis] - skew * row[axis]))?;
-    Some(PlaneGeometry { position, row_direction: row, column_direction: column })
+    let plane = PlaneGeometry { position, row_direction: row, column_direction: column };
+    match groups.offsets.get(frame) {
+        Some(_) if groups.len() == 0 => offset_plane(plane, &groups.offsets, frame).or_else(|| {
+            let cause = "not usable numbers: the planes of the grid have no position";
+            doubts.push((tags::GRID_FRAME_OFFSET_VECTOR, cause));
+            None
+        }),
+        _ => Some(plane),
+    }
+}
+
+/// Plane of `frame` of a dose grid whose first plane is `plane` (PS3.3 C.8.8.3.2): `offsets` are distances along the
+/// normal from the first plane where they begin with zero, else the planes' z coordinates (axial grids only).
+///
+/// `None` where there is no usable offset for the frame.
+pub(super) fn offset_plane(plane: PlaneGeometry, offsets: &[f64], frame: usize) -> Option<PlaneGeometry> {
+    let usable = |v: &&f64| v.is_finite() && v.abs() < 1e6;
+    let first = *offsets.first().filter(usable)?;
+    let offset = *offsets.get(frame).filter(usable)?;
+    let mut position = plane.position;
+    let normal = plane.normal();
+    if first == 0.0 {
+        for (value, direction) in position.iter_mut().zip(normal) {
+            *value += direction * offset;
+        }
+    } else if normal[2].abs() > 0.999 {
+        position[2] += offset - first;
+    } else {
+        for (value, direction) in position.iter_mut().zip(normal) {
+            *value += direction * (offset - first);
+        }
+    }
+    Some(PlaneGeometry { position, ..plane })
 }
 
 fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {

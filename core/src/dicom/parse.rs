@@ -66,6 +66,8 @@ pub(super) struct Entry {
 pub(super) struct Doubt {
     pub tag: Option<Tag>,
     pub cause: String,
+    /// Something of the file was not read.
+    pub loss: bool,
 }
 
 /// What was read.
@@ -254,7 +256,11 @@ pub(super) fn parse_meta(bytes: &[u8], at: usize, parsed: &mut Parsed) -> usize 
         let start = pos + header.size;
         let end = start.saturating_add(header.length as usize);
         if end > bytes.len() {
-            parsed.doubts.push(Doubt { tag: Some(header.tag), cause: "runs past the end of the file".into() });
+            parsed.doubts.push(Doubt {
+                tag: Some(header.tag),
+                cause: "runs past the end of the file".into(),
+                loss: true,
+            });
             return bytes.len();
         }
         if header.tag.1 == 0 {
@@ -288,10 +294,20 @@ fn close(parsed: &mut Parsed, open: &Open, pos: usize) {
     }
 }
 
+/// Notes something odd.
 fn doubt(parsed: &mut Parsed, tag: Option<Tag>, cause: &str) {
+    note(parsed, Doubt { tag, cause: cause.to_owned(), loss: false });
+}
+
+/// Notes that something of the file is not read.
+fn loss(parsed: &mut Parsed, tag: Option<Tag>, cause: &str) {
+    note(parsed, Doubt { tag, cause: cause.to_owned(), loss: true });
+}
+
+fn note(parsed: &mut Parsed, doubt: Doubt) {
     // One line a cause is enough for the reader.
-    if parsed.doubts.len() < 16 && !parsed.doubts.iter().any(|d| d.cause == cause) {
-        parsed.doubts.push(Doubt { tag, cause: cause.to_owned() });
+    if parsed.doubts.len() < 16 && !parsed.doubts.iter().any(|d| d.cause == doubt.cause) {
+        parsed.doubts.push(doubt);
     }
 }
 
@@ -314,7 +330,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                     parsed.need_more = true;
                     return;
                 }
-                doubt(parsed, Some(top.tag), "the file ends inside this sequence");
+                loss(parsed, Some(top.tag), "the file ends inside this sequence");
             }
             if let Some(open) = stack.pop() {
                 close(parsed, &open, pos);
@@ -327,7 +343,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
             return;
         }
         if parsed.tape.len() >= MAX_ENTRIES {
-            doubt(parsed, None, "more than 4 million elements: the rest of the file is not read");
+            loss(parsed, None, "more than 4 million elements: the rest of the file is not read");
             break;
         }
         let Some(head) = header(reader, pos, limit, explicit) else {
@@ -338,7 +354,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
             let rest = bytes.get(pos..limit).unwrap_or(&[]);
             if rest.iter().any(|b| *b != 0) {
                 let tag = stack.last().map(|top| top.tag);
-                doubt(parsed, tag, "the file breaks off inside an element header");
+                loss(parsed, tag, "the file breaks off inside an element header");
             }
             pos = limit;
             if stack.is_empty() {
@@ -350,7 +366,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
         match head.tag {
             ITEM if in_sequence => {
                 if stack.len() >= MAX_OPEN {
-                    doubt(parsed, None, "sequences nested a million levels deep: the rest of the file is not read");
+                    loss(parsed, None, "sequences nested a million levels deep: the rest of the file is not read");
                     break;
                 }
                 let defined = head.length != UNDEFINED;
@@ -422,7 +438,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                         let fragments = head.length == UNDEFINED;
                         let declared = start.saturating_add(head.length as usize);
                         if !fragments && declared as u64 > total {
-                            doubt(parsed, Some(tag), "the file ends before the pixel data does");
+                            loss(parsed, Some(tag), "the file ends before the pixel data does");
                         }
                         let end = if fragments { start } else { declared.min(bytes.len()) };
                         let kind = if fragments { Kind::Fragments } else { Kind::Value };
@@ -455,7 +471,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                         }
                         if head.vr != VR::SQ {
                             if is_pixel_data(tag) {
-                                doubt(parsed, Some(tag), "the file ends before the pixel data does");
+                                loss(parsed, Some(tag), "the file ends before the pixel data does");
                                 push(
                                     parsed,
                                     Entry {
@@ -468,7 +484,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                                     },
                                 );
                             } else {
-                                doubt(
+                                loss(
                                     parsed,
                                     Some(tag),
                                     "its length runs past the end of the file: nothing after it is read",
@@ -476,7 +492,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, total: u64, encoding: Encoding, hea
                             }
                             break;
                         }
-                        doubt(parsed, Some(tag), "its length runs past the end of the file");
+                        loss(parsed, Some(tag), "its length runs past the end of the file");
                     } else {
                         doubt(parsed, Some(tag), "it is longer than the item that holds it");
                     }
@@ -527,7 +543,12 @@ fn fragments(
                 parsed.need_more = true;
                 return None;
             }
-            doubt(parsed, Some(tag), "the file ends inside the fragments");
+            if pos == limit {
+                // All there is was read: frames that are missing are told where frames are counted.
+                doubt(parsed, Some(tag), "the fragments have no end mark");
+            } else {
+                loss(parsed, Some(tag), "the file ends inside the fragments");
+            }
             break limit;
         }
         let found = reader.tag(pos);
@@ -540,7 +561,7 @@ fn fragments(
                 pos += 1;
                 continue;
             }
-            doubt(parsed, Some(tag), "something other than a fragment stands between the fragments");
+            loss(parsed, Some(tag), "something other than a fragment stands between the fragments");
             break pos;
         }
         let start = pos + 8;
@@ -550,11 +571,11 @@ fn fragments(
                 parsed.need_more = true;
                 return None;
             }
-            doubt(parsed, Some(tag), "the last fragment is cut off");
+            loss(parsed, Some(tag), "the last fragment is cut off");
             end = limit;
         }
         if parsed.tape.len() >= MAX_ENTRIES {
-            doubt(parsed, Some(tag), "more than 4 million fragments: the rest of the file is not read");
+            loss(parsed, Some(tag), "more than 4 million fragments: the rest of the file is not read");
             break limit;
         }
         if kept {

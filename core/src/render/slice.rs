@@ -35,6 +35,9 @@ impl CornerTexts {
         if let Some(method) = &frame.display.lossy {
             view.insert(0, if method.is_empty() { "Lossy".to_owned() } else { format!("Lossy ({method})") });
         }
+        // The words before the colon are enough in a corner.
+        let short = |warning: &String| warning.split(':').next().unwrap_or_default().to_owned();
+        view.splice(0..0, frame.display.warnings.iter().map(short));
         let number = series.number.map(|number| format!("Series {number}")).unwrap_or_default();
         Self {
             top_left: lines(vec![

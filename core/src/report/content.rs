@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::analysis::{Analysis, Finding, ModelIdentity};
 use crate::annotation::{Decision, Review, Session};
 use crate::render::{ViewTransform, Voi, date};
-use crate::study::{Frame, InstanceUid, Patient, Series, SpacingKind, Study};
+use crate::study::{Frame, InstanceKey, Patient, Series, SpacingKind, Study};
 
 /// Said on every page and in every file.
 pub const RESEARCH_USE_ONLY: &str = "Research use only, not a medical device";
@@ -34,7 +34,7 @@ pub struct ReportInput<'a> {
 #[derive(Debug, Clone)]
 pub struct ReportImage<'a> {
     /// The instance it is in.
-    pub instance: &'a InstanceUid,
+    pub instance: &'a InstanceKey,
     /// Frame within the instance, from 0: what reviews and key images refer to.
     pub frame_index: usize,
     /// Scroll position within the series, from 0: what people call it by.
@@ -52,7 +52,7 @@ pub struct ReportImage<'a> {
 impl<'a> ReportImage<'a> {
     /// The frame in its own window, upright.
     pub fn new(
-        instance: &'a InstanceUid,
+        instance: &'a InstanceKey,
         frame_index: usize,
         position: usize,
         frame: &'a Frame,
@@ -75,6 +75,41 @@ pub struct ModelNotes {
     /// Data and licences.
     pub data: String,
 }
+
+/// A measured number with its 95 % interval, for people: `Dice, left lung: 0.92 (95 % interval 0.89 to 0.95, 10 images)`.
+///
+/// `key` is a metric's name in a bundle or in `metrics.json`: what was measured, on what, and where it is not all of the
+/// images, on which (`dice.left_lung`, `auroc.lung_opacity.nih`).
+pub fn performance_line(key: &str, value: f64, (low, high): (f64, f64), images: usize) -> String {
+    let mut parts = key.split('.');
+    let metric = parts.next().unwrap_or_default();
+    let name = METRICS
+        .iter()
+        .find(|(known, _)| *known == metric)
+        .map_or_else(|| readable_name(metric), |(_, name)| (*name).into());
+    let on = parts.next().map(|on| format!(", {}", on.replace('_', " "))).unwrap_or_default();
+    let of: String = parts.map(|part| format!(", {} images only", part.replace('_', " "))).collect();
+    let noun = if images == 1 { "image" } else { "images" };
+    format!("{name}{on}{of}: {value:.2} (95 % interval {low:.2} to {high:.2}, {images} {noun})")
+}
+
+/// Place of a metric among others in a report: segmentation, then detection, then calibration.
+pub fn performance_rank(key: &str) -> usize {
+    let metric = key.split('.').next().unwrap_or_default();
+    METRICS.iter().position(|(known, _)| *known == metric).unwrap_or(METRICS.len())
+}
+
+/// Metrics in the order of a report, with their words.
+const METRICS: [(&str, &str); 8] = [
+    ("dice", "Dice"),
+    ("auroc", "Area under the ROC curve"),
+    ("sensitivity_at_90_specificity", "Sensitivity at 90 % specificity"),
+    ("average_precision", "Average precision"),
+    ("pointing", "Heat map's peak inside a marked lesion"),
+    ("froc", "Mean sensitivity over the FROC curve"),
+    ("ece", "Expected calibration error"),
+    ("brier", "Brier score"),
+];
 
 /// What goes into a report. Everything by default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -280,6 +315,19 @@ fn clock(time: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn measured_numbers_for_people() {
+        let line = |key| performance_line(key, 0.921, (0.888, 0.95), 10);
+        assert_eq!(line("dice.left_lung"), "Dice, left lung: 0.92 (95 % interval 0.89 to 0.95, 10 images)");
+        assert_eq!(
+            line("sensitivity_at_90_specificity.lung_opacity.nih"),
+            "Sensitivity at 90 % specificity, lung opacity, nih images only: 0.92 (95 % interval 0.89 to 0.95, 10 images)"
+        );
+        assert!(line("new_metric").starts_with("New metric: "));
+        assert!(performance_rank("dice.x") < performance_rank("auroc.x"));
+        assert!(performance_rank("auroc.x") < performance_rank("unknown.x"));
+    }
 
     #[test]
     fn names_and_ages_for_people() {

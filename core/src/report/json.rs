@@ -112,7 +112,14 @@ impl Writer<'_> {
             return analysis.target.sources.iter().collect();
         }
         let instances = self.input.series.instances.iter();
-        instances.filter(|instance| instance.uid == *image.instance).map(|instance| &instance.source).collect()
+        instances.filter(|instance| instance.key() == *image.instance).map(|instance| &instance.source).collect()
+    }
+
+    /// SOP Instance UID as the file says it.
+    fn instance_uid(&self, image: &ReportImage<'_>) -> String {
+        let mut instances = self.input.series.instances.iter();
+        let found = instances.find(|instance| instance.key() == *image.instance);
+        found.map_or_else(|| image.instance.0.clone(), |instance| instance.uid.0.clone())
     }
 
     fn sources(&self) -> Value {
@@ -152,7 +159,7 @@ impl Writer<'_> {
             _ => Value::Null,
         };
         json!({
-            "instance_uid": self.uid(&image.instance.0),
+            "instance_uid": self.uid(&self.instance_uid(image)),
             "frame": image.frame_index,
             "position": image.position,
             "rows": rows,

@@ -265,7 +265,11 @@ fn images(flow: &mut Flow, input: &ReportInput<'_>, options: &ReportOptions) {
                 overlay: Overlay::Plain,
                 chip: None,
                 title: "Without overlay".to_owned(),
-                caption: image.voi.describe(),
+                caption: [image.frame.display.warnings.join(". "), image.voi.describe()]
+                    .into_iter()
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(". "),
                 bar: None,
             });
         }
@@ -320,7 +324,11 @@ fn lesion_panels(analysis: &Analysis) -> Vec<Panel<'_>> {
             title: format!("{}, evidence", readable_name(&map.label)),
             caption: format!(
                 "{}; layer {}; {} {}. Colour: probability; clear below {:.2}.",
-                map.method, map.layer, analysis.model.id, analysis.model.version, map.threshold
+                readable_name(&map.method),
+                map.layer,
+                analysis.model.id,
+                analysis.model.version,
+                map.threshold
             ),
             bar: Some(lesion_style(map)),
         })

@@ -15,7 +15,8 @@ mod tests;
 mod time;
 
 pub use content::{
-    ModelNotes, RESEARCH_USE_ONLY, ReportImage, ReportInput, ReportOptions, hashed_uid, location, readable_name, size,
+    ModelNotes, RESEARCH_USE_ONLY, ReportImage, ReportInput, ReportOptions, hashed_uid, location, performance_line,
+    performance_rank, readable_name, size,
 };
 pub use json::{REPORT_SCHEMA, report_json};
 pub use layout::layout;

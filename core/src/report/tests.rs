@@ -14,8 +14,8 @@ use crate::analysis::{
 };
 use crate::annotation::{Decision, Edit, Review, Session};
 use crate::study::{
-    DisplayAttributes, Frame, GrayPixels, Instance, InstanceUid, Patient, PixelSpacing, Pixels, Series, SeriesUid,
-    Source, SpacingKind, Study, StudyUid,
+    DisplayAttributes, Frame, GrayPixels, Instance, InstanceKey, InstanceUid, Patient, PixelSpacing, Pixels, Series,
+    SeriesUid, Source, SpacingKind, Study, StudyUid,
 };
 
 const ROWS: usize = 300;
@@ -101,7 +101,7 @@ fn analysis(sources: Vec<Source>) -> Analysis {
         },
         target: Target {
             series_uid: SeriesUid("1.2.840.99.2".to_owned()),
-            instance_uid: InstanceUid("1.2.840.99.3".to_owned()),
+            instance_uid: InstanceKey("1.2.840.99.3".to_owned()),
             frame: 0,
             sources,
             rows: ROWS,
@@ -166,6 +166,7 @@ fn reading() -> Reading {
     let source = Source::file("/data/mueller_anna/PAT-0815.dcm");
     let instance = Instance {
         uid: InstanceUid("1.2.840.99.3".to_owned()),
+        twin: None,
         sop_class: String::new(),
         source: source.clone(),
         number: Some(1),
@@ -178,6 +179,7 @@ fn reading() -> Reading {
     };
     let series = Series {
         uid: SeriesUid("1.2.840.99.2".to_owned()),
+        twin: None,
         modality: "DX".to_owned(),
         number: Some(1),
         description: "Thorax Müller".to_owned(),
@@ -207,7 +209,7 @@ fn reading() -> Reading {
     };
     let mut session = Session::new(SeriesUid("1.2.840.99.2".to_owned()), "9f2c51d0".repeat(8));
     let review = |finding, decision, comment: &str| Edit::SetReview {
-        instance: InstanceUid("1.2.840.99.3".to_owned()),
+        instance: InstanceKey("1.2.840.99.3".to_owned()),
         frame: 0,
         finding: FindingId(finding),
         review: Review { decision, comment: comment.to_owned() },
@@ -217,7 +219,7 @@ fn reading() -> Reading {
     session.apply(Edit::SetImpression {
         text: "Right lower zone opacity, most likely pneumonia. No effusion. Follow-up in six weeks.".to_owned(),
     });
-    session.apply(Edit::SetKeyImage { instance: InstanceUid("1.2.840.99.3".to_owned()), frame: 0, key: true });
+    session.apply(Edit::SetKeyImage { instance: InstanceKey("1.2.840.99.3".to_owned()), frame: 0, key: true });
     Reading { study, session, frame: frame(), analysis: analysis(vec![source]) }
 }
 
@@ -227,7 +229,7 @@ impl Reading {
         ReportInput {
             study: &self.study,
             series,
-            images: vec![ReportImage::new(&series.instances[0].uid, 0, 0, &self.frame, Some(&self.analysis))],
+            images: vec![ReportImage::new(&self.analysis.target.instance_uid, 0, 0, &self.frame, Some(&self.analysis))],
             session: &self.session,
             model: Some(ModelNotes {
                 intended_use: "Frontal chest radiographs of adults, for research on opacity detection.".to_owned(),
@@ -390,7 +392,7 @@ fn long_texts_and_many_findings_run_over_pages() {
     for id in 3..60 {
         reading.analysis.findings.push(Finding { id: FindingId(id), ..first.clone() });
     }
-    let instance = InstanceUid("1.2.840.99.3".to_owned());
+    let instance = InstanceKey("1.2.840.99.3".to_owned());
     reading.session.apply(Edit::SetReview {
         instance,
         frame: 0,

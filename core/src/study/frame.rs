@@ -81,6 +81,9 @@ pub struct DisplayAttributes {
     pub lossy: Option<String>,
     /// Bits Stored (0028,0101).
     pub bits_stored: u16,
+    /// What the reader must know before trusting the image, one sentence each, shown beside it: that it is incomplete, or
+    /// that the file holds another number of frames than it says.
+    pub warnings: Vec<String>,
 }
 
 impl Default for DisplayAttributes {
@@ -98,6 +101,7 @@ impl Default for DisplayAttributes {
             slice_thickness_mm: None,
             lossy: None,
             bits_stored: 8,
+            warnings: Vec::new(),
         }
     }
 }

@@ -35,6 +35,21 @@ uid!(
     InstanceUid
 );
 
+/// Names one instance within an index: its SOP Instance UID, and what tells it apart where other files claim the same UID.
+///
+/// Everything that belongs to one image (reviews, key images, analyses) is kept under this, never under the UID alone:
+/// files are met that share a UID and show different patients. Equal to the UID where that is unique, so that what was
+/// kept under a UID alone stays readable.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InstanceKey(pub String);
+
+impl fmt::Display for InstanceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Where the bytes of an instance are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Source {
@@ -62,9 +77,21 @@ impl fmt::Display for Source {
     }
 }
 
+/// What a [`Problem`] means for the file that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The file cannot be used, only a part of it can, or whose it is must be settled first.
+    Error,
+    /// The file is read whole; what was odd about it is told.
+    Remark,
+}
+
 /// Something that could not be read, or was read with doubt; the rest of the study stays usable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
+    /// Whether the file is affected, or just odd.
+    pub severity: Severity,
     /// The file (and archive member) it is about.
     pub source: Source,
     /// The attribute it is about, as `(gggg,eeee) Name`, where one is to blame.
@@ -72,6 +99,48 @@ pub struct Problem {
     pub tag: Option<String>,
     /// What is wrong and what follows, in one sentence.
     pub cause: String,
+    /// The same without names and numbers, where the cause has some: what equal problems of many files are counted by.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kind: Option<Box<str>>,
+}
+
+impl Problem {
+    /// A file that cannot be used, or only in part.
+    pub fn error(source: Source, tag: Option<String>, cause: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, source, tag, cause: cause.into(), kind: None }
+    }
+
+    /// Something odd about a file that can be used.
+    pub fn remark(source: Source, tag: Option<String>, cause: impl Into<String>) -> Self {
+        Self { severity: Severity::Remark, ..Self::error(source, tag, cause) }
+    }
+
+    /// Counted under `kind` together with others.
+    #[must_use]
+    pub fn of_kind(self, kind: impl Into<Box<str>>) -> Self {
+        Self { kind: Some(kind.into()), ..self }
+    }
+
+    /// What equal problems of many files have in common: tag and kind.
+    pub fn common(&self) -> String {
+        let cause = self.kind.as_deref().unwrap_or(&self.cause);
+        self.tag.as_ref().map_or_else(|| cause.to_owned(), |tag| format!("{tag}: {cause}"))
+    }
+
+    /// Kinds of problems, each with its number and its first problem, the most frequent first.
+    pub fn by_kind(problems: &[Self]) -> Vec<(String, usize, &Self)> {
+        let mut kinds: Vec<(String, usize, &Self)> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        for problem in problems {
+            let place = *places.entry(problem.common()).or_insert(kinds.len());
+            match kinds.get_mut(place) {
+                Some((_, count, _)) => *count += 1,
+                None => kinds.push((problem.common(), 1, problem)),
+            }
+        }
+        kinds.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+        kinds
+    }
 }
 
 impl fmt::Display for Problem {
@@ -104,8 +173,11 @@ pub struct Patient {
 pub struct StudyIndex {
     /// Studies, newest first; each holds at least one series.
     pub studies: Vec<Study>,
-    /// Files that were refused or read with doubt.
+    /// Files that cannot be used, or only in part ([`Severity::Error`]), by file.
     pub problems: Vec<Problem>,
+    /// What was odd about files that can be used ([`Severity::Remark`]), by file.
+    #[serde(default)]
+    pub remarks: Vec<Problem>,
 }
 
 /// One study (PS3.3 C.7.2).
@@ -132,6 +204,9 @@ pub struct Study {
 pub struct Series {
     /// Series Instance UID.
     pub uid: SeriesUid,
+    /// Where another study of the index has a series of the same UID: what tells this one from it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub twin: Option<String>,
     /// Modality (0008,0060): `CT`, `DX`, ...; `OT` for images that are not DICOM.
     pub modality: String,
     /// Series Number (0020,0011).
@@ -157,6 +232,15 @@ pub struct Series {
 }
 
 impl Series {
+    /// The UID that a reading of the series is kept under: its own, with what tells it apart where another study has a
+    /// series of the same UID.
+    pub fn reading_uid(&self) -> SeriesUid {
+        match &self.twin {
+            None => self.uid.clone(),
+            Some(twin) => SeriesUid(format!("{}#{twin}", self.uid)),
+        }
+    }
+
     /// Number of frames over all instances: what a viewport scrolls through.
     pub fn frame_count(&self) -> usize {
         self.instances.iter().map(|instance| instance.frames).sum()
@@ -178,8 +262,11 @@ impl Series {
 /// One SOP instance with an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
-    /// SOP Instance UID.
+    /// SOP Instance UID as the file says it; [`Instance::key`] is what names the instance.
     pub uid: InstanceUid,
+    /// Where other files of the index claim the same UID: a hash of this one's content.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub twin: Option<String>,
     /// SOP Class UID; empty for images that are not DICOM.
     pub sop_class: String,
     /// Where the bytes are.
@@ -199,6 +286,16 @@ pub struct Instance {
     pub frame_order: Vec<usize>,
     /// Where the first frame lies in the patient.
     pub geometry: Option<PlaneGeometry>,
+}
+
+impl Instance {
+    /// What reviews, key images and analyses of this instance are kept under.
+    pub fn key(&self) -> InstanceKey {
+        match &self.twin {
+            None => InstanceKey(self.uid.0.clone()),
+            Some(twin) => InstanceKey(format!("{}#{twin}", self.uid)),
+        }
+    }
 }
 
 /// A property of a series that changes how it must be read; shown to the user, never hidden.

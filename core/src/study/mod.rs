@@ -12,7 +12,8 @@ mod window;
 pub use frame::{DisplayAttributes, Frame, GrayPixels, Pixels};
 pub use geometry::{PixelSpacing, PlaneGeometry, SpacingKind};
 pub use hierarchy::{
-    Instance, InstanceUid, Patient, Problem, Series, SeriesNote, SeriesUid, Source, Study, StudyIndex, StudyUid,
+    Instance, InstanceKey, InstanceUid, Patient, Problem, Series, SeriesNote, SeriesUid, Severity, Source, Study,
+    StudyIndex, StudyUid,
 };
 pub use order::{Order, Slice, order_slices};
 pub use resample::{Affine, Displacement, letterbox, warp, warp_displaced};

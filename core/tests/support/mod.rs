@@ -1,8 +1,9 @@
 //! Writes small DICOM files, sound and hostile, byte by byte.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
@@ -19,6 +20,30 @@ pub fn real_files() -> Option<PathBuf> {
         return None;
     }
     Some(folder)
+}
+
+/// Peak memory of this process, MiB; 0 where the system does not tell.
+pub fn peak_mib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) / 1024
+}
+
+/// Processor time this process took, seconds: wall time on a busy machine says nothing. Wall time where the system does
+/// not tell.
+pub fn processor_seconds(start: Instant) -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // User and system time in ticks of 10 ms are fields 14 and 15; the name before them may hold spaces.
+    let ticks: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    if ticks.len() == 2 { ticks.iter().sum::<f64>() / 100.0 } else { start.elapsed().as_secs_f64() }
 }
 
 /// A data set under construction.

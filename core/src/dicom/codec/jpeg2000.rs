@@ -1,7 +1,7 @@
 //! JPEG 2000 (ITU-T T.800) and HTJ2K (T.814) by `openjp2`, with the headers checked here first.
 
 use super::stored::from_codestream;
-use super::{CodecError, FrameFormat, StoredFrame};
+use super::{CodecError, FrameFormat, Incomplete, StoredFrame};
 
 /// Most samples: the decoder needs several times their size in memory.
 const MAX_SAMPLES: usize = 1 << 26;
@@ -37,8 +37,21 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
         return Err(CodecError::new(format!("JPEG 2000 frames of more than {MAX_SAMPLES} samples are not decoded")));
     }
     header.check_coding(codestream)?;
-    let image = jpeg2k::Image::from_bytes(codestream)
-        .map_err(|error| CodecError::new(format!("the JPEG 2000 codestream is damaged: {error}")))?;
+    let read = |strict| {
+        jpeg2k::Image::from_bytes_with(codestream, jpeg2k::DecodeParameters::new().strict(strict))
+            .map_err(|error| CodecError::new(format!("the JPEG 2000 codestream is damaged: {error}")))
+    };
+    let mut incomplete = None;
+    let image = match read(true) {
+        Ok(image) => image,
+        // The end mark is missing: the stream was cut, and what came before gives a coarser image or a part of one.
+        Err(_) if !codestream[codestream.len().saturating_sub(16)..].windows(2).any(|pair| pair == [0xFF, 0xD9]) => {
+            let cause = CodecError::truncated("JPEG 2000").cause;
+            incomplete = Some(Incomplete { from_pixel: format.pixels(), cause });
+            read(false)?
+        }
+        Err(error) => return Err(error),
+    };
     let components = image.components();
     if components.len() != header.components {
         return Err(CodecError::new(
@@ -58,14 +71,15 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
         "YBR_RCT" | "YBR_ICT" => "RGB",
         other => other,
     };
-    match planes.as_slice() {
+    let whole = match planes.as_slice() {
         [only] => from_codestream(only.iter().copied(), header.precision, header.signed, format, photometric),
         planes => {
             let count = planes.len();
             let samples = (0..pixels * count).map(|at| planes[at % count][at / count]);
             from_codestream(samples, header.precision, header.signed, format, photometric)
         }
-    }
+    }?;
+    Ok(StoredFrame { incomplete, ..whole })
 }
 
 impl MainHeader {

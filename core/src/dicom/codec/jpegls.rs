@@ -3,7 +3,7 @@
 //! Written here because the crates at hand read single components only. Names of variables are T.87's.
 
 use super::stored::from_codestream;
-use super::{CodecError, FrameFormat, StoredFrame};
+use super::{CodecError, FrameFormat, Incomplete, StoredFrame};
 
 /// Order of the run-length codes (T.87 A.2.1).
 const J: [u32; 32] =
@@ -19,7 +19,7 @@ struct Preset {
     reset: i32,
 }
 
-/// Decodes one frame.
+/// Decodes one frame. Where the last scan ends early, its whole rows are decoded, and the frame is [`Incomplete`].
 pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, CodecError> {
     let mut at = bytes
         .windows(2)
@@ -32,6 +32,7 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
     let mut ids: Vec<u8> = Vec::new();
     let mut samples: Vec<u16> = Vec::new();
     let mut done: Vec<u8> = Vec::new();
+    let mut incomplete = None;
     while ids.is_empty() || done.len() < ids.len() {
         let marker = next_marker(bytes, &mut at).ok_or_else(|| CodecError::truncated("JPEG-LS"))?;
         if marker == 0xD9 {
@@ -86,14 +87,24 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
                 let scan = Scan::read(segment, &ids, &done)?;
                 let coder = Coder::new(precision, scan.near, &preset)?;
                 let mut decoder = ScanDecoder { coder, bits: Bits::new(bytes, at) };
-                decoder.decode(&scan, format, &mut samples)?;
+                let mut rows = 0;
+                if let Err(error) = decoder.decode(&scan, format, &mut samples, &mut rows) {
+                    // What is wrong behind the end is wrong because of the end.
+                    let cut = decoder.bits.touched_end();
+                    if !cut || rows == 0 || done.len() + scan.components.len() < ids.len() {
+                        return Err(if cut { CodecError::truncated("JPEG-LS") } else { error });
+                    }
+                    let cause = CodecError::truncated("JPEG-LS").cause;
+                    incomplete = Some(Incomplete { from_pixel: rows * format.columns, cause });
+                }
                 at = decoder.bits.position();
                 done.extend(scan.components.iter().map(|&index| ids[index]));
             }
             _ => {}
         }
     }
-    from_codestream(samples.into_iter().map(i32::from), precision, false, format, &format.photometric)
+    let whole = from_codestream(samples.into_iter().map(i32::from), precision, false, format, &format.photometric)?;
+    Ok(StoredFrame { incomplete, ..whole })
 }
 
 fn be16(bytes: &[u8], at: usize) -> Result<usize, CodecError> {
@@ -237,6 +248,16 @@ impl<'a> Bits<'a> {
         }
     }
 
+    /// Whether bits behind the end were looked at.
+    fn touched_end(&self) -> bool {
+        self.invented > 0
+    }
+
+    /// Whether no bit behind the end was used.
+    fn is_strict(&self) -> bool {
+        self.invented <= u64::from(self.available)
+    }
+
     fn check(&self) -> Result<(), CodecError> {
         // The last byte of a scan may be an FF whose stuffed bit was not needed: one byte of grace.
         if self.invented > u64::from(self.available) + 8 { Err(CodecError::truncated("JPEG-LS")) } else { Ok(()) }
@@ -366,7 +387,14 @@ impl Lines {
 }
 
 impl ScanDecoder<'_> {
-    fn decode(&mut self, scan: &Scan, format: &FrameFormat, samples: &mut [u16]) -> Result<(), CodecError> {
+    /// Decodes a scan into `samples`; `rows` counts the whole rows.
+    fn decode(
+        &mut self,
+        scan: &Scan,
+        format: &FrameFormat,
+        samples: &mut [u16],
+        rows: &mut usize,
+    ) -> Result<(), CodecError> {
         let (width, step) = (format.columns, format.samples);
         let mut lines: Vec<Lines> = scan.components.iter().map(|_| Lines::new(width)).collect();
         for row in 0..format.rows {
@@ -386,6 +414,9 @@ impl ScanDecoder<'_> {
                     *target = value as u16;
                 }
                 line.end();
+            }
+            if self.bits.is_strict() {
+                *rows = row + 1;
             }
         }
         Ok(())

@@ -27,7 +27,7 @@ use dicom_dictionary_std::tags;
 
 use super::data_set::tag_name;
 
-pub use stored::{StoredData, StoredFrame};
+pub use stored::{Incomplete, StoredData, StoredFrame};
 pub use syntax::{Codec, TransferSyntax};
 
 /// Most samples (rows × columns × samples per pixel) in one frame: about 11,585 × 11,585.
@@ -44,21 +44,23 @@ pub struct CodecError {
     pub tag: Option<Tag>,
     /// What is wrong, in one sentence.
     pub cause: String,
+    /// The data end early: what came before may be good.
+    pub truncated: bool,
 }
 
 impl CodecError {
     /// An error in the pixel data itself.
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { tag: None, cause: cause.into() }
+        Self { tag: None, cause: cause.into(), truncated: false }
     }
 
     /// An error that one attribute of the header is to blame for.
     pub fn tag(tag: Tag, cause: impl Into<String>) -> Self {
-        Self { tag: Some(tag), cause: cause.into() }
+        Self { tag: Some(tag), cause: cause.into(), truncated: false }
     }
 
     fn truncated(codec: &str) -> Self {
-        Self::new(format!("the {codec} codestream ends early"))
+        Self { truncated: true, ..Self::new(format!("the {codec} codestream ends early")) }
     }
 }
 
@@ -219,18 +221,16 @@ fn guarded<T>(codec: &str, decode: impl FnOnce() -> Result<T, CodecError>) -> Re
         .unwrap_or_else(|_| Err(CodecError::new(format!("the {codec} decoder gave up on a damaged codestream"))))
 }
 
-/// Raw deflate (RFC 1951), as in Deflated Image Frame Compression (PS3.5 A.4.13); stops at the size of a frame.
+/// Raw deflate (RFC 1951), as in Deflated Image Frame Compression (PS3.5 A.4.13); stops at the size of a frame. A stream
+/// that breaks off gives what came before.
 fn inflate_frame<'a>(bytes: &[u8], format: &FrameFormat) -> Result<Cow<'a, [u8]>, CodecError> {
     let needed = format.native_bits().div_ceil(8);
     let mut out = Vec::new();
-    flate2::read::DeflateDecoder::new(bytes)
-        .take(needed as u64)
-        .read_to_end(&mut out)
-        .map_err(|error| CodecError::new(format!("the deflated frame is damaged: {error}")))?;
-    if out.len() < needed {
-        return Err(CodecError::new(format!("the deflated frame holds {} of {needed} bytes", out.len())));
+    let read = flate2::read::DeflateDecoder::new(bytes).take(needed as u64).read_to_end(&mut out);
+    match read {
+        Err(error) if out.is_empty() => Err(CodecError::new(format!("the deflated frame is damaged: {error}"))),
+        _ => Ok(Cow::Owned(out)),
     }
-    Ok(Cow::Owned(out))
 }
 
 #[cfg(test)]
@@ -274,7 +274,9 @@ pub(super) mod tests {
         let bytes = encoder.finish().expect("in memory");
         let frame = decode(Codec::DeflatedFrame, &bytes, &gray(4, 4, 8)).expect("decodes");
         assert_eq!(frame.data, StoredData::U8(vec![7; 16]));
-        let error = decode(Codec::DeflatedFrame, &bytes, &gray(1000, 1000, 8)).expect_err("too short");
-        assert!(error.cause.contains("100000 of 1000000"), "{error}");
+        let part = decode(Codec::DeflatedFrame, &bytes, &gray(1000, 1000, 8)).expect("in part");
+        let incomplete = part.incomplete.expect("too short");
+        assert_eq!(incomplete.from_pixel, 100_000);
+        assert!(incomplete.cause.contains("100000 of 1000000"), "{incomplete:?}");
     }
 }

@@ -1,8 +1,11 @@
 //! Uncompressed pixel data (PS3.5 8.1.1, 8.2, PS3.3 C.7.6.3.1).
 
-use super::{CodecError, FrameFormat, StoredData, StoredFrame};
+use std::borrow::Cow;
 
-/// Reads one frame; `first_bit` is where it begins in the first byte (frames of one bit a pixel are not aligned).
+use super::{CodecError, FrameFormat, Incomplete, StoredData, StoredFrame};
+
+/// Reads one frame; `first_bit` is where it begins in the first byte (frames of one bit a pixel are not aligned). Where the
+/// bytes are too few, the whole pixels that they hold are read and the frame is [`Incomplete`].
 pub(super) fn decode(
     bytes: &[u8],
     first_bit: usize,
@@ -12,10 +15,23 @@ pub(super) fn decode(
     let count = format.sample_count();
     let subsampled = format.is_subsampled() && format.samples == 3 && format.bits_allocated == 8;
     let needed = (format.native_bits().saturating_add(first_bit)).div_ceil(8);
-    if bytes.len() < needed {
-        return Err(CodecError::new(format!("the frame holds {} of {needed} bytes", bytes.len())));
-    }
-    let bytes = &bytes[..needed];
+    let mut incomplete = None;
+    let bytes = match bytes.get(..needed) {
+        Some(whole) => Cow::Borrowed(whole),
+        None => {
+            let cause = format!("the frame holds {} of {needed} bytes", bytes.len());
+            let from_pixel = whole_pixels(bytes.len(), first_bit, format);
+            // A few bytes are no image, and must not ask for the memory of one.
+            if from_pixel == 0 || from_pixel.saturating_mul(64) < format.pixels() {
+                return Err(CodecError { truncated: true, ..CodecError::new(cause) });
+            }
+            incomplete = Some(Incomplete { from_pixel, cause });
+            let mut padded = bytes.to_vec();
+            padded.resize(needed, 0);
+            Cow::Owned(padded)
+        }
+    };
+    let bytes = &*bytes;
     let mut photometric = format.photometric.as_str();
     let data = if format.float {
         floats(bytes, big_endian, format)
@@ -58,7 +74,22 @@ pub(super) fn decode(
         samples: format.samples,
         data,
         photometric: photometric.to_owned(),
+        incomplete,
     })
+}
+
+/// Pixels of which all samples are within the first `length` bytes.
+fn whole_pixels(length: usize, first_bit: usize, format: &FrameFormat) -> usize {
+    let bits = length.saturating_mul(8).saturating_sub(first_bit);
+    let allocated = usize::from(format.bits_allocated).max(1);
+    if format.is_subsampled() && format.samples == 3 && format.bits_allocated == 8 {
+        return length / (format.columns.div_ceil(2) * 4).max(1) * format.columns;
+    }
+    if format.planar && format.samples == 3 {
+        // A pixel is whole once its sample of the last plane is there.
+        return (bits / allocated).saturating_sub(2 * format.pixels());
+    }
+    bits / (allocated * format.samples.max(1))
 }
 
 fn floats(bytes: &[u8], big_endian: bool, format: &FrameFormat) -> StoredData {
@@ -135,7 +166,9 @@ mod tests {
         format.bits_allocated = 1;
         let frame = decode(&[0b1110_1000, 0b0000_0101], 3, false, &format).expect("two bytes are enough");
         assert_eq!(frame.data, StoredData::U8(vec![1, 0, 1, 1, 1, 1, 0, 1, 0]));
-        assert!(decode(&[0xFF], 3, false, &format).is_err());
+        let part = decode(&[0xFF], 3, false, &format).expect("five pixels are there");
+        assert_eq!(part.incomplete.map(|incomplete| incomplete.from_pixel), Some(5));
+        assert!(decode(&[], 0, false, &format).is_err());
     }
 
     #[test]
@@ -157,6 +190,26 @@ mod tests {
         let frame = decode(&[1, 2, 10, 20, 3, 99, 30, 40], 0, false, &format).expect("fits");
         assert_eq!(frame.data, StoredData::U8(vec![1, 10, 20, 2, 10, 20, 3, 30, 40]));
         assert_eq!(frame.photometric, "YBR_FULL");
+    }
+
+    #[test]
+    fn what_is_there_of_a_cut_frame_is_read() {
+        let bytes: Vec<u8> = (1..=12).collect();
+        let mut format = gray(2, 2, 8);
+        format.samples = 3;
+        let from = |format: &FrameFormat, length: usize| {
+            let frame = decode(&bytes[..length], 0, false, format).ok()?;
+            Some(frame.incomplete.map_or(4, |incomplete| incomplete.from_pixel))
+        };
+        assert_eq!(
+            [12, 11, 9, 5, 3, 2].map(|length| from(&format, length)),
+            [4, 3, 3, 1, 1, 0].map(|n| Some(n).filter(|n| *n > 0))
+        );
+        format.planar = true;
+        assert_eq!([12, 11, 9, 8].map(|length| from(&format, length)), [Some(4), Some(3), Some(1), None]);
+        format.planar = false;
+        format.photometric = "YBR_FULL_422".into();
+        assert_eq!([8, 7, 4, 3].map(|length| from(&format, length)), [Some(4), Some(2), Some(2), None]);
     }
 
     #[test]

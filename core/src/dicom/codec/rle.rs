@@ -1,11 +1,12 @@
 //! RLE Lossless (PS3.5 annex G): one PackBits segment for each byte plane of each sample, high byte first.
 
 use super::native::{by_pixel, integers};
-use super::{CodecError, FrameFormat, StoredData, StoredFrame};
+use super::{CodecError, FrameFormat, Incomplete, StoredData, StoredFrame};
 
 const HEADER: usize = 64;
 
-/// Decodes one frame.
+/// Decodes one frame. Where segments are cut off, the pixels of which all bytes are there are read, and the frame is
+/// [`Incomplete`].
 pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, CodecError> {
     if format.float {
         return Err(CodecError::new("floating point pixel data cannot be RLE encoded"));
@@ -24,16 +25,32 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
     let pixels = format.pixels();
     let segment_len = if format.bits_allocated == 1 { pixels.div_ceil(8) } else { pixels };
     let mut planes = Vec::with_capacity(segments);
+    let mut incomplete: Option<Incomplete> = None;
     for index in 0..segments {
         let start = offsets[index];
         let end = if index + 1 < segments { offsets[index + 1] } else { bytes.len() };
-        if start < HEADER || start > end || end > bytes.len() {
+        // Segments beyond the end are cut off; the first one must hold enough for memory to be spent on it: the best code
+        // is two bytes for 128.
+        let hollow = index == 0 && bytes.len().saturating_mul(64) < segment_len;
+        if start < HEADER || (start > end && start < bytes.len()) || hollow {
             return Err(CodecError::new(format!(
                 "RLE segment {} lies at {start} to {end}, outside the frame",
                 index + 1
             )));
         }
-        planes.push(unpack(&bytes[start..end], segment_len, index + 1)?);
+        let segment = bytes.get(start..end.min(bytes.len())).unwrap_or(&[]);
+        let (plane, filled) = unpack(segment, segment_len);
+        if filled < segment_len {
+            let from_pixel = if format.bits_allocated == 1 { filled * 8 } else { filled };
+            let cause = format!("RLE segment {} holds {filled} of {segment_len} bytes", index + 1);
+            if from_pixel == 0 {
+                return Err(CodecError { truncated: true, ..CodecError::new(cause) });
+            }
+            if incomplete.as_ref().is_none_or(|other| from_pixel < other.from_pixel) {
+                incomplete = Some(Incomplete { from_pixel, cause });
+            }
+        }
+        planes.push(plane);
     }
     let data = if format.bits_allocated == 1 {
         StoredData::U8((0..pixels).map(|bit| planes[0][bit / 8] >> (bit % 8) & 1).collect())
@@ -52,15 +69,13 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
         samples: format.samples,
         data,
         photometric: format.photometric.clone(),
+        incomplete,
     })
 }
 
-/// PackBits: `n` in 0..=127 copies n + 1 bytes, 129..=255 repeats the next byte 257 - n times, 128 does nothing.
-fn unpack(mut bytes: &[u8], len: usize, segment: usize) -> Result<Vec<u8>, CodecError> {
-    // The best code is two bytes for 128: a shorter segment cannot fill the plane, so nothing is allocated for it.
-    if bytes.len().saturating_mul(64) < len {
-        return Err(CodecError::truncated("RLE"));
-    }
+/// PackBits: `n` in 0..=127 copies n + 1 bytes, 129..=255 repeats the next byte 257 - n times, 128 does nothing. Gives `len`
+/// bytes, and how many of them the segment holds.
+fn unpack(mut bytes: &[u8], len: usize) -> (Vec<u8>, usize) {
     let mut out = Vec::with_capacity(len);
     while out.len() < len {
         let Some((&control, rest)) = bytes.split_first() else { break };
@@ -78,11 +93,9 @@ fn unpack(mut bytes: &[u8], len: usize, segment: usize) -> Result<Vec<u8>, Codec
             }
         };
     }
-    if out.len() < len {
-        return Err(CodecError::new(format!("RLE segment {segment} holds {} of {len} bytes", out.len())));
-    }
-    out.truncate(len);
-    Ok(out)
+    let filled = out.len().min(len);
+    out.resize(len, 0);
+    (out, filled)
 }
 
 #[cfg(test)]
@@ -110,10 +123,21 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_is_an_error() {
+    fn a_cut_frame_gives_its_whole_pixels() {
         let bytes = frame(&[&[253, 1], &[3, 10, 20, 30, 40]]);
         for end in 0..bytes.len() {
-            assert!(decode(&bytes[..end], &gray(2, 2, 16)).is_err(), "{end}");
+            let result = decode(&bytes[..end], &gray(2, 2, 16));
+            // The low bytes of the first pixels come last.
+            match (bytes.len() - end).checked_sub(4) {
+                Some(_) => assert!(result.is_err(), "{end}"),
+                None => {
+                    let left = 4 - (bytes.len() - end);
+                    let part = result.expect("pixels are left");
+                    assert_eq!(part.incomplete.map(|incomplete| incomplete.from_pixel), Some(left));
+                    let StoredData::U16(values) = part.data else { panic!("16 bits") };
+                    assert_eq!(values[..left], [266, 276, 286, 296][..left]);
+                }
+            }
         }
         let wrong = frame(&[&[3, 10, 20, 30, 40]]);
         assert!(decode(&wrong, &gray(2, 2, 16)).expect_err("one segment").cause.contains("need 2"));

@@ -19,6 +19,29 @@ pub struct StoredFrame {
     /// Colour space of the values: Photometric Interpretation, corrected by what the codestream did
     /// (JPEG 2000's own transform gives `RGB`, native 4:2:2 expands to `YBR_FULL`).
     pub photometric: String,
+    /// What could not be read, where the data end early; `None` for a whole frame.
+    pub incomplete: Option<Incomplete>,
+}
+
+/// A frame whose data end early: the values before are as stored, the others are made up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incomplete {
+    /// The first pixel that is missing, counted row by row; all behind it are missing too. The number of pixels where all
+    /// are there with less detail.
+    pub from_pixel: usize,
+    /// What the data lack, in one sentence.
+    pub cause: String,
+}
+
+impl Incomplete {
+    /// What the reader must know, for an image of `rows` by `columns`.
+    pub fn describe(&self, rows: usize, columns: usize) -> String {
+        let first = self.from_pixel / columns.max(1) + 1;
+        if first > rows {
+            return format!("INCOMPLETE IMAGE: detail is missing ({})", self.cause);
+        }
+        format!("INCOMPLETE IMAGE: rows {first} to {rows} of {rows} are missing and shown black ({})", self.cause)
+    }
 }
 
 /// Values in their container; unused high bits cleared or sign-extended. One bit a sample is unpacked to 0 and 1.
@@ -66,6 +89,24 @@ impl StoredFrame {
             }
         });
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Sets all values from the pixel `first` on to the nearest value of the container.
+    #[allow(clippy::unnecessary_cast)] // one body for eight types
+    pub(in crate::dicom) fn fill_from(&mut self, first: usize, value: f64) {
+        let at = first.saturating_mul(self.samples);
+        macro_rules! fill {
+            ($($kind:ident: $sample:ty),*) => {
+                match &mut self.data {
+                    $(StoredData::$kind(values) => {
+                        if let Some(rest) = values.get_mut(at..) {
+                            rest.fill(value as $sample);
+                        }
+                    })*
+                }
+            };
+        }
+        fill!(U8: u8, I8: i8, U16: u16, I16: i16, U32: u32, I32: i32, F32: f32, F64: f64);
     }
 
     /// Smallest and largest value, NaN left out; `None` where there is none.
@@ -131,6 +172,7 @@ pub(super) fn from_codestream(
         samples: format.samples,
         data,
         photometric: photometric.to_owned(),
+        incomplete: None,
     })
 }
 

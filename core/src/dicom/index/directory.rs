@@ -45,14 +45,15 @@ pub(super) fn resolve(
     let mut files = Vec::new();
     let mut missing = 0;
     let tag = Some(tag_name(tags::REFERENCED_FILE_ID));
-    let problem = |cause: String| Problem { source: Source::file(directory), tag: tag.clone(), cause };
+    let problem = |cause: String| Problem::error(Source::file(directory), tag.clone(), cause);
     for parts in references {
         let shown = one_line(&parts.join("/"));
         let plain = |part: &String| {
             !matches!(part.as_str(), "" | "." | "..") && !part.contains(['/', '\\', ':']) && !part.contains('\0')
         };
         if !parts.iter().all(plain) {
-            problems.push(problem(format!("{shown} leads out of the folder: refused")));
+            let kind = "a reference that leads out of the folder: refused";
+            problems.push(problem(format!("{shown} leads out of the folder: refused")).of_kind(kind));
             continue;
         }
         let found = parts.iter().try_fold(folder.to_path_buf(), |path, part| child(&path, part));
@@ -65,7 +66,8 @@ pub(super) fn resolve(
             None => {
                 missing += 1;
                 if missing <= MAX_NAMED {
-                    problems.push(problem(format!("{shown} is referenced but absent")));
+                    let kind = "referenced but absent";
+                    problems.push(problem(format!("{shown} is referenced but absent")).of_kind(kind));
                 }
             }
         }

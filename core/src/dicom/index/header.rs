@@ -31,10 +31,23 @@ struct Doubts<'a> {
 
 impl Doubts<'_> {
     fn add(&mut self, tag: Tag, cause: impl Into<String>) {
-        let problem = Problem { source: self.source.clone(), tag: Some(tag_name(tag)), cause: cause.into() };
+        self.push(Problem::remark(self.source.clone(), Some(tag_name(tag)), cause));
+    }
+
+    /// Something cannot be used.
+    fn lost(&mut self, tag: Tag, cause: impl Into<String>, kind: &str) {
+        self.push(Problem::error(self.source.clone(), Some(tag_name(tag)), cause).of_kind(kind));
+    }
+
+    fn push(&mut self, problem: Problem) {
         if !self.list.contains(&problem) {
             self.list.push(problem);
         }
+    }
+
+    fn has(&self, tag: Tag) -> bool {
+        let tag = Some(tag_name(tag));
+        self.list.iter().any(|problem| problem.tag == tag)
     }
 }
 
@@ -65,7 +78,7 @@ pub(super) fn from_file(file: &DicomFile) -> Found {
     let set_time = set.int(tags::TEMPORAL_POSITION_IDENTIFIER).unwrap_or(0);
     let echo = set.int(tags::ECHO_NUMBERS).unwrap_or(0);
     // Without functional groups nothing tells frames apart: one entry stands for all, however many the file claims.
-    let slices: Vec<Slice> = (0..frames.min(groups.len().max(1)))
+    let slices: Vec<Slice> = (0..frames.min(groups.positions().max(1)))
         .map(|frame| {
             let content = groups.get(frame, tags::FRAME_CONTENT_SEQUENCE);
             let time = content.and_then(|item| item.int(tags::TEMPORAL_POSITION_INDEX)).unwrap_or(set_time);
@@ -84,6 +97,7 @@ pub(super) fn from_file(file: &DicomFile) -> Found {
     }
     let instance = Instance {
         uid: InstanceUid(uid),
+        twin: None,
         sop_class,
         source: file.source.clone(),
         number,
@@ -137,6 +151,7 @@ fn series(set: DataSet<'_>, study: &Study, doubts: &mut Doubts<'_>) -> Series {
     };
     Series {
         uid: SeriesUid(uid),
+        twin: None,
         modality,
         number: set.int(tags::SERIES_NUMBER),
         description: set.line(tags::SERIES_DESCRIPTION),
@@ -169,13 +184,15 @@ fn frame_count(file: &DicomFile, rows: usize, columns: usize, sop_class: &str, d
         .find_map(|tag| set.get(tag));
     let Some(pixels) = pixels else {
         if needs_image(sop_class) || (sop_class.is_empty() && rows > 0) {
-            doubts.add(tags::PIXEL_DATA, format!("absent: no image to show ({})", sop_class_name(sop_class)));
+            let cause = format!("absent: no image to show ({})", sop_class_name(sop_class));
+            doubts.lost(tags::PIXEL_DATA, cause, "absent: no image to show");
         }
         return 0;
     };
     if rows == 0 || columns == 0 {
         let tag = if rows == 0 { tags::ROWS } else { tags::COLUMNS };
-        doubts.add(tag, "missing or zero: the pixels cannot be laid out");
+        let cause = "missing or zero: the pixels cannot be laid out";
+        doubts.lost(tag, cause, cause);
         return 0;
     }
     let stated = set.int(tags::NUMBER_OF_FRAMES);
@@ -185,6 +202,13 @@ fn frame_count(file: &DicomFile, rows: usize, columns: usize, sop_class: &str, d
         return 1;
     }
     let wanted = wanted as u64;
+    if pixels.is_encapsulated()
+        && let Some(listed) = file.listed_frames()
+        && listed as u64 != wanted
+    {
+        let cause = format!("says {wanted}, but the offset table of the pixel data lists {listed}");
+        doubts.lost(tags::NUMBER_OF_FRAMES, cause, "not what the pixel data holds");
+    }
     let Some(left) = file.pixel_bytes() else { return usize::try_from(wanted.min(1_000_000)).unwrap_or(1) };
     let fits = if pixels.is_encapsulated() {
         // A frame takes one fragment at least, and its header is 8 bytes.
@@ -198,11 +222,22 @@ fn frame_count(file: &DicomFile, rows: usize, columns: usize, sop_class: &str, d
             tags::DOUBLE_FLOAT_PIXEL_DATA => 64,
             _ => set.int(tags::BITS_ALLOCATED).unwrap_or(8).clamp(1, 64) as u64,
         };
-        let frame_bits = rows as u64 * columns as u64 * samples * bits;
-        left.saturating_mul(8) / frame_bits.max(1)
+        let frame_bits = (rows as u64 * columns as u64 * samples * bits).max(1);
+        let (whole, part) = (left.saturating_mul(8) / frame_bits, left.saturating_mul(8) % frame_bits > 0);
+        if whole < wanted && wanted > 1 {
+            let part = if part { " and part of another" } else { "" };
+            let cause = format!("says {wanted}, but the file holds {whole}{part}");
+            doubts.lost(tags::NUMBER_OF_FRAMES, cause, "not what the pixel data holds");
+        } else if whole < wanted && !doubts.has(pixels.tag()) {
+            let cause = format!("{left} bytes, but the image takes {}: it is incomplete", frame_bits.div_ceil(8));
+            doubts.lost(pixels.tag(), cause, "fewer bytes than the image takes: it is incomplete");
+        }
+        // A frame that was cut off is shown as far as it goes.
+        whole + u64::from(part)
     };
-    if fits < wanted && wanted > 1 {
-        doubts.add(tags::NUMBER_OF_FRAMES, format!("says {wanted}, but the file holds {fits}"));
+    if pixels.is_encapsulated() && fits < wanted && wanted > 1 {
+        let cause = format!("says {wanted}, but the file holds at most {fits}");
+        doubts.lost(tags::NUMBER_OF_FRAMES, cause, "not what the pixel data holds");
     }
     usize::try_from(wanted.min(fits.max(1))).unwrap_or(1)
 }
@@ -230,6 +265,7 @@ pub(super) fn from_picture(source: &Source, (rows, columns): (usize, usize)) -> 
     };
     let series = Series {
         uid: SeriesUid(made_up_uid(&format!("series {identity}"))),
+        twin: None,
         modality: "OT".into(),
         number: None,
         description: name(Some(path)),
@@ -244,6 +280,7 @@ pub(super) fn from_picture(source: &Source, (rows, columns): (usize, usize)) -> 
     };
     let instance = Instance {
         uid: InstanceUid(made_up_uid(&format!("instance {identity}"))),
+        twin: None,
         sop_class: String::new(),
         source: source.clone(),
         number: None,

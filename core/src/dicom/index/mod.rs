@@ -65,11 +65,12 @@ impl Count<'_> {
 
 /// Finds the studies under `paths`: files, folders with all that is below them, ZIP archives, DICOMDIRs, PNG and JPEG.
 ///
-/// Only headers are read. A file that cannot be used never stops the others: it is named in
-/// [`StudyIndex::problems`] with the reason. A DICOMDIR is followed when it is given itself; met inside a folder it adds
+/// Only headers are read. A file that cannot be used, or only in part, never stops the others: it is named in
+/// [`StudyIndex::problems`] with the reason; oddities of files that can be used are in [`StudyIndex::remarks`]. A DICOMDIR is followed when it is given itself; met inside a folder it adds
 /// nothing, because the folder's files are read anyway. Objects without an image (reports, structure sets) are listed with
 /// `frames == 0`. A PNG or JPEG becomes a series of its own in a study made up for its folder.
-/// The same file reached twice, and identical copies, are listed once.
+/// The same file reached twice, and identical copies, are listed once. Different files that claim one SOP Instance UID are
+/// all kept, each under a key of its own ([`Instance::key`](crate::study::Instance::key)).
 ///
 /// # Errors
 /// Only when cancelled.
@@ -123,7 +124,7 @@ fn read_file(path: &Path, count: &Count<'_>) -> Result<Outcome, Cancelled> {
             outcome.found.push(*found);
         }
         Ok(Content::Directory(references)) => outcome.directory = Some(references),
-        Ok(Content::Foreign(cause)) => outcome.problems.push(Problem { source, tag: None, cause }),
+        Ok(Content::Foreign(cause)) => outcome.problems.push(Problem::error(source, None, cause)),
         Ok(Content::Archive) => read_archive(path, &mut outcome, count)?,
         Err(problem) => outcome.problems.push(problem),
     }
@@ -131,11 +132,8 @@ fn read_file(path: &Path, count: &Count<'_>) -> Result<Outcome, Cancelled> {
 }
 
 fn read_archive(path: &Path, outcome: &mut Outcome, count: &Count<'_>) -> Result<(), Cancelled> {
-    let problem = |member: Option<String>, cause: String| Problem {
-        source: Source { file: path.to_path_buf(), member },
-        tag: None,
-        cause,
-    };
+    let source = |member: Option<String>| Source { file: path.to_path_buf(), member };
+    let problem = |member: Option<String>, cause: String| Problem::error(source(member), None, cause);
     let members = match image_io::archive(path) {
         Ok(archive) => archive.len(),
         Err(error) => {
@@ -203,12 +201,13 @@ fn read_archive(path: &Path, outcome: &mut Outcome, count: &Count<'_>) -> Result
         }
     }
     if let Some(first) = first_foreign {
-        let cause = if used {
-            format!("{foreign} of its {members} members are no DICOM, PNG or JPEG files (first: {first})")
+        outcome.problems.push(if used {
+            let cause = format!("{foreign} of its {members} members are no DICOM, PNG or JPEG files (first: {first})");
+            Problem::remark(source(None), None, cause).of_kind("members that are no DICOM, PNG or JPEG files")
         } else {
-            format!("an archive without any DICOM, PNG or JPEG file ({foreign} members)")
-        };
-        outcome.problems.push(problem(None, cause));
+            problem(None, format!("an archive without any DICOM, PNG or JPEG file ({foreign} members)"))
+                .of_kind("an archive without any DICOM, PNG or JPEG file")
+        });
     } else if members == 0 {
         outcome.problems.push(problem(None, "an empty archive".into()));
     }
@@ -235,7 +234,7 @@ fn read_header(stream: &mut dyn Read, length: u64, source: &Source) -> Result<Co
     if picture {
         return match image_io::read_info(&mut stream, source) {
             Ok(size) => Ok(Content::Found(Box::new(header::from_picture(source, size)))),
-            Err(error) => Err(Problem { source: source.clone(), tag: None, cause: error.cause() }),
+            Err(error) => Err(Problem::error(source.clone(), None, error.cause())),
         };
     }
     match DicomFile::load(&mut stream, length, source, true) {

@@ -29,7 +29,7 @@ pub(super) fn files(
             Ok(canonical) => canonical,
             Err(error) => {
                 let cause = format!("cannot be read: {error}");
-                problems.push(Problem { source: Source::file(path), tag: None, cause });
+                problems.push(Problem::error(Source::file(path), None, cause));
                 continue;
             }
         };
@@ -53,7 +53,7 @@ pub(super) fn files(
             }
             Err(error) => {
                 let cause = format!("the folder cannot be read: {error}");
-                problems.push(Problem { source: Source::file(path), tag: None, cause });
+                problems.push(Problem::error(Source::file(path), None, cause));
             }
         }
     }

@@ -10,7 +10,9 @@ use sha2::{Digest, Sha256};
 use super::header::Found;
 use crate::dicom::data_set::tag_name;
 use crate::image_io::with_stream;
-use crate::study::{InstanceUid, Problem, Series, SeriesUid, Slice, Source, Study, StudyIndex, StudyUid, order_slices};
+use crate::study::{
+    InstanceUid, Problem, Series, SeriesUid, Severity, Slice, Source, Study, StudyIndex, StudyUid, order_slices,
+};
 
 /// Frames of one instance that are put in another order than the stored one.
 const MAX_ORDERED: usize = 1_000_000;
@@ -18,6 +20,7 @@ const MAX_ORDERED: usize = 1_000_000;
 /// Builds the tree; studies newest first, series by number, problems by file.
 pub(super) fn build(mut found: Vec<Found>, mut problems: Vec<Problem>) -> StudyIndex {
     found.sort_by(|a, b| a.instance.source.cmp(&b.instance.source));
+    let found = tell_apart(found, &mut problems);
     let mut studies: BTreeMap<StudyUid, (Study, BTreeMap<SeriesUid, Vec<Found>>)> = BTreeMap::new();
     for one in found {
         let (study, series) =
@@ -25,7 +28,8 @@ pub(super) fn build(mut found: Vec<Found>, mut problems: Vec<Problem>) -> StudyI
         if !one.study.patient.id.is_empty() && !study.patient.id.is_empty() && one.study.patient.id != study.patient.id
         {
             let cause = "another patient than the other files of this study: check which is right";
-            problems.push(problem(&one.instance.source, tags::PATIENT_ID, cause.into()));
+            let source = one.instance.source.clone();
+            problems.push(Problem::error(source, Some(tag_name(tags::PATIENT_ID)), cause));
         }
         complete_study(study, &one.study);
         series.entry(one.series.uid.clone()).or_default().push(one);
@@ -39,14 +43,16 @@ pub(super) fn build(mut found: Vec<Found>, mut problems: Vec<Problem>) -> StudyI
             study
         })
         .collect();
+    tell_series_apart(&mut studies, &mut problems);
     studies
         .sort_by(|a, b| (&b.date, &b.time).cmp(&(&a.date, &a.time)).then_with(|| a.patient.name.cmp(&b.patient.name)));
     problems.sort_by(|a, b| a.source.cmp(&b.source));
-    StudyIndex { studies, problems }
+    let (problems, remarks) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+    StudyIndex { studies, problems, remarks }
 }
 
-fn problem(source: &Source, tag: Tag, cause: String) -> Problem {
-    Problem { source: source.clone(), tag: Some(tag_name(tag)), cause }
+fn remark(source: &Source, tag: Tag, cause: String, kind: &str) -> Problem {
+    Problem::remark(source.clone(), Some(tag_name(tag)), cause).of_kind(kind)
 }
 
 fn fill(field: &mut String, other: &str) {
@@ -82,7 +88,7 @@ fn complete_series(series: &mut Series, other: &Series) {
 }
 
 fn build_series(members: Vec<Found>, problems: &mut Vec<Problem>) -> Option<Series> {
-    let mut members = without_copies(members, problems);
+    let mut members = members;
     let mut series = members.first()?.series.clone();
     let mut references = BTreeSet::new();
     for one in &members {
@@ -93,7 +99,8 @@ fn build_series(members: Vec<Found>, problems: &mut Vec<Problem>) -> Option<Seri
         && let Some(first) = members.first()
     {
         let cause = format!("{} frames of reference in one series: positions may not be comparable", references.len());
-        problems.push(problem(&first.instance.source, tags::FRAME_OF_REFERENCE_UID, cause));
+        let kind = "several in one series: positions may not be comparable";
+        problems.push(remark(&first.instance.source, tags::FRAME_OF_REFERENCE_UID, cause, kind));
     }
     let positions_expected = matches!(series.modality.as_str(), "CT" | "MR" | "PT");
     for one in &mut members {
@@ -142,34 +149,66 @@ fn build_series(members: Vec<Found>, problems: &mut Vec<Problem>) -> Option<Seri
     Some(series)
 }
 
-/// Drops identical copies; keeps different files that claim the same SOP Instance UID, and says so.
-fn without_copies(members: Vec<Found>, problems: &mut Vec<Problem>) -> Vec<Found> {
+/// Drops identical copies of one instance; of different files that claim the same SOP Instance UID, anywhere in the index,
+/// keeps all, gives each a key of its own, and says so.
+fn tell_apart(mut found: Vec<Found>, problems: &mut Vec<Problem>) -> Vec<Found> {
     let mut by_uid: HashMap<InstanceUid, Vec<usize>> = HashMap::new();
-    for (index, one) in members.iter().enumerate() {
+    for (index, one) in found.iter().enumerate() {
         by_uid.entry(one.instance.uid.clone()).or_default().push(index);
     }
     let mut dropped = BTreeSet::new();
     for twins in by_uid.into_values().filter(|twins| twins.len() > 1) {
-        let mut kept: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut first = None;
+        // Content hash and index of the files that are kept, in the order of their names.
+        let mut kept: Vec<(String, usize)> = Vec::new();
         for index in twins {
-            let Some(one) = members.get(index) else { continue };
+            let Some(one) = found.get(index) else { continue };
             let source = &one.instance.source;
-            let hash = content_hash(source).unwrap_or_else(|_| source.to_string().into_bytes());
-            if kept.insert(hash, index).is_some() {
+            let hash = content_hash(source).unwrap_or_else(|_| Sha256::digest(source.to_string()).to_vec());
+            let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            if kept.iter().any(|(other, _)| *other == hash) {
                 dropped.insert(index);
-                continue;
+            } else {
+                kept.push((hash, index));
             }
-            match first {
-                None => first = Some(source),
-                Some(other) => {
-                    let cause = format!("the same as in {other}, but the content differs: both are kept");
-                    problems.push(problem(source, tags::SOP_INSTANCE_UID, cause));
-                }
+        }
+        let [(_, first), others @ ..] = &kept[..] else { continue };
+        let Some(first) = found.get(*first).map(|one| one.instance.source.clone()) else { continue };
+        if others.is_empty() {
+            continue;
+        }
+        for (_, index) in others {
+            let Some(one) = found.get(*index) else { continue };
+            let cause =
+                format!("the same as in {first}, but the content differs: both are kept, with reviews of their own");
+            let kind = "the same in files of differing content: all are kept, with reviews of their own";
+            problems.push(remark(&one.instance.source, tags::SOP_INSTANCE_UID, cause, kind));
+        }
+        for (hash, index) in kept {
+            if let Some(one) = found.get_mut(index) {
+                one.instance.twin = Some(hash);
             }
         }
     }
-    members.into_iter().enumerate().filter(|(index, _)| !dropped.contains(index)).map(|(_, one)| one).collect()
+    found.into_iter().enumerate().filter(|(index, _)| !dropped.contains(index)).map(|(_, one)| one).collect()
+}
+
+/// Marks series whose UID another study uses too, so that a reading of one is not taken for one of the other.
+fn tell_series_apart(studies: &mut [Study], problems: &mut Vec<Problem>) {
+    let mut uses: HashMap<SeriesUid, usize> = HashMap::new();
+    for series in studies.iter().flat_map(|study| &study.series) {
+        *uses.entry(series.uid.clone()).or_default() += 1;
+    }
+    for study in studies {
+        let study_uid = study.uid.0.clone();
+        for series in study.series.iter_mut().filter(|series| uses.get(&series.uid).is_some_and(|n| *n > 1)) {
+            let hash = Sha256::digest(study_uid.as_bytes());
+            series.twin = Some(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect());
+            if let Some(first) = series.instances.first() {
+                let cause = "another study has a series of the same UID: each is kept apart";
+                problems.push(remark(&first.source, tags::SERIES_INSTANCE_UID, cause.into(), cause));
+            }
+        }
+    }
 }
 
 fn content_hash(source: &Source) -> io::Result<Vec<u8>> {

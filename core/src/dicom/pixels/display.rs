@@ -5,6 +5,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 
 use super::super::DataSet;
+use super::super::geometry::offset_plane;
 use super::{DicomFile, FrameFormat, lut};
 use crate::study::{
     DisplayAttributes, LookupTable, ModalityTransform, PixelSpacing, PlaneGeometry, SpacingKind, VoiFunction, Window,
@@ -62,6 +63,7 @@ pub(super) fn attributes(file: &DicomFile, format: &FrameFormat, frame: usize) -
             .filter(|&mm| mm > 0.0),
         lossy: lossy(top, &file.transfer_syntax),
         bits_stored: format.bits_stored,
+        warnings: Vec::new(),
     }
 }
 
@@ -147,7 +149,7 @@ fn voi(
     (windows, table)
 }
 
-fn padding(top: DataSet<'_>, format: &FrameFormat) -> Option<(f64, f64)> {
+pub(super) fn padding(top: DataSet<'_>, format: &FrameFormat) -> Option<(f64, f64)> {
     let value = |tag: Tag| -> Option<f64> {
         let element = top.get(tag)?;
         let numbers = if format.signed { element.signed_ints() } else { element.ints() };
@@ -191,7 +193,7 @@ fn spacing(frame: &FrameAttributes<'_>) -> Option<PixelSpacing> {
 fn geometry(attributes: &FrameAttributes<'_>, frame: usize) -> Option<PlaneGeometry> {
     // Nuclear medicine keeps both in the first detector's item (PS3.3 C.8.4.11).
     let detector = attributes.top.item(tags::DETECTOR_INFORMATION_SEQUENCE);
-    let mut position = attributes
+    let position = attributes
         .places(tags::PLANE_POSITION_SEQUENCE)
         .chain(detector)
         .find_map(|set| set.vector::<3>(tags::IMAGE_POSITION_PATIENT))?;
@@ -207,16 +209,7 @@ fn geometry(attributes: &FrameAttributes<'_>, frame: usize) -> Option<PlaneGeome
     let geometry = PlaneGeometry { position, row_direction, column_direction };
     // Frames of a dose grid are offset along the normal (PS3.3 C.8.8.3.2).
     let offsets = attributes.top.floats(tags::GRID_FRAME_OFFSET_VECTOR);
-    if let (Some(&first), Some(&offset)) = (offsets.first(), offsets.get(frame))
-        && first.is_finite()
-        && offset.is_finite()
-    {
-        let along = if first == 0.0 { offset } else { offset - first };
-        for (axis, value) in position.iter_mut().enumerate() {
-            *value += geometry.normal()[axis] * along;
-        }
-    }
-    Some(PlaneGeometry { position, ..geometry })
+    Some(offset_plane(geometry, &offsets, frame).unwrap_or(geometry))
 }
 
 fn unit(v: [f64; 3]) -> Option<[f64; 3]> {

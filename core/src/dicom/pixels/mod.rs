@@ -9,7 +9,7 @@ mod lut;
 
 use ndarray::{Array2, Array3};
 
-use super::codec::{self, Codec, CodecError, FrameFormat, StoredData, StoredFrame, TransferSyntax};
+use super::codec::{self, Codec, CodecError, FrameFormat, Incomplete, StoredData, StoredFrame, TransferSyntax};
 use super::file::{DicomError, DicomFile, codestream_syntax};
 use super::fragments::PixelData;
 use super::{Element, tags};
@@ -92,6 +92,8 @@ pub struct PixelReader {
     format: FrameFormat,
     frames: usize,
     syntax: Option<TransferSyntax>,
+    /// How the pixel data disagree with the number of frames.
+    frame_doubt: Option<String>,
 }
 
 impl PixelReader {
@@ -118,7 +120,21 @@ impl PixelReader {
             format.photometric = "YBR_FULL".into();
         }
         let syntax = TransferSyntax::find(&file.transfer_syntax);
-        Ok(Self { file, format, frames, syntax })
+        let held = match file.pixel_data()? {
+            PixelData::Encapsulated(data) => data.held_frames(frames),
+            // One frame that is too short is told with the frame itself.
+            PixelData::Native(element) => Some(element.bytes().len().saturating_mul(8) / format.native_bits().max(1))
+                .filter(|held| *held > 0 || frames > 1),
+        };
+        let frame_doubt = held.filter(|held| *held != frames).map(|held| {
+            format!("says {frames}, but the pixel data hold {held} whole frame{}", if held == 1 { "" } else { "s" })
+        });
+        Ok(Self { file, format, frames, syntax, frame_doubt })
+    }
+
+    /// How the pixel data disagree with Number of Frames (0028,0008), in one sentence; `None` where they agree.
+    pub fn frame_doubt(&self) -> Option<&str> {
+        self.frame_doubt.as_deref()
     }
 
     /// The file.
@@ -141,10 +157,11 @@ impl PixelReader {
         self.syntax
     }
 
-    /// Stored values of one frame (from 0).
+    /// Stored values of one frame (from 0). Where its data end early, the pixels that are missing have the padding value, or
+    /// the lowest value that can be stored (NaN for floating point); [`StoredFrame::incomplete`] says which.
     ///
     /// # Errors
-    /// When there is no such frame, or it cannot be decoded.
+    /// When there is no such frame, or nothing of it can be decoded.
     pub fn stored(&self, frame: usize) -> Result<StoredFrame, DicomError> {
         if frame >= self.frames {
             let cause = format!("the file has {} frames; there is no frame {}", self.frames, frame + 1);
@@ -154,16 +171,33 @@ impl PixelReader {
             PixelData::Native(element) => self.native(element, frame),
             PixelData::Encapsulated(data) => match data.frame(frame, self.frames) {
                 Some(bytes) => codec::decode(self.codec(&bytes), &bytes, &self.format),
-                None => Err(CodecError::new(format!(
-                    "which of {} fragments belong to the frame cannot be told",
-                    data.fragments.len()
-                ))),
+                None => Err(CodecError::new(match data.held_frames(self.frames) {
+                    Some(held) => format!("absent: the pixel data hold {held} of {} frames", self.frames),
+                    None => {
+                        format!("which of {} fragments belong to the frame cannot be told", data.fragments.len())
+                    }
+                })),
             },
         };
-        result.map_err(|error| {
+        let mut stored = result.map_err(|error| {
             let cause = if self.frames > 1 { format!("frame {}: {}", frame + 1, error.cause) } else { error.cause };
             self.file.attribute_error(error.tag.unwrap_or(tags::PIXEL_DATA), cause)
-        })
+        })?;
+        if let Some(first) = stored.incomplete.as_ref().map(|incomplete| incomplete.from_pixel) {
+            stored.fill_from(first, self.missing_value());
+        }
+        Ok(stored)
+    }
+
+    /// What stands for pixels that are missing.
+    fn missing_value(&self) -> f64 {
+        let format = &self.format;
+        match display::padding(self.file.data_set(), format) {
+            Some((value, _)) => value,
+            None if format.float => f64::NAN,
+            None if format.signed => -f64::from(2.0_f32).powi(i32::from(format.bits_stored.clamp(1, 32)) - 1),
+            None => 0.0,
+        }
     }
 
     /// One frame (from 0), ready to show.
@@ -172,13 +206,29 @@ impl PixelReader {
     /// As [`PixelReader::stored`], and where a palette or colour space is not usable.
     pub fn frame(&self, frame: usize) -> Result<Frame, DicomError> {
         let stored = self.stored(frame)?;
+        let incomplete = stored.incomplete.clone();
         let pixels = self.pixels(stored)?;
-        Ok(Frame { pixels, display: self.display(frame) })
+        let mut display = self.display(frame);
+        if let Some(incomplete) = incomplete {
+            self.warn(&mut display, &incomplete);
+        }
+        Ok(Frame { pixels, display })
+    }
+
+    /// Says that a frame is incomplete, and has what is missing shown as padding.
+    fn warn(&self, display: &mut DisplayAttributes, incomplete: &Incomplete) {
+        display.warnings.insert(0, incomplete.describe(self.format.rows, self.format.columns));
+        let (missing, all) = (self.missing_value(), self.format.pixels());
+        if incomplete.from_pixel < all && !missing.is_nan() && self.format.samples == 1 {
+            display.padding.get_or_insert((missing, missing));
+        }
     }
 
     /// How to show one frame (from 0), without decoding it.
     pub fn display(&self, frame: usize) -> DisplayAttributes {
-        display::attributes(&self.file, &self.format, frame)
+        let mut display = display::attributes(&self.file, &self.format, frame);
+        display.warnings.extend(self.frame_doubt.as_ref().map(|doubt| format!("Number of Frames {doubt}")));
+        display
     }
 
     /// The decoder for a compressed frame. What the codestream shows of itself weighs more than a wrong label.
@@ -202,38 +252,44 @@ impl PixelReader {
         let bits = self.format.native_bits();
         let cut = || {
             CodecError::new(format!(
-                "the pixel data holds {} bytes, a frame of this size needs {}: {} whole frames",
+                "the pixel data hold {} bytes, a frame of this size needs {}: {} whole frames",
                 bytes.len(),
                 bits.div_ceil(8),
                 bytes.len().saturating_mul(8) / bits.max(1)
             ))
         };
+        // A frame that is cut off is decoded as far as it goes; one of which nothing is there is refused.
         let first = frame.checked_mul(bits).ok_or_else(cut)?;
         let last = first.checked_add(bits).ok_or_else(cut)?.div_ceil(8);
-        let range = first / 8..last;
+        let range = first / 8..last.min(bytes.len());
+        if range.is_empty() {
+            return Err(cut());
+        }
         let big_endian = self.file.encoding.big_endian;
         if big_endian && self.format.bits_allocated <= 8 && element.vr() == VR::OW {
             // Bytes in 16-bit words change places in big endian (PS3.5 7.3).
-            if last > bytes.len() {
-                return Err(cut());
-            }
             let swapped: Vec<u8> = range.map(|at| bytes.get(at ^ 1).copied().unwrap_or(0)).collect();
             return codec::decode_native(&swapped, first % 8, true, &self.format);
         }
         codec::decode_native(bytes.get(range).ok_or_else(cut)?, first % 8, big_endian, &self.format)
+            .map_err(|error| if error.truncated { cut() } else { error })
     }
 
     fn pixels(&self, stored: StoredFrame) -> Result<Pixels, DicomError> {
         let (rows, columns) = (stored.rows, stored.columns);
+        let missing_from = stored.incomplete.as_ref().map(|incomplete| incomplete.from_pixel);
         let shape_error = || DicomError::content(&self.file.source, "the decoded frame has another size");
         if stored.samples == 3 || stored.photometric == "PALETTE COLOR" {
-            let rgb = if stored.samples == 3 {
+            let mut rgb = if stored.samples == 3 {
                 color::to_rgb(&stored, &self.format).map_err(|error| {
                     self.file.attribute_error(error.tag.unwrap_or(tags::PHOTOMETRIC_INTERPRETATION), error.cause)
                 })?
             } else {
                 color::Palette::read(&self.file)?.apply(&stored)
             };
+            if let Some(missing) = missing_from.and_then(|from| rgb.get_mut(from.saturating_mul(3)..)) {
+                missing.fill(0);
+            }
             return Array3::from_shape_vec((rows, columns, 3), rgb).map(Pixels::Rgb).map_err(|_| shape_error());
         }
         let shape = (rows, columns);

@@ -303,6 +303,53 @@ fn sizes_that_overflow_are_refused_by_name() {
 }
 
 #[test]
+fn a_cut_image_is_shown_as_far_as_it_goes_and_says_so() {
+    let made = |photometric: &str, signed: bool| {
+        Builder::new(NATIVE).image(4, 2, 16, signed, photometric).raw(tags::PIXEL_DATA, "OW", &[9; 10])
+    };
+    let frame = made("MONOCHROME2", true).reader().expect("a header").frame(0).expect("five of eight pixels");
+    assert_eq!((frame.value_at(1, 1), frame.value_at(2, 0)), (Some(2313.0), Some(2313.0)));
+    // The rest is padding: black in either polarity, and not counted for the automatic window.
+    assert_eq!(frame.value_at(2, 1), Some(-32_768.0));
+    assert_eq!(frame.display.padding, Some((-32_768.0, -32_768.0)));
+    let [warning] = &frame.display.warnings[..] else { panic!("{:?}", frame.display.warnings) };
+    assert!(warning.starts_with("INCOMPLETE IMAGE: rows 3 to 4 of 4 are missing"), "{warning}");
+    assert!(warning.contains("10 of 16 bytes"), "{warning}");
+    let padded = made("MONOCHROME1", false).us(tags::PIXEL_PADDING_VALUE, &[7]);
+    assert_eq!(padded.reader().expect("a header").frame(0).expect("five pixels").value_at(3, 1), Some(7.0));
+    // Nothing at all is no image.
+    let empty = Builder::new(NATIVE).image(4, 2, 16, false, "MONOCHROME2").raw(tags::PIXEL_DATA, "OW", &[]);
+    let error = empty.reader().expect("a header").frame(0).expect_err("nothing to show").to_string();
+    assert!(error.contains("0 bytes") && error.contains("(7FE0,0010)"), "{error}");
+}
+
+#[test]
+fn frames_that_are_there_are_shown_where_others_are_missing() {
+    let frames =
+        |count: &str| Builder::new(RLE).text(tags::NUMBER_OF_FRAMES, "IS", count).image(2, 2, 8, false, "MONOCHROME2");
+    let (one, two) = (rle([1, 2, 3, 4]), rle([5, 6, 7, 8]));
+    let offset = one.len() as u32 + 8;
+    for table in [&[][..], &[0, offset, 2 * offset, 3 * offset]] {
+        let reader = frames("4").encapsulated(table, &[&one, &two]).reader().expect("two of four frames");
+        let doubt = reader.frame_doubt().expect("named").to_owned();
+        assert!(doubt.contains("says 4") && doubt.contains("hold 2"), "{doubt}");
+        assert_eq!(reader.stored(1).expect("is there").data, StoredData::U8(vec![5, 6, 7, 8]));
+        assert!(reader.frame(0).expect("is there").display.warnings[0].contains("says 4"));
+        let error = reader.stored(2).expect_err("is not there").to_string();
+        assert!(error.contains("frame 3") && error.contains("hold 2 of 4 frames"), "{error}");
+    }
+    // The last frame is cut: its first pixels are there.
+    let reader = frames("2").encapsulated(&[], &[&one, &two[..67]]).reader().expect("a part");
+    assert_eq!(reader.frame_doubt(), None);
+    let part = reader.stored(1).expect("two pixels");
+    assert_eq!((part.data, part.incomplete.map(|part| part.from_pixel)), (StoredData::U8(vec![5, 6, 0, 0]), Some(2)));
+    // More than stated.
+    let more =
+        frames("1").encapsulated(&[], &[&[0xFF, 0xD8, 0xFF, 0], &[0xFF, 0xD8, 0xFF, 0]]).reader().expect("a header");
+    assert!(more.frame_doubt().is_some_and(|doubt| doubt.contains("hold 2")));
+}
+
+#[test]
 fn a_wrong_transfer_syntax_label_is_seen_through() {
     // JPEG-LS of the standard's example, labelled as JPEG baseline.
     let example = [

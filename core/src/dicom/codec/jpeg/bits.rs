@@ -23,6 +23,11 @@ impl<'a> BitReader<'a> {
         self.at
     }
 
+    /// Whether the end was reached, or bits behind it were looked at.
+    pub(super) fn touched_end(&self) -> bool {
+        self.invented > 0 || self.at + 1 >= self.bytes.len()
+    }
+
     fn fill(&mut self) {
         while self.available <= 56 {
             let byte = match self.bytes.get(self.at) {

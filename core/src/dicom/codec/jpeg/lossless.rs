@@ -4,7 +4,7 @@ use super::bits::BitReader;
 use super::huffman::Huffman;
 use super::{CodecError, FrameHeader, Scan};
 
-/// Decodes one scan into `samples`, `[row, column, component]`.
+/// Decodes one scan into `samples`, `[row, column, component]`; `rows` counts the whole rows.
 pub(super) fn decode_scan(
     reader: &mut BitReader<'_>,
     frame: &FrameHeader,
@@ -12,6 +12,7 @@ pub(super) fn decode_scan(
     tables: &[Option<Huffman>; 4],
     restart_interval: usize,
     samples: &mut [u16],
+    rows: &mut usize,
 ) -> Result<(), CodecError> {
     let predictor = scan.start;
     if !(1..=7).contains(&predictor) {
@@ -82,6 +83,8 @@ pub(super) fn decode_scan(
         }
         std::mem::swap(&mut previous, &mut current);
         first_row = false;
+        // A component of its own scan is whole where the others are missing: such a frame has no whole rows.
+        *rows = if scan.components.len() == step { row + 1 } else { 0 };
     }
     Ok(())
 }

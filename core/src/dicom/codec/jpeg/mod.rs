@@ -11,7 +11,7 @@ mod progressive;
 mod upsample;
 
 use super::stored::from_codestream;
-use super::{CodecError, FrameFormat, StoredFrame};
+use super::{CodecError, FrameFormat, Incomplete, StoredFrame};
 use bits::BitReader;
 use huffman::Huffman;
 
@@ -88,9 +88,14 @@ struct Decoder {
     /// Lossless samples, by pixel.
     samples: Vec<u16>,
     scans: usize,
+    /// Components of lossless scans.
+    components_done: usize,
+    /// Rows that are whole where a scan ends early.
+    whole_rows: Option<usize>,
 }
 
-/// Decodes one frame to the component values as coded.
+/// Decodes one frame to the component values as coded. Where the last scan ends early, what it holds is decoded, and the
+/// frame is [`Incomplete`].
 pub(super) fn decode(bytes: &[u8], format: &FrameFormat, lossless_syntax: bool) -> Result<StoredFrame, CodecError> {
     let mut decoder = Decoder::default();
     decoder.read(bytes, format)?;
@@ -101,8 +106,20 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat, lossless_syntax: bool) 
     if decoder.scans == 0 {
         return Err(CodecError::truncated("JPEG"));
     }
-    let samples = if frame.process == Process::Lossless { decoder.samples } else { dct::reconstruct(&mut frame)? };
-    from_codestream(samples.into_iter().map(i32::from), frame.precision, false, format, &photometric)
+    let samples = if frame.process == Process::Lossless {
+        if decoder.components_done < frame.components.len() {
+            return Err(CodecError::truncated("JPEG"));
+        }
+        decoder.samples
+    } else {
+        dct::reconstruct(&mut frame)?
+    };
+    let whole = from_codestream(samples.into_iter().map(i32::from), frame.precision, false, format, &photometric)?;
+    let cause = || CodecError::truncated("JPEG").cause;
+    let incomplete = decoder
+        .whole_rows
+        .map(|rows| Incomplete { from_pixel: rows.min(format.rows) * format.columns, cause: cause() });
+    Ok(StoredFrame { incomplete, ..whole })
 }
 
 fn be16(bytes: &[u8], at: usize) -> Result<usize, CodecError> {
@@ -123,7 +140,11 @@ impl Decoder {
         let mut at = start + 2;
         loop {
             let Some(marker) = next_marker(bytes, &mut at) else {
-                // Some writers leave out the end marker; whether a scan is complete is checked in the scan.
+                // Some writers leave out the end marker; whether a scan is complete is checked in the scan. Only in a
+                // progressive stream more scans may be missing.
+                if self.has_all_components() {
+                    self.whole_rows = Some(format.rows);
+                }
                 return if self.scans > 0 { Ok(()) } else { Err(CodecError::truncated("JPEG")) };
             };
             if marker == 0xD9 {
@@ -132,8 +153,12 @@ impl Decoder {
             if matches!(marker, 0x01 | 0xD0..=0xD8) {
                 continue;
             }
-            let length = be16(bytes, at)?;
+            let length = be16(bytes, at).unwrap_or(0);
             let Some(segment) = bytes.get(at + 2..at + length).filter(|_| length >= 2) else {
+                if self.has_all_components() {
+                    self.whole_rows = Some(format.rows);
+                    return Ok(());
+                }
                 return Err(CodecError::truncated("JPEG"));
             };
             at += length;
@@ -148,7 +173,22 @@ impl Decoder {
                 }
                 0xDA => {
                     let scan = self.read_scan_header(segment)?;
-                    at = self.decode_scan(bytes, at, &scan)?;
+                    let first = self.scans == 0;
+                    at = match self.decode_scan(bytes, at, &scan) {
+                        Ok(end) => end,
+                        Err((error, rows)) if error.truncated => {
+                            // Later scans refine what the earlier ones gave everywhere.
+                            let refines = !first && self.has_all_components();
+                            let rows = if refines { format.rows } else { rows };
+                            if rows == 0 {
+                                return Err(error);
+                            }
+                            self.whole_rows = Some(rows);
+                            self.scans += 1;
+                            return Ok(());
+                        }
+                        Err((error, _)) => return Err(error),
+                    };
                     self.scans += 1;
                     // Far more scans than any progression script: only a hostile stream repeats them.
                     if self.scans > 256 {
@@ -293,11 +333,36 @@ impl Decoder {
         })
     }
 
-    /// Decodes one scan; returns where it ends.
-    fn decode_scan(&mut self, bytes: &[u8], at: usize, scan: &Scan) -> Result<usize, CodecError> {
-        let Some(frame) = self.frame.as_mut() else { return Err(CodecError::truncated("JPEG")) };
+    /// Whether every component has a first scan behind it (progressive process).
+    fn has_all_components(&self) -> bool {
+        self.frame.as_ref().is_some_and(|frame| {
+            frame.process == Process::Progressive && frame.components.iter().all(|c| !c.coefficients.is_empty())
+        })
+    }
+
+    /// Decodes one scan; returns where it ends, or what went wrong and the rows before.
+    fn decode_scan(&mut self, bytes: &[u8], at: usize, scan: &Scan) -> Result<usize, (CodecError, usize)> {
         let mut reader = BitReader::new(bytes, at);
+        let mut rows = 0;
+        match self.decode_scan_rows(bytes, &mut reader, scan, &mut rows) {
+            Ok(()) => Ok(reader.position()),
+            // Whatever is wrong behind the end is wrong because of the end.
+            Err(_) if reader.touched_end() => Err((CodecError::truncated("JPEG"), rows)),
+            Err(error) => Err((error, rows)),
+        }
+    }
+
+    /// Decodes one scan, counting in `rows` those that are whole.
+    fn decode_scan_rows(
+        &mut self,
+        bytes: &[u8],
+        reader: &mut BitReader<'_>,
+        scan: &Scan,
+        rows: &mut usize,
+    ) -> Result<(), CodecError> {
+        let Some(frame) = self.frame.as_mut() else { return Err(CodecError::truncated("JPEG")) };
         if frame.process == Process::Lossless {
+            self.components_done += scan.components.len();
             if self.samples.is_empty() {
                 // Each sample takes at least one bit.
                 if bytes.len().saturating_mul(8) < frame.width * frame.height {
@@ -305,8 +370,15 @@ impl Decoder {
                 }
                 self.samples = vec![0; frame.width * frame.height * frame.components.len()];
             }
-            lossless::decode_scan(&mut reader, frame, scan, &self.dc, self.restart_interval, &mut self.samples)?;
-            return Ok(reader.position());
+            return lossless::decode_scan(
+                reader,
+                frame,
+                scan,
+                &self.dc,
+                self.restart_interval,
+                &mut self.samples,
+                rows,
+            );
         }
         for &(index, ..) in &scan.components {
             let component = &mut frame.components[index];
@@ -322,8 +394,7 @@ impl Decoder {
                 component.coefficients = vec![0; blocks * 64];
             }
         }
-        progressive::decode_scan(&mut reader, frame, scan, &self.dc, &self.ac, self.restart_interval)?;
-        Ok(reader.position())
+        progressive::decode_scan(reader, frame, scan, &self.dc, &self.ac, self.restart_interval, rows)
     }
 
     /// Colour space of the component values.

@@ -24,7 +24,7 @@ enum Step<'a> {
     AcRefine(&'a Huffman),
 }
 
-/// Decodes one scan into the coefficients of its components.
+/// Decodes one scan into the coefficients of its components; `rows` counts the rows of the image that are whole.
 pub(super) fn decode_scan(
     reader: &mut BitReader<'_>,
     frame: &mut FrameHeader,
@@ -32,6 +32,7 @@ pub(super) fn decode_scan(
     dc: &Tables,
     ac: &Tables,
     restart_interval: usize,
+    rows: &mut usize,
 ) -> Result<(), CodecError> {
     let progressive = frame.process == Process::Progressive;
     if progressive {
@@ -67,6 +68,7 @@ pub(super) fn decode_scan(
     };
     if let [(index, step)] = steps.as_slice() {
         // One component: blocks row by row, without those that only pad an MCU (A.2.2).
+        let only = frame.components.len() == 1;
         let component = &mut frame.components[*index];
         let (across, down) = (component.width.div_ceil(8), component.height.div_ceil(8));
         for row in 0..down {
@@ -75,6 +77,7 @@ pub(super) fn decode_scan(
                 decode_block(reader, component, *index, row, column, step, scan, &mut state)?;
             }
             reader.check()?;
+            *rows = if only { (row + 1) * 8 } else { 0 };
         }
         return Ok(());
     }
@@ -93,6 +96,9 @@ pub(super) fn decode_scan(
             }
         }
         reader.check()?;
+        // The last row of enlarged chroma looks at the row below it.
+        let whole = (mcu_row + 1) * 8 * frame.v_max - (frame.v_max - 1);
+        *rows = if steps.len() == frame.components.len() { whole } else { 0 };
     }
     Ok(())
 }

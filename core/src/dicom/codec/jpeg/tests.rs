@@ -169,11 +169,22 @@ fn header_and_codestream_must_agree() {
 }
 
 #[test]
-fn cut_streams_are_errors() {
+fn cut_streams_give_the_rows_before_the_cut_and_say_so() {
     let (rows, columns) = (40, 40);
-    let bytes = baseline(rows, columns);
-    for end in (0..bytes.len() - 8).step_by(3) {
-        assert!(decode(&bytes[..end], &gray(rows, columns, 8), false).is_err(), "cut at {end} of {}", bytes.len());
+    let samples: Vec<u16> = (0..99).map(|v| v * 600).collect();
+    let cases =
+        [(baseline(rows, columns), gray(rows, columns, 8)), (lossless(&samples, 9, 11, 16, 4, 3), gray(9, 11, 16))];
+    for (bytes, format) in cases {
+        let whole = decode(&bytes, &format, false).expect("whole").to_f64();
+        let mut parts = 0;
+        for end in (0..bytes.len() - 8).step_by(3) {
+            let Ok(part) = decode(&bytes[..end], &format, false) else { continue };
+            let from = part.incomplete.clone().unwrap_or_else(|| panic!("cut at {end} of {}", bytes.len())).from_pixel;
+            assert!(from > 0 && from < whole.len(), "cut at {end}: {from}");
+            assert_eq!(part.to_f64()[..from], whole[..from], "cut at {end}");
+            parts += 1;
+        }
+        assert!(parts > 3, "{parts}");
     }
 }
 
