@@ -350,18 +350,24 @@ fn problems_are_files_that_cannot_be_used_and_remarks_the_rest() {
     put("bare.dcm", &slice(EXPLICIT, &Slice { uid: "1.5", ..Slice::default() })[132..]);
     put("cut.dcm", &whole[..whole.len() - 5]);
     put("text.dcm", b"words");
+    let packed = slice(RLE, &Slice { uid: "1.6", ..Slice::default() });
+    put("packed.dcm", &packed);
+    put("packed-cut.dcm", &packed[..packed.len() - 20]);
+    put("packed-open.dcm", &packed[..packed.len() - 8]);
     put("other.dcm", &slice(EXPLICIT, &Slice { pixel: 1, ..Slice::default() }));
     let index = index(&[folder.path()]);
     let names = |list: &[bifocal_core::study::Problem]| -> Vec<String> {
         list.iter().map(|p| p.source.file.file_name().unwrap().to_string_lossy().into_owned()).collect()
     };
-    assert_eq!(names(&index.problems), ["cut.dcm", "text.dcm"], "{:#?}", index.problems);
-    assert_eq!(names(&index.remarks), ["bare.dcm", "other.dcm"], "{:#?}", index.remarks);
+    assert_eq!(names(&index.problems), ["cut.dcm", "packed-cut.dcm", "text.dcm"], "{:#?}", index.problems);
+    // Three files claim one UID, of which two are told; one of them has no end mark.
+    let remarks = ["bare.dcm", "other.dcm", "packed-open.dcm", "packed-open.dcm", "packed.dcm"];
+    assert_eq!(names(&index.remarks), remarks, "{:#?}", index.remarks);
     assert!(index.problems[0].tag.as_ref().unwrap().contains("7FE0,0010"));
     let json = serde_json::to_value(&index).unwrap();
     assert_eq!(json["problems"][0]["severity"], "error");
     assert_eq!(json["remarks"][0]["severity"], "remark");
-    assert_eq!(series(&index).iter().map(|s| s.instances.len()).sum::<usize>(), 3);
+    assert_eq!(series(&index).iter().map(|s| s.instances.len()).sum::<usize>(), 6);
 }
 
 #[test]

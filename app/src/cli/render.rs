@@ -108,6 +108,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return wrong_use(format!("the series has images 0 to {last}, not {}", args.slice));
     };
     let frame = read_frame(&instance.source, frame_index)?;
+    for warning in &frame.display.warnings {
+        eprintln!("bifocal: warning: {}: {warning}", instance.source);
+    }
     let mut voi = args.window.map_or_else(|| Voi::of_frame(&frame), |window| Voi::window(window.0));
     voi.inverted = args.invert;
     let view = ViewTransform::default();

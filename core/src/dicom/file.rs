@@ -230,6 +230,12 @@ impl DicomFile {
         self.length?.checked_sub(entry.start as u64)
     }
 
+    /// Where the first fragment of encapsulated pixel data begins in the file; `None` for other files and deflated ones.
+    pub(super) fn fragments_start(&self) -> Option<u64> {
+        let entry = self.parsed.tape.iter().rev().find(|entry| parse::is_pixel_data(entry.tag))?;
+        (entry.kind == Kind::Fragments && self.length.is_some()).then_some(entry.start as u64)
+    }
+
     /// Frames that the offset tables of encapsulated pixel data list; `None` where there is no table, or it was not read.
     pub(super) fn listed_frames(&self) -> Option<usize> {
         let extended = self.data_set().bytes(tags::EXTENDED_OFFSET_TABLE).map_or(0, |table| table.len() / 8);

@@ -1,6 +1,7 @@
 //! Which bytes of encapsulated pixel data are which frame (PS3.5 A.4).
 
 use std::borrow::Cow;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use dicom_dictionary_std::tags;
 
@@ -25,6 +26,51 @@ pub struct Encapsulated<'a> {
     pub basic_offsets: Vec<u64>,
     /// Extended Offset Table (7FE0,0001) with its lengths (7FE0,0002); may be empty.
     pub extended_offsets: Vec<(u64, u64)>,
+}
+
+/// Bytes at the end of a file in which the end mark of the pixel data is looked for first.
+const TAIL: u64 = 4096;
+/// Fragments that are stepped over at most.
+const MAX_STEPS: usize = 1_000_000;
+
+/// What is wrong with the end of encapsulated pixel data that begin at `start` of a file of `length` bytes, without reading
+/// them: the text, and whether something is missing for certain. `None` where they are closed properly.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub(super) fn unfinished(
+    file: &mut (impl Read + Seek),
+    start: u64,
+    length: u64,
+) -> io::Result<Option<(&'static str, bool)>> {
+    const END: [u8; 8] = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(start.max(length.saturating_sub(TAIL))))?;
+    file.take(TAIL).read_to_end(&mut tail)?;
+    if tail.windows(END.len()).any(|window| window == END) {
+        return Ok(None);
+    }
+    // Perhaps more follows behind the pixel data: step from fragment to fragment.
+    let mut at = start;
+    for _ in 0..MAX_STEPS {
+        if at == length {
+            return Ok(Some(("the fragments have no end mark", false)));
+        }
+        let mut head = [0; 8];
+        file.seek(SeekFrom::Start(at))?;
+        if length < at || length - at < 8 || file.read_exact(&mut head).is_err() {
+            return Ok(Some(("the file ends inside the fragments", true)));
+        }
+        match head {
+            [0xFE, 0xFF, 0x00, 0xE0, a, b, c, d] => at += 8 + u64::from(u32::from_le_bytes([a, b, c, d])),
+            [0xFE, 0xFF, 0xDD, 0xE0, ..] => return Ok(None),
+            _ => return Ok(Some(("something other than a fragment stands between the fragments", true))),
+        }
+        if at > length {
+            return Ok(Some(("the last fragment is cut off", true)));
+        }
+    }
+    Ok(None)
 }
 
 impl DicomFile {

@@ -37,18 +37,18 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
         return Err(CodecError::new(format!("JPEG 2000 frames of more than {MAX_SAMPLES} samples are not decoded")));
     }
     header.check_coding(codestream)?;
-    let read = |strict| {
-        jpeg2k::Image::from_bytes_with(codestream, jpeg2k::DecodeParameters::new().strict(strict))
+    let read = |bytes: &[u8], strict| {
+        jpeg2k::Image::from_bytes_with(bytes, jpeg2k::DecodeParameters::new().strict(strict))
             .map_err(|error| CodecError::new(format!("the JPEG 2000 codestream is damaged: {error}")))
     };
     let mut incomplete = None;
-    let image = match read(true) {
+    let image = match read(codestream, true) {
         Ok(image) => image,
         // The end mark is missing: the stream was cut, and what came before gives a coarser image or a part of one.
         Err(_) if !codestream[codestream.len().saturating_sub(16)..].windows(2).any(|pair| pair == [0xFF, 0xD9]) => {
             let cause = CodecError::truncated("JPEG 2000").cause;
             incomplete = Some(Incomplete { from_pixel: format.pixels(), cause });
-            read(false)?
+            read(&mended(codestream).ok_or_else(|| CodecError::truncated("JPEG 2000"))?, false)?
         }
         Err(error) => return Err(error),
     };
@@ -80,6 +80,46 @@ pub(super) fn decode(bytes: &[u8], format: &FrameFormat) -> Result<StoredFrame, 
         }
     }?;
     Ok(StoredFrame { incomplete, ..whole })
+}
+
+/// A codestream that was cut off, made whole in form: the last tile-part is as long as what is left of it, and an end mark
+/// follows. `None` where no tile-part has begun.
+fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
+    let be16 = |at: usize| bytes.get(at..at + 2).map(|pair| usize::from(pair[0]) << 8 | usize::from(pair[1]));
+    let (mut at, mut part, mut begun) = (2, None, false);
+    let mut out = bytes.to_vec();
+    while let Some(marker) = be16(at) {
+        match (marker, part) {
+            (0xFF93, Some((start, length))) => {
+                begun = true;
+                let end = start + length;
+                if length == 0 || end > bytes.len() {
+                    let left = u32::try_from(bytes.len() - start).ok()?;
+                    out.get_mut(start + 6..start + 10)?.copy_from_slice(&left.to_be_bytes());
+                    part = None;
+                    break;
+                }
+                // Never backwards: a part that ends before its data begin is no part.
+                at = Some(end).filter(|end| *end > at)?;
+                part = None;
+            }
+            (0xFF93 | 0xFFD9, _) => break,
+            _ => {
+                if marker == 0xFF90
+                    && let Some(word) = bytes.get(at + 6..at + 10).and_then(|word| word.first_chunk::<4>())
+                {
+                    part = Some((at, u32::from_be_bytes(*word) as usize));
+                }
+                at += 2 + be16(at + 2)?.max(2);
+            }
+        }
+    }
+    // A tile-part of which only the header is there goes.
+    if let Some((start, _)) = part {
+        out.truncate(start);
+    }
+    out.extend([0xFF, 0xD9]);
+    begun.then_some(out)
 }
 
 impl MainHeader {

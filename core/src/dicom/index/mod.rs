@@ -11,10 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dicom_dictionary_std::tags;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::data_set::tag_name;
 use super::file::{DicomError, DicomFile};
+use super::fragments::unfinished;
 use crate::image_io::{self, with_stream};
 use crate::study::{Problem, Source, StudyIndex};
 use crate::task::{Cancelled, Task};
@@ -240,11 +243,26 @@ fn read_header(stream: &mut dyn Read, length: u64, source: &Source) -> Result<Co
     match DicomFile::load(&mut stream, length, source, true) {
         Ok(file) => Ok(match directory::references(&file) {
             Some(references) => Content::Directory(references),
-            None => Content::Found(Box::new(header::from_file(&file))),
+            None => {
+                let mut found = header::from_file(&file);
+                found.problems.extend(cut_off(&file, length));
+                Content::Found(Box::new(found))
+            }
         }),
         Err(DicomError::NotDicom { cause, .. }) => Ok(Content::Foreign(format!("not a DICOM file: {cause}"))),
         Err(error) => Err(error.to_problem()),
     }
+}
+
+/// Whether compressed pixel data are cut off, which headers alone do not show; only for files of their own, since what lies
+/// in an archive cannot be stepped through.
+fn cut_off(file: &DicomFile, length: u64) -> Option<Problem> {
+    let start = file.fragments_start().filter(|_| file.source.member.is_none())?;
+    let mut disk = std::fs::File::open(&file.source.file).ok()?;
+    let (cause, loss) = unfinished(&mut disk, start, length).ok()??;
+    let tag = Some(tag_name(tags::PIXEL_DATA));
+    let source = file.source.clone();
+    Some(if loss { Problem::error(source, tag, cause) } else { Problem::remark(source, tag, cause) })
 }
 
 /// A UID under `2.25` (PS3.5 B.2) that is the same for the same text.
