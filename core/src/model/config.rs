@@ -9,6 +9,27 @@ pub enum Topology {
     /// ResNet features, flattened and projected, are the transformer's tokens.
     #[default]
     Serial,
+    /// A transformer after each ResNet stage, which writes back into its map.
+    Interleaved,
+    /// Two branches over the same image, fused.
+    Parallel,
+}
+
+/// How the branches of [`Topology::Parallel`] are fused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fusion {
+    /// Concatenated and projected.
+    #[default]
+    Concatenation,
+    /// A weighted sum, with a learned weight a feature.
+    Weighted,
+}
+
+impl Fusion {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The local branch: a ResNet of basic blocks (He et al., 2016) with group normalisation.
@@ -47,6 +68,9 @@ pub struct ModelConfig {
     /// How the branches are joined.
     #[serde(default)]
     pub topology: Topology,
+    /// How parallel branches are fused; other topologies do not read it.
+    #[serde(default, skip_serializing_if = "Fusion::is_default")]
+    pub fusion: Fusion,
     /// Side of the square input, pixels.
     pub input_size: usize,
     /// The local branch.
@@ -81,6 +105,12 @@ impl ModelConfig {
         }
         if t.grid.contains(&0) || t.mlp_ratio == 0 {
             return Err("transformer: grid and mlp_ratio are at least 1".into());
+        }
+        if self.topology == Topology::Interleaved && t.depth < channels.len() {
+            return Err("transformer.depth: interleaved needs a layer for each ResNet stage".into());
+        }
+        if self.topology == Topology::Parallel && t.grid.iter().any(|cells| !self.input_size.is_multiple_of(*cells)) {
+            return Err("transformer.grid: does not divide input_size into patches".into());
         }
         if self.lesions.is_empty() || self.organs.is_empty() {
             return Err("lesions, organs: at least one class each".into());

@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 use candle_nn::init::Init;
 
 use super::Features;
+use super::alignment::map_of;
 use super::config::ModelConfig;
 use super::dropout::Dropout;
 use super::layers::{ConvNorm, ConvNormSizes, Linear, Pointwise};
@@ -12,8 +13,7 @@ use crate::nn::resize_bilinear;
 
 /// Tokens as a map: (batch, dimension, rows, columns).
 fn token_map(features: &Features) -> Result<Tensor> {
-    let (batch, _, dimension) = features.tokens.dims3()?;
-    features.tokens.transpose(1, 2)?.contiguous()?.reshape((batch, dimension, features.grid.0, features.grid.1))
+    map_of(&features.tokens, features.grid)
 }
 
 fn conv3(inputs: usize, outputs: usize, groups: usize, vb: VarBuilder<'_>) -> Result<ConvNorm> {

@@ -75,8 +75,45 @@ impl Pointwise {
         })
     }
 
+    /// One that starts by giving zeros.
+    pub(super) fn zero(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            weight: vb.get_with_hints((outputs, inputs, 1, 1), "weight", init::ZERO)?,
+            bias: vb.get_with_hints(outputs, "bias", init::ZERO)?,
+        })
+    }
+
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         conv2d(x, &self.weight, Some(&self.bias), ConvShape::same(1, 1))
+    }
+}
+
+/// Patches of a one-channel image as tokens: a convolution whose stride is its kernel, written as a matrix product.
+pub(super) struct PatchEmbedding {
+    projection: Linear,
+    patch: [usize; 2],
+}
+
+impl PatchEmbedding {
+    /// Patches of `patch` rows and columns.
+    pub(super) fn new(patch: [usize; 2], dimension: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let values = patch[0] * patch[1];
+        Ok(Self { projection: Linear::new(values, dimension, (1.0 / values.max(1) as f64).sqrt(), vb.pp("proj"))?, patch })
+    }
+
+    /// Tokens (batch, token, dimension) of `x` (batch, 1, height, width) on `grid`; what lies behind the last whole patch is padded with
+    /// zeros.
+    pub(super) fn forward(&self, x: &Tensor, grid: (usize, usize)) -> Result<Tensor> {
+        let (batch, _, height, width) = x.dims4()?;
+        let [rows, columns] = self.patch;
+        let missing = |grid: usize, patch: usize, size: usize| (grid * patch).saturating_sub(size);
+        let x = x
+            .pad_with_zeros(2, 0, missing(grid.0, rows, height))?
+            .pad_with_zeros(3, 0, missing(grid.1, columns, width))?
+            .narrow(2, 0, grid.0 * rows)?
+            .narrow(3, 0, grid.1 * columns)?;
+        let patches = x.reshape((batch, grid.0, rows, grid.1, columns))?.permute((0, 1, 3, 2, 4))?.contiguous()?;
+        self.projection.forward(&patches.reshape((batch, grid.0 * grid.1, rows * columns))?)
     }
 }
 

@@ -1,31 +1,39 @@
 //! The hybrid network: ResNet, transformer, the ways to join them, heads, input, bundles.
 //!
 //! A [`Hybrid`] turns an image into [`Features`]: maps of the ResNet's stages (local) and tokens with a CLS token (global). How the
-//! two are joined is its own affair, so that heads, explanations and training do not know it. [`Serial`] is the join in
-//! which the ResNet's features are flattened, projected and given to a transformer (TransUNet; Chen et al., 2021).
+//! two are joined is its own affair, so that heads, explanations and training do not know it: [`Serial`] flattens and projects
+//! the ResNet's features and gives them to a transformer (TransUNet; Chen et al., 2021), [`Interleaved`] puts a transformer after
+//! each ResNet stage, [`Parallel`] runs both over the image and fuses them.
 //! A [`Network`] is a hybrid with its heads.
 
+mod alignment;
 mod bundle;
 mod config;
 mod device;
 mod dropout;
 mod heads;
 mod input;
+mod interleaved;
 mod layers;
 mod network;
+mod parallel;
 mod resnet;
 mod serial;
+#[cfg(test)]
+mod topology_tests;
 mod vit;
 
 pub use bundle::{
     Bundle, BundleError, ClassCalibration, Familiarity, IntendedUse, LesionClass, Metadata, MetricValue, OrganClass,
     bundle_ids, find_bundle, read_metadata, sha256_file, write_bundle,
 };
-pub use config::{ModelConfig, ResNetConfig, Topology, TransformerConfig};
+pub use config::{Fusion, ModelConfig, ResNetConfig, Topology, TransformerConfig};
 pub use device::{DeviceChoice, open_device};
 pub use dropout::Dropout;
 pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, input_from_values, stretch};
+pub use interleaved::Interleaved;
 pub use network::{Network, Output, Request};
+pub use parallel::Parallel;
 pub use serial::Serial;
 
 use candle_core::{Result, Tensor};

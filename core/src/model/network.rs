@@ -6,6 +6,8 @@ use candle_nn::VarBuilder;
 use super::config::{ModelConfig, Topology};
 use super::dropout::Dropout;
 use super::heads::{ClassHead, LesionHead, OrganHead};
+use super::interleaved::Interleaved;
+use super::parallel::Parallel;
 use super::serial::Serial;
 use super::{Features, Hybrid};
 
@@ -53,6 +55,8 @@ impl Network {
         config.validate().map_err(candle_core::Error::msg)?;
         let hybrid: Box<dyn Hybrid> = match config.topology {
             Topology::Serial => Box::new(Serial::new(config, vb)?),
+            Topology::Interleaved => Box::new(Interleaved::new(config, vb)?),
+            Topology::Parallel => Box::new(Parallel::new(config, vb)?),
         };
         Ok(Self {
             hybrid,

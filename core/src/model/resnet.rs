@@ -65,14 +65,25 @@ impl ResNet {
         Ok(Self { stem: ConvNorm::new(stem, 1.0, vb.pp("stem"))?, stages })
     }
 
+    /// What the first stage takes.
+    pub(super) fn stem(&self, x: &Tensor) -> Result<Tensor> {
+        max_pool2d(&self.stem.forward(x)?, 3, 2, 1)
+    }
+
+    /// The map after stage `index` of what the stage before it gave.
+    pub(super) fn stage(&self, index: usize, mut x: Tensor) -> Result<Tensor> {
+        for block in self.stages.get(index).into_iter().flatten() {
+            x = block.forward(&x)?;
+        }
+        Ok(x)
+    }
+
     /// Maps after each stage, finest first.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Vec<Tensor>> {
-        let mut x = max_pool2d(&self.stem.forward(x)?, 3, 2, 1)?;
+        let mut x = self.stem(x)?;
         let mut maps = Vec::with_capacity(self.stages.len());
-        for stage in &self.stages {
-            for block in stage {
-                x = block.forward(&x)?;
-            }
+        for index in 0..self.stages.len() {
+            x = self.stage(index, x)?;
             maps.push(x.clone());
         }
         Ok(maps)

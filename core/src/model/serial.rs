@@ -3,13 +3,13 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use super::alignment::{Alignment, tokens_of};
 use super::config::ModelConfig;
 use super::layers::Linear;
 use super::network::Request;
 use super::resnet::ResNet;
-use super::vit::Transformer;
+use super::vit::{Entry, Transformer};
 use super::{Features, Hybrid};
-use crate::nn::adaptive_avg_pool2d;
 
 /// ResNet -> alignment -> projection -> position embedding -> transformer.
 pub struct Serial {
@@ -17,9 +17,7 @@ pub struct Serial {
     projection: Linear,
     transformer: Transformer,
     stage_channels: Vec<usize>,
-    /// Token rows and columns at the configured input size, and the last stage's size there.
-    grid: [usize; 2],
-    stage_side: usize,
+    alignment: Alignment,
 }
 
 impl Serial {
@@ -32,19 +30,15 @@ impl Serial {
             projection: Linear::new(last, dimension, (1.0 / last.max(1) as f64).sqrt(), vb.pp("patch_embed.proj"))?,
             transformer: Transformer::new(&config.transformer, vb.pp("vit"))?,
             stage_channels: config.resnet.channels.clone(),
-            grid: config.transformer.grid,
-            stage_side: config.input_size / config.coarsest_stride(),
+            alignment: Alignment::new(config),
         })
-    }
-
-    /// Token grid for a last stage of `size` pixels: the configured grid, scaled with the input.
-    fn grid_for(&self, size: usize, configured: usize) -> usize {
-        (size * configured).div_ceil(self.stage_side.max(1)).max(1)
     }
 }
 
 impl Hybrid for Serial {
     fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
+        let (_, _, rows, columns) = x.dims4()?;
+        let grid = self.alignment.grid_for(rows, columns);
         let mut stages = self.resnet.forward(x)?;
         if let Some((stage, perturbation)) = request.stage_perturbation
             && let Some(map) = stages.get_mut(stage)
@@ -52,11 +46,8 @@ impl Hybrid for Serial {
             *map = (&*map + perturbation)?;
         }
         let Some(last) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
-        let (batch, channels, height, width) = last.dims4()?;
-        let grid = (self.grid_for(height, self.grid[0]), self.grid_for(width, self.grid[1]));
-        let aligned = adaptive_avg_pool2d(last, grid.0, grid.1)?;
-        let flat = aligned.reshape((batch, channels, grid.0 * grid.1))?.transpose(1, 2)?.contiguous()?;
-        let (cls, tokens, attention) = self.transformer.forward(&self.projection.forward(&flat)?, grid, request)?;
+        let tokens = self.projection.forward(&tokens_of(last, grid)?)?;
+        let (cls, tokens, attention) = self.transformer.forward(&tokens, grid, request, Entry::default())?;
         Ok(Features { stages, cls, tokens, grid, attention })
     }
 

@@ -61,6 +61,15 @@ impl Layer {
     }
 }
 
+/// Where a transformer stands among several.
+#[derive(Default)]
+pub(super) struct Entry<'a> {
+    /// Layers of the transformers before it.
+    pub(super) first_layer: usize,
+    /// CLS (batch, dimension) of the transformer before it, added to its own.
+    pub(super) cls: Option<&'a Tensor>,
+}
+
 /// CLS token, position embedding, layers and final norm.
 pub(super) struct Transformer {
     cls: Tensor,
@@ -113,14 +122,18 @@ impl Transformer {
         tokens: &Tensor,
         grid: (usize, usize),
         request: &Request<'_>,
+        entry: Entry<'_>,
     ) -> Result<(Tensor, Tensor, Vec<Tensor>)> {
         let (batch, count, dimension) = tokens.dims3()?;
         let tokens = tokens.broadcast_add(&self.position_for(grid)?)?;
-        let cls = self.cls.broadcast_as((batch, 1, dimension))?.contiguous()?;
+        let mut cls = self.cls.broadcast_as((batch, 1, dimension))?.contiguous()?;
+        if let Some(before) = entry.cls {
+            cls = (cls + before.unsqueeze(1)?)?;
+        }
         let mut x = Tensor::cat(&[&cls, &tokens], 1)?;
         let mut attention = Vec::new();
         if !request.bypass_transformer {
-            for (index, layer) in self.layers.iter().enumerate() {
+            for (index, layer) in (entry.first_layer..).zip(&self.layers) {
                 let perturbation = request.attention_perturbation.and_then(|all| all.get(index));
                 let (next, probabilities) = layer.forward(
                     &x,

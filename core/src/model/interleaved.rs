@@ -1,0 +1,98 @@
+//! The interleaved join: after each ResNet stage a transformer looks over the whole map and writes back into it (as BoTNet and CoAtNet mix
+//! the two kinds of layers; Srinivas et al., 2021; Dai et al., 2021).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::alignment::{Alignment, map_of, tokens_of};
+use super::config::ModelConfig;
+use super::layers::{Linear, Pointwise};
+use super::network::Request;
+use super::resnet::ResNet;
+use super::vit::{Entry, Transformer};
+use super::{Features, Hybrid};
+use crate::nn::resize_bilinear;
+
+/// One stage's transformer, with its ways in and out.
+struct Step {
+    projection: Linear,
+    transformer: Transformer,
+    back: Pointwise,
+}
+
+/// stage 1 -> transformer -> stage 2 -> transformer -> ...; CLS is handed from one to the next.
+pub struct Interleaved {
+    resnet: ResNet,
+    steps: Vec<Step>,
+    stage_channels: Vec<usize>,
+    depth: usize,
+    alignment: Alignment,
+}
+
+impl Interleaved {
+    /// Builds it with weights from `vb`: `resnet.*`, `interleaved.i.{proj,vit,back}.*`. The layers of the transformer are shared out among
+    /// the stages, late stages first.
+    pub fn new(config: &ModelConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+        let dimension = config.transformer.dimension;
+        let stages = config.resnet.channels.len();
+        let mut steps = Vec::with_capacity(stages);
+        for (index, &channels) in config.resnet.channels.iter().enumerate() {
+            let mut part = config.transformer.clone();
+            part.depth = (config.transformer.depth + index) / stages;
+            let vb = vb.pp("interleaved").pp(index);
+            steps.push(Step {
+                projection: Linear::new(channels, dimension, (1.0 / channels.max(1) as f64).sqrt(), vb.pp("proj"))?,
+                transformer: Transformer::new(&part, vb.pp("vit"))?,
+                // Starts at zero: unfreezing the transformers does not disturb what the ResNet has learned.
+                back: Pointwise::zero(dimension, channels, vb.pp("back"))?,
+            });
+        }
+        Ok(Self {
+            resnet: ResNet::new(&config.resnet, vb.pp("resnet"))?,
+            steps,
+            stage_channels: config.resnet.channels.clone(),
+            depth: config.transformer.depth,
+            alignment: Alignment::new(config),
+        })
+    }
+}
+
+impl Hybrid for Interleaved {
+    fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
+        let (_, _, rows, columns) = x.dims4()?;
+        let grid = self.alignment.grid_for(rows, columns);
+        let mut x = self.resnet.stem(x)?;
+        let (mut stages, mut attention) = (Vec::new(), Vec::new());
+        let mut last: Option<(Tensor, Tensor)> = None;
+        let mut first_layer = 0;
+        for (index, step) in self.steps.iter().enumerate() {
+            x = self.resnet.stage(index, x)?;
+            if let Some((stage, perturbation)) = request.stage_perturbation
+                && stage == index
+            {
+                x = (&x + perturbation)?;
+            }
+            let tokens = step.projection.forward(&tokens_of(&x, grid)?)?;
+            let entry = Entry { first_layer, cls: last.as_ref().map(|(cls, _)| cls) };
+            let (cls, tokens, seen) = step.transformer.forward(&tokens, grid, request, entry)?;
+            first_layer += step.transformer.depth();
+            attention.extend(seen);
+            if !request.bypass_transformer {
+                let (_, _, height, width) = x.dims4()?;
+                x = (&x + resize_bilinear(&step.back.forward(&map_of(&tokens, grid)?)?, height, width)?)?;
+            }
+            stages.push(x.clone());
+            last = Some((cls, tokens));
+        }
+        let Some((cls, tokens)) = last else { candle_core::bail!("a ResNet has at least one stage") };
+        Ok(Features { stages, cls, tokens, grid, attention })
+    }
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn stage_channels(&self) -> &[usize] {
+        &self.stage_channels
+    }
+}
