@@ -70,7 +70,7 @@ fn gradients_reach_every_weight() {
         let output = network.forward(&picture(64, 64), &Request::default()).unwrap();
         let sum = |logits: &Tensor| logits.sqr().unwrap().sum_all().unwrap();
         let loss = (sum(&output.lesion_logits) + sum(&output.organ_logits) + sum(&output.class_logits)).unwrap();
-        let gradients = loss.unwrap().backward().unwrap();
+        let gradients = loss.backward().unwrap();
         for (name, var) in &vars {
             let gradient = gradients.get(var).unwrap_or_else(|| panic!("{topology:?}: no gradient for {name}"));
             let size = gradient.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
