@@ -98,7 +98,10 @@ impl PatchEmbedding {
     /// Patches of `patch` rows and columns.
     pub(super) fn new(patch: [usize; 2], dimension: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let values = patch[0] * patch[1];
-        Ok(Self { projection: Linear::new(values, dimension, (1.0 / values.max(1) as f64).sqrt(), vb.pp("proj"))?, patch })
+        Ok(Self {
+            projection: Linear::new(values, dimension, (1.0 / values.max(1) as f64).sqrt(), vb.pp("proj"))?,
+            patch,
+        })
     }
 
     /// Tokens (batch, token, dimension) of `x` (batch, 1, height, width) on `grid`; what lies behind the last whole patch is padded with

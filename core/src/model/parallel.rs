@@ -54,7 +54,9 @@ impl Parallel {
         let patch = config.transformer.grid.map(|cells| config.input_size / cells.max(1));
         // Both ways start near the ResNet alone: what it has learned before the transformer joins is kept.
         let join = match config.fusion {
-            Fusion::Concatenation => Join::Concatenation(Linear::new(dimension, dimension, 0.0, vb.pp("fusion.global"))?),
+            Fusion::Concatenation => {
+                Join::Concatenation(Linear::new(dimension, dimension, 0.0, vb.pp("fusion.global"))?)
+            }
             Fusion::Weighted => Join::Weighted(vb.get_with_hints(dimension, "fusion.weight", Init::Const(4.0))?),
         };
         Ok(Self {
