@@ -56,37 +56,16 @@ pub fn gradient_relevance(network: &Network, input: &Tensor, class: usize) -> Re
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device, Tensor};
-    use candle_nn::{VarBuilder, VarMap};
+    use candle_core::{Device, Tensor};
 
     use super::{attention_rollout, gradient_relevance};
-    use crate::model::{Fusion, ModelConfig, Network, Request, ResNetConfig, Topology, TransformerConfig};
+    use crate::model::Request;
+    use crate::model::topology_tests::{ALL, config, network};
 
     #[test]
     fn every_topology_is_explained() {
-        for (topology, fusion) in [
-            (Topology::Serial, Fusion::Concatenation),
-            (Topology::Interleaved, Fusion::Concatenation),
-            (Topology::Parallel, Fusion::Concatenation),
-            (Topology::Parallel, Fusion::Weighted),
-        ] {
-            let config = ModelConfig {
-                topology,
-                fusion,
-                input_size: 64,
-                resnet: ResNetConfig { channels: vec![8, 16], blocks: vec![1, 1], norm_groups: 4 },
-                transformer: TransformerConfig { dimension: 16, depth: 3, heads: 2, mlp_ratio: 2, grid: [4, 4] },
-                head_channels: 8,
-                lesions: vec!["a".into()],
-                organs: vec!["b".into()],
-            };
-            let map = VarMap::new();
-            let network = Network::new(&config, &VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu)).unwrap();
-            // Away from the start, where branches are silent.
-            for var in map.data().lock().unwrap().values() {
-                let noise = Tensor::randn(0.0f32, 0.1, var.dims(), &Device::Cpu).unwrap();
-                var.set(&(var.as_tensor() + noise).unwrap()).unwrap();
-            }
+        for (topology, fusion) in ALL {
+            let (network, _) = network(&config(topology, fusion));
             let x = Tensor::randn(0.0f32, 1.0, (1, 1, 64, 64), &Device::Cpu).unwrap();
             let request = Request { attention: true, ..Request::default() };
             let rollout = attention_rollout(&network.forward(&x, &request).unwrap().features.attention).unwrap();

@@ -41,7 +41,7 @@ impl Interleaved {
             part.depth = (config.transformer.depth + index) / stages;
             let vb = vb.pp("interleaved").pp(index);
             steps.push(Step {
-                projection: Linear::new(channels, dimension, (1.0 / channels.max(1) as f64).sqrt(), vb.pp("proj"))?,
+                projection: Linear::projection(channels, dimension, vb.pp("proj"))?,
                 transformer: Transformer::new(&part, vb.pp("vit"))?,
                 // Starts at zero: unfreezing the transformers does not disturb what the ResNet has learned.
                 back: Pointwise::zero(dimension, channels, vb.pp("back"))?,
@@ -66,12 +66,7 @@ impl Hybrid for Interleaved {
         let mut last: Option<(Tensor, Tensor)> = None;
         let mut first_layer = 0;
         for (index, step) in self.steps.iter().enumerate() {
-            x = self.resnet.stage(index, x)?;
-            if let Some((stage, perturbation)) = request.stage_perturbation
-                && stage == index
-            {
-                x = (&x + perturbation)?;
-            }
+            x = self.resnet.stage(index, x, request)?;
             let tokens = step.projection.forward(&tokens_of(&x, grid)?)?;
             let entry = Entry { first_layer, cls: last.as_ref().map(|(cls, _)| cls) };
             let (cls, tokens, seen) = step.transformer.forward(&tokens, grid, request, entry)?;

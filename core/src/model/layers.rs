@@ -98,10 +98,7 @@ impl PatchEmbedding {
     /// Patches of `patch` rows and columns.
     pub(super) fn new(patch: [usize; 2], dimension: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let values = patch[0] * patch[1];
-        Ok(Self {
-            projection: Linear::new(values, dimension, (1.0 / values.max(1) as f64).sqrt(), vb.pp("proj"))?,
-            patch,
-        })
+        Ok(Self { projection: Linear::projection(values, dimension, vb.pp("proj"))?, patch })
     }
 
     /// Tokens (batch, token, dimension) of `x` (batch, 1, height, width) on `grid`; what lies behind the last whole patch is padded with
@@ -134,6 +131,11 @@ impl Linear {
             weight: vb.get_with_hints((outputs, inputs), "weight", start)?,
             bias: vb.get_with_hints(outputs, "bias", init::ZERO)?,
         })
+    }
+
+    /// One that starts by keeping the variance of its inputs.
+    pub(super) fn projection(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        Self::new(inputs, outputs, (1.0 / inputs.max(1) as f64).sqrt(), vb)
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {

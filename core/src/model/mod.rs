@@ -20,7 +20,7 @@ mod parallel;
 mod resnet;
 mod serial;
 #[cfg(test)]
-mod topology_tests;
+pub(crate) mod topology_tests;
 mod vit;
 
 pub use bundle::{

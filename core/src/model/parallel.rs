@@ -61,7 +61,7 @@ impl Parallel {
         };
         Ok(Self {
             resnet: ResNet::new(&config.resnet, vb.pp("resnet"))?,
-            projection: Linear::new(last, dimension, (1.0 / last.max(1) as f64).sqrt(), vb.pp("patch_embed.proj"))?,
+            projection: Linear::projection(last, dimension, vb.pp("patch_embed.proj"))?,
             patches: PatchEmbedding::new(patch, dimension, vb.pp("vit.patch_embed"))?,
             transformer: Transformer::new(&config.transformer, vb.pp("vit"))?,
             join,
@@ -76,12 +76,7 @@ impl Hybrid for Parallel {
     fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
         let (_, _, rows, columns) = x.dims4()?;
         let grid = self.alignment.grid_for(rows, columns);
-        let mut stages = self.resnet.forward(x)?;
-        if let Some((stage, perturbation)) = request.stage_perturbation
-            && let Some(map) = stages.get_mut(stage)
-        {
-            *map = (&*map + perturbation)?;
-        }
+        let stages = self.resnet.forward(x, request)?;
         let Some(last) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
         let local = self.projection.forward(&tokens_of(last, grid)?)?;
         let (tokens, cls, attention) = if request.bypass_transformer {

@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::config::ResNetConfig;
 use super::layers::{ConvNorm, ConvNormSizes};
+use super::network::Request;
 use crate::nn::max_pool2d;
 
 /// 3x3, 3x3, and the shortcut.
@@ -70,20 +71,23 @@ impl ResNet {
         max_pool2d(&self.stem.forward(x)?, 3, 2, 1)
     }
 
-    /// The map after stage `index` of what the stage before it gave.
-    pub(super) fn stage(&self, index: usize, mut x: Tensor) -> Result<Tensor> {
+    /// The map after stage `index` of what the stage before it gave, with the perturbation that `request` has for it: later stages see it.
+    pub(super) fn stage(&self, index: usize, mut x: Tensor, request: &Request<'_>) -> Result<Tensor> {
         for block in self.stages.get(index).into_iter().flatten() {
             x = block.forward(&x)?;
         }
-        Ok(x)
+        match request.stage_perturbation {
+            Some((stage, perturbation)) if stage == index => &x + perturbation,
+            _ => Ok(x),
+        }
     }
 
     /// Maps after each stage, finest first.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Vec<Tensor>> {
+    pub(super) fn forward(&self, x: &Tensor, request: &Request<'_>) -> Result<Vec<Tensor>> {
         let mut x = self.stem(x)?;
         let mut maps = Vec::with_capacity(self.stages.len());
         for index in 0..self.stages.len() {
-            x = self.stage(index, x)?;
+            x = self.stage(index, x, request)?;
             maps.push(x.clone());
         }
         Ok(maps)

@@ -27,7 +27,7 @@ impl Serial {
         let dimension = config.transformer.dimension;
         Ok(Self {
             resnet: ResNet::new(&config.resnet, vb.pp("resnet"))?,
-            projection: Linear::new(last, dimension, (1.0 / last.max(1) as f64).sqrt(), vb.pp("patch_embed.proj"))?,
+            projection: Linear::projection(last, dimension, vb.pp("patch_embed.proj"))?,
             transformer: Transformer::new(&config.transformer, vb.pp("vit"))?,
             stage_channels: config.resnet.channels.clone(),
             alignment: Alignment::new(config),
@@ -39,12 +39,7 @@ impl Hybrid for Serial {
     fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
         let (_, _, rows, columns) = x.dims4()?;
         let grid = self.alignment.grid_for(rows, columns);
-        let mut stages = self.resnet.forward(x)?;
-        if let Some((stage, perturbation)) = request.stage_perturbation
-            && let Some(map) = stages.get_mut(stage)
-        {
-            *map = (&*map + perturbation)?;
-        }
+        let stages = self.resnet.forward(x, request)?;
         let Some(last) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
         let tokens = self.projection.forward(&tokens_of(last, grid)?)?;
         let (cls, tokens, attention) = self.transformer.forward(&tokens, grid, request, Entry::default())?;

@@ -5,7 +5,7 @@ use candle_nn::{VarBuilder, VarMap};
 
 use super::*;
 
-fn config(topology: Topology, fusion: Fusion) -> ModelConfig {
+pub(crate) fn config(topology: Topology, fusion: Fusion) -> ModelConfig {
     ModelConfig {
         topology,
         fusion,
@@ -18,7 +18,7 @@ fn config(topology: Topology, fusion: Fusion) -> ModelConfig {
     }
 }
 
-const ALL: [(Topology, Fusion); 4] = [
+pub(crate) const ALL: [(Topology, Fusion); 4] = [
     (Topology::Serial, Fusion::Concatenation),
     (Topology::Interleaved, Fusion::Concatenation),
     (Topology::Parallel, Fusion::Concatenation),
@@ -26,7 +26,7 @@ const ALL: [(Topology, Fusion); 4] = [
 ];
 
 /// A network with all weights moved away from their start, where branches are silent.
-fn network(config: &ModelConfig) -> (Network, Vec<(String, Var)>) {
+pub(crate) fn network(config: &ModelConfig) -> (Network, Vec<(String, Var)>) {
     let map = VarMap::new();
     let network = Network::new(config, &VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu)).unwrap();
     let mut vars: Vec<(String, Var)> =
@@ -92,6 +92,22 @@ fn the_transformer_joins_without_a_jump() {
         let change = (&before - after).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         let size = before.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         assert!(change < 0.1 * size, "{topology:?} {fusion:?}: {change} of {size}");
+    }
+}
+
+#[test]
+fn a_perturbed_stage_is_seen_by_what_follows() {
+    for (topology, fusion) in ALL {
+        let (network, _) = network(&config(topology, fusion));
+        let x = picture(64, 64);
+        let plain = network.forward(&x, &Request::default()).unwrap().features.stages;
+        let perturbation = plain[0].ones_like().unwrap();
+        let request = Request { stage_perturbation: Some((0, &perturbation)), ..Request::default() };
+        let moved = network.forward(&x, &request).unwrap().features.stages;
+        for (a, b) in plain.iter().zip(&moved) {
+            let change = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(change > 1e-3, "{topology:?}");
+        }
     }
 }
 

@@ -26,11 +26,11 @@ impl Layer {
         let hidden = d * config.mlp_ratio;
         Ok(Self {
             norm1: LayerNorm::new(d, vb.pp("norm1"))?,
-            qkv: Linear::new(d, 3 * d, (1.0 / d as f64).sqrt(), vb.pp("attn.qkv"))?,
+            qkv: Linear::projection(d, 3 * d, vb.pp("attn.qkv"))?,
             // Residual branches start at zero: unfreezing the transformer does not disturb what the ResNet has learned.
             proj: Linear::new(d, d, 0.0, vb.pp("attn.proj"))?,
             norm2: LayerNorm::new(d, vb.pp("norm2"))?,
-            fc1: Linear::new(d, hidden, (1.0 / d as f64).sqrt(), vb.pp("mlp.fc1"))?,
+            fc1: Linear::projection(d, hidden, vb.pp("mlp.fc1"))?,
             fc2: Linear::new(hidden, d, 0.0, vb.pp("mlp.fc2"))?,
             heads: config.heads,
         })

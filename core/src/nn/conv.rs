@@ -1,13 +1,11 @@
 //! Two-dimensional convolution: 1x1 without any copy, 3x3 of stride 1 by Winograd where it pays, all else by blocked im2col and
 //! matrix product.
 
-use std::cell::Cell;
-
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::gemm::{Into, Mat, MatMut, multiply};
-use super::raw::{on_cpu, slice, with_values};
+use super::raw::{on_cpu, slice, with_scratch, with_values};
 use super::winograd::Winograd;
 
 /// Stride, padding, dilation and groups of a convolution; padding is of zeros, on both sides.
@@ -154,22 +152,6 @@ impl Sizes {
         let (rows, total) = (self.block_rows(), self.out_height);
         (0..total).step_by(rows).map(move |start| (start, (start + rows).min(total)))
     }
-}
-
-thread_local! {
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
-
-/// Runs `f` with a scratch buffer of at least `len` values that is kept for the thread's next call. Taken out while in use, so
-/// that a nested call on the same thread gets one of its own.
-pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.take();
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    let result = f(&mut buffer[..len]);
-    SCRATCH.set(buffer);
-    result
 }
 
 /// Output columns `start..end` whose input column `out * stride + offset - padding` lies inside the image.

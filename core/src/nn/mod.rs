@@ -3,7 +3,8 @@
 //! On the CPU every operation here is a kernel of our own, run as a candle custom op with a backward pass; candle's own
 //! convolution copies its input per image, its backward convolves with a kernel as large as the image, and several of its
 //! layers cut gradients silently (candle issues 3569, 1593, 3507). On CUDA and Metal the same functions are composed from
-//! candle's operations. Every gradient is checked by finite differences in the tests.
+//! candle's operations. Every gradient is checked in the tests, by finite differences
+//! or, for fused operations, against their parts.
 //!
 //! Axis order is `(batch, channel, height, width)` for images and `(batch, token, dimension)` for tokens; `f32` throughout.
 

@@ -1,4 +1,6 @@
-//! Access to the numbers behind a tensor.
+//! Access to the numbers behind a tensor, and scratch memory.
+
+use std::cell::Cell;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
@@ -31,4 +33,20 @@ pub(super) fn on_cpu(tensor: &Tensor) -> bool {
 /// Runs an element-wise loop with the widest vectors that the processor has.
 pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Runs `f` with a scratch buffer of at least `len` values that is kept for the thread's next call. Taken out while in use, so
+/// that a nested call on the same thread gets one of its own.
+pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let mut buffer = SCRATCH.take();
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    let result = f(&mut buffer[..len]);
+    SCRATCH.set(buffer);
+    result
 }

@@ -10,9 +10,8 @@
 
 use rayon::prelude::*;
 
-use super::conv::with_scratch;
 use super::gemm::{Into, Mat, MatMut, multiply};
-use super::raw::vectorised;
+use super::raw::{vectorised, with_scratch};
 
 /// Outputs of a tile along one axis, inputs, and products.
 const OUT: usize = 4;
