@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bifocal_core::model::Bundle;
 use bifocal_core::task::Task;
-use bifocal_core::train::{TrainConfig, TrainError, best_or_last, finish, train};
+use bifocal_core::train::{TrainConfig, TrainError, best_or_last, dry_run, finish, train};
 
 /// Twelve 64 x 64 images of twelve patients: two dark fields in a bright body; every second image has a bright spot in one.
 fn write_dataset(folder: &Path) {
@@ -150,4 +150,23 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     assert!(metadata.metrics.contains_key("dice.left"), "{:?}", metadata.metrics.keys());
     let bundle = Bundle::load(&models.join("spots"), candle_core::Device::Cpu, "CPU".into()).unwrap();
     assert_eq!(bundle.metadata.weights_sha256, metadata.weights_sha256);
+
+    // A run that starts from the bundle starts where it stood.
+    let mut again = config.clone();
+    again.start_from = Some(models.join("spots"));
+    again.opacities.transplanted = 0.5;
+    again.stages[1].steps = 1;
+    again.stages.remove(0);
+    let plan = dry_run(&again, 0, &Task::new()).unwrap();
+    assert_eq!(plan.sheet.dim(), (2 * 68, 2 * 68, 3), "four images of 64 with gaps of 4");
+    assert!(plan.sheet.iter().any(|v| *v > 0));
+    assert_eq!(plan.stages.len(), 1);
+    assert!(plan.stages[0].pools.iter().all(|(_, share, count)| *share > 0.0 && *count > 0));
+    let first = folder.path().join("again");
+    train(&again, &first, &Task::new()).unwrap();
+    let (start, end) = (losses(&first, "validation")[0], *validation.last().unwrap());
+    assert!((start - end).abs() < 0.1, "{start} after one step from {end}");
+    again.model.head_channels = 24;
+    let error = train(&again, &folder.path().join("other"), &Task::new()).unwrap_err().to_string();
+    assert!(error.contains("start_from"), "{error}");
 }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
+use bifocal_core::render::Rgba;
 use bifocal_core::report::iso_date;
-use bifocal_core::train::{TrainConfig, best_or_last, finish, train};
+use bifocal_core::train::{DryRun, TrainConfig, best_or_last, dry_run, finish, train};
 
 /// Arguments of `bifocal train`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,9 @@ pub(super) struct Args {
     /// Make the bundle of the best weights so far now, without training on.
     #[arg(long)]
     now: bool,
+    /// Check configuration and data, draw one augmented batch into `OUT/batch.png`, and stop.
+    #[arg(long, conflicts_with = "now")]
+    dry_run: bool,
     /// Threads; all cores where it is not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -36,6 +40,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&args.config).with_context(|| args.config.display().to_string())?;
     let config: TrainConfig = toml::from_str(&text).with_context(|| args.config.display().to_string())?;
     let task = super::progress::task();
+    if args.dry_run {
+        return show_plan(&dry_run(&config, 0, &task)?, &args.out);
+    }
     let weights = if args.now { best_or_last(&args.out)? } else { train(&config, &args.out, &task)? };
     let folder = args.bundle.unwrap_or_else(|| Path::new("assets/models").join(&config.bundle.id));
     let metadata = finish(&config, &weights, &folder, &iso_date(SystemTime::now()), &task)?;
@@ -43,6 +50,26 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("{key:<56} {:.3}  ({:.3} to {:.3})  n {}", metric.value, metric.low, metric.high, metric.n);
     }
     println!("{}", folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_plan(plan: &DryRun, out: &Path) -> anyhow::Result<ExitCode> {
+    println!("{} images for training, {} for validation; {} weights", plan.images.0, plan.images.1, plan.parameters);
+    for stage in &plan.stages {
+        println!("{}: {} steps", stage.name, stage.steps);
+        for (kind, share, count) in &stage.pools {
+            println!("    {kind:<12} {count:>5} images, share {share}");
+        }
+    }
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    let file = out.join("batch.png");
+    let (rows, columns, _) = plan.sheet.dim();
+    let pixels = plan.sheet.iter().copied().collect::<Vec<u8>>();
+    let pixels = pixels.chunks_exact(3).map(|p| [p[0], p[1], p[2], 255]).collect();
+    let picture = Rgba { width: columns, height: rows, pixels };
+    let png = picture.to_png().context("the batch cannot be encoded")?;
+    std::fs::write(&file, png).with_context(|| file.display().to_string())?;
+    println!("{}", file.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -53,6 +53,8 @@ pub struct Augmentation {
     pub blur: f32,
     /// Largest unsharp-mask amount; applied to a third of the images.
     pub sharpen: f32,
+    /// Largest change of coarse local contrast, as other makers' processing does it; applied to a half of the images.
+    pub local_contrast: f32,
     /// Probability of collimated borders, whose masks are emptied too.
     pub collimation: f32,
     /// Probability of one to three erased rectangles (Zhong et al., 2020); masks stay.
@@ -79,6 +81,7 @@ impl Default for Augmentation {
             noise: 0.03,
             blur: 1.0,
             sharpen: 1.0,
+            local_contrast: 0.0,
             collimation: 0.25,
             erase: 0.2,
             invert: 0.0,
@@ -105,6 +108,7 @@ impl Augmentation {
             noise: 0.0,
             blur: 0.0,
             sharpen: 0.0,
+            local_contrast: 0.0,
             collimation: 0.0,
             erase: 0.0,
             invert: 0.0,
@@ -167,6 +171,10 @@ impl Augmentation {
             _ => {}
         }
         let noise = self.noise * rng.random::<f32>();
+        let local_contrast = (self.local_contrast > 0.0 && chance(rng, 0.5)).then(|| {
+            let amount = uniform(rng, -0.5, 1.0) * self.local_contrast;
+            (amount, log_uniform(rng, 0.03, 0.12) * side)
+        });
         let mut visible = [0.0, 0.0, side, side];
         if chance(rng, self.collimation) {
             for (index, edge) in visible.iter_mut().enumerate() {
@@ -184,7 +192,7 @@ impl Augmentation {
                 erased.push(([top, left, top + height, left + width], rng.random::<f32>()));
             }
         }
-        Photometric { tone, shading, sharpness, noise, visible, erased, seed: rng.random() }
+        Photometric { tone, shading, sharpness, local_contrast, noise, visible, erased, seed: rng.random() }
     }
 }
 
@@ -247,6 +255,8 @@ pub struct Photometric {
     shading: f32,
     /// Negative: blur, standard deviation in pixels; positive: amount of unsharp masking.
     sharpness: f32,
+    /// Amount, and standard deviation in pixels, of coarse unsharp masking.
+    local_contrast: Option<(f32, f32)>,
     /// Standard deviation of noise.
     noise: f32,
     /// First row, first column, end row, end column that are not collimated.
@@ -264,6 +274,7 @@ impl Photometric {
             tone: Vec::new(),
             shading: 0.0,
             sharpness: 0.0,
+            local_contrast: None,
             noise: 0.0,
             visible: [0.0, 0.0, size as f32, size as f32],
             erased: Vec::new(),
@@ -281,6 +292,10 @@ impl Photometric {
         if self.shading > 0.0 {
             let cell = rows.max(columns) as f32 / 2.5;
             image.scaled_add(self.shading, &value_noise(rows, columns, cell, &mut rng));
+        }
+        if let Some((amount, sigma)) = self.local_contrast {
+            let coarse = blur(&image, sigma);
+            image.zip_mut_with(&coarse, |v, c| *v += amount * (*v - c));
         }
         if self.sharpness < 0.0 {
             image = blur(&image, -self.sharpness);
@@ -402,6 +417,7 @@ mod tests {
             noise: 0.0,
             blur: 0.0,
             sharpen: 0.0,
+            local_contrast: 0.0,
             erase: 0.0,
             ..Augmentation::default()
         };

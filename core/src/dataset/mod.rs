@@ -11,6 +11,7 @@ mod image;
 mod rle;
 mod simulate;
 mod split;
+mod transplant;
 
 pub use self::image::{ImageStore, load_gray};
 pub use augment::{Augmentation, Draw, Photometric, image_rng};
@@ -19,3 +20,4 @@ pub use coco::{CocoDataset, DatasetError, Geometry, ImageRecord, Shape};
 pub use rle::{Rle, RleError};
 pub use simulate::{OpacityOptions, Simulated, simulate_distractors, simulate_opacity};
 pub use split::{Split, split_by_patient};
+pub use transplant::{lung_on_lung, transplant};

@@ -18,11 +18,14 @@ pub struct OpacityOptions {
     pub extent: [f32; 2],
     /// Faintest and densest: 0 leaves the lung as it is, 1 reaches the brightness of soft tissue.
     pub density: [f32; 2],
+    /// Share of lesions that are copied from annotated images in place of simulated ones; where it is above 0, regions of normal images are
+    /// copied as well, and lesions are also laid on images that are annotated as free of them.
+    pub transplanted: f32,
 }
 
 impl Default for OpacityOptions {
     fn default() -> Self {
-        Self { extent: [0.03, 0.35], density: [0.25, 0.95] }
+        Self { extent: [0.03, 0.35], density: [0.25, 0.95], transplanted: 0.0 }
     }
 }
 

@@ -176,24 +176,33 @@ impl Bundle {
     /// Loads the bundle in `folder` onto `device`. The weights' hash is compared with the metadata.
     pub fn load(folder: &Path, device: Device, device_name: String) -> Result<Self, BundleError> {
         let metadata = read_metadata(folder)?;
-        let file = folder.join("model.safetensors");
-        let bytes = fs::read(&file).map_err(|source| BundleError::File { file: file.clone(), source })?;
-        let hash = hex(&Sha256::digest(&bytes));
-        if hash != metadata.weights_sha256 {
-            let cause = format!("SHA-256 is {hash}, but metadata.json names {}", metadata.weights_sha256);
-            return Err(BundleError::Content { file, cause });
-        }
-        let content = |error: candle_core::Error| BundleError::Content { file: file.clone(), cause: error.to_string() };
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &device).map_err(content)?;
-        let tensors: HashMap<String, Tensor> = tensors
-            .into_iter()
-            .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?)))
-            .collect::<candle_core::Result<_>>()
-            .map_err(content)?;
-        let vb = VarBuilder::from_tensors(tensors, DType::F32, &device);
-        let network = Network::new(&metadata.config, &vb).map_err(content)?;
+        let vb = VarBuilder::from_tensors(bundle_weights(folder, &metadata, &device)?, DType::F32, &device);
+        let network = Network::new(&metadata.config, &vb).map_err(|error| BundleError::Content {
+            file: folder.join("model.safetensors"),
+            cause: error.to_string(),
+        })?;
         Ok(Self { metadata, network, device, device_name })
     }
+}
+
+/// The weights of the bundle in `folder` by name, in single precision; their hash is compared with the metadata.
+pub fn bundle_weights(
+    folder: &Path,
+    metadata: &Metadata,
+    device: &Device,
+) -> Result<HashMap<String, Tensor>, BundleError> {
+    let file = folder.join("model.safetensors");
+    let bytes = fs::read(&file).map_err(|source| BundleError::File { file: file.clone(), source })?;
+    let hash = hex(&Sha256::digest(&bytes));
+    if hash != metadata.weights_sha256 {
+        let cause = format!("SHA-256 is {hash}, but metadata.json names {}", metadata.weights_sha256);
+        return Err(BundleError::Content { file, cause });
+    }
+    let single = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(DType::F32)?));
+    let tensors = candle_core::safetensors::load_buffer(&bytes, device);
+    tensors
+        .and_then(|tensors| tensors.into_iter().map(single).collect())
+        .map_err(|error: candle_core::Error| BundleError::Content { file, cause: error.to_string() })
 }
 
 /// Reads `metadata.json` of a bundle's folder.

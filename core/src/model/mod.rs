@@ -25,7 +25,7 @@ mod vit;
 
 pub use bundle::{
     Bundle, BundleError, ClassCalibration, Familiarity, IntendedUse, LesionClass, Metadata, MetricValue, OrganClass,
-    bundle_ids, find_bundle, read_metadata, sha256_file, write_bundle,
+    bundle_ids, bundle_weights, find_bundle, read_metadata, sha256_file, write_bundle,
 };
 pub use config::{Fusion, ModelConfig, ResNetConfig, Topology, TransformerConfig};
 pub use device::{DeviceChoice, open_device};

@@ -31,6 +31,10 @@ pub struct TrainConfig {
     /// Simulated lesions.
     #[serde(default)]
     pub opacities: OpacityOptions,
+    /// Folder of a bundle whose weights the run starts from; without it they are random. It should have learned from the same training
+    /// patients only, else validation is too kind.
+    #[serde(default)]
+    pub start_from: Option<PathBuf>,
     /// Stages, in order.
     pub stages: Vec<StageConfig>,
     /// What the bundle says of itself.

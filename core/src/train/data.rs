@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 use super::config::{SamplingConfig, TrainConfig};
 use crate::dataset::{
-    ClassMap, CocoDataset, DatasetError, Draw, Geometry, ImageRecord, ImageStore, image_rng, simulate_distractors,
-    simulate_opacity,
+    ClassMap, CocoDataset, DatasetError, Draw, Geometry, ImageRecord, ImageStore, image_rng, lung_on_lung,
+    simulate_distractors, simulate_opacity, transplant,
 };
 use crate::model::{INPUT_MEAN, INPUT_SCALE, stretch};
 use crate::study::letterbox;
@@ -147,8 +147,9 @@ pub(super) struct Batch {
 
 /// Items of one kind, and their share of a batch.
 pub(super) struct Pool {
-    share: f64,
-    items: Vec<usize>,
+    pub(super) name: &'static str,
+    pub(super) share: f64,
+    pub(super) items: Vec<usize>,
     kind: Kind,
 }
 
@@ -165,14 +166,14 @@ pub(super) fn pools(items: &[Item], sampling: &SamplingConfig) -> Vec<Pool> {
     };
     let any = |item: &Item, label: bool| (0..item.lesions.len()).any(|class| item.lesion_label(class) == Some(label));
     let pools = [
-        (sampling.organs, by(&Item::has_organs), Kind::Annotated),
-        (sampling.positive, by(&|item| any(item, true)), Kind::Annotated),
-        (sampling.negative, by(&|item| any(item, false)), Kind::Annotated),
-        (sampling.normal, by(&|item| item.normal), Kind::Normal),
-        (sampling.unlabelled, by(&|item| item.unlabelled && item.pseudo.is_some()), Kind::Annotated),
+        ("organs", sampling.organs, by(&Item::has_organs), Kind::Annotated),
+        ("positive", sampling.positive, by(&|item| any(item, true)), Kind::Annotated),
+        ("negative", sampling.negative, by(&|item| any(item, false)), Kind::Annotated),
+        ("normal", sampling.normal, by(&|item| item.normal), Kind::Normal),
+        ("unlabelled", sampling.unlabelled, by(&|item| item.unlabelled && item.pseudo.is_some()), Kind::Annotated),
     ];
-    let usable = pools.into_iter().filter(|(share, items, _)| *share > 0.0 && !items.is_empty());
-    usable.map(|(share, items, kind)| Pool { share, items, kind }).collect()
+    let usable = pools.into_iter().filter(|(_, share, items, _)| *share > 0.0 && !items.is_empty());
+    usable.map(|(name, share, items, kind)| Pool { name, share, items, kind }).collect()
 }
 
 /// Draws the batch of `step`; the same for the same seed.
@@ -205,7 +206,7 @@ pub(super) fn draw_batch(
         .map(|(slot, (index, kind))| {
             let item = &items[*index];
             let mut rng = image_rng(config.seed, step, item.id.wrapping_mul(64).wrapping_add(slot as u64));
-            draw_image(item, *kind, config, pseudo_weight, &mut rng)
+            draw_image(items, item, *kind, config, pseudo_weight, &mut rng)
         })
         .collect();
     let mut values = Vec::with_capacity(images.len() * side * side);
@@ -219,6 +220,7 @@ pub(super) fn draw_batch(
 }
 
 fn draw_image(
+    items: &[Item],
     item: &Item,
     kind: Kind,
     config: &TrainConfig,
@@ -233,14 +235,12 @@ fn draw_image(
     // A lesion is simulated on the plain image, so that augmentation treats it as the rest.
     let lungs = || organs.values().take(2).fold(Array2::<f32>::zeros((side, side)), |sum, map| sum + map);
     let mut image = draw.warp(item.image.view(), 0.0).mapv(|v| v / 255.0);
-    let mut simulated = None;
-    if kind == Kind::Normal && organs.len() >= 2 && rng.random::<f32>() < 0.5 {
+    let mut added = None;
+    let free_of_lesions = kind == Kind::Normal || item.lesion_label(0) == Some(false);
+    if free_of_lesions && organs.len() >= 2 {
         let lungs = lungs().mapv(|v| v.min(1.0));
-        if lungs.sum() > 0.02 * (side * side) as f32
-            && let Some(result) = simulate_opacity(image.view(), lungs.view(), &config.opacities, rng)
-        {
-            image = result.image;
-            simulated = Some(result.mask);
+        if lungs.sum() > 0.02 * (side * side) as f32 {
+            added = add_lesion(&mut image, lungs.view(), items, kind, config, rng);
         }
     }
     if rng.random::<f32>() < 0.3 {
@@ -255,11 +255,15 @@ fn draw_image(
     let mut targets = Targets::default();
     let lesion_side = side / 8;
     for (class, lesion) in item.lesions.iter().enumerate() {
-        let (map, label) = match (lesion, &simulated) {
-            (_, Some(mask)) if class == 0 => {
-                let mask = visible(mask.clone());
+        let (map, label) = match (lesion, &added) {
+            (_, Some(added)) if class == 0 => {
+                let mask = visible(added.mask.clone());
                 let label = (mask.sum() > 0.001 * (side * side) as f32).then_some((1.0, 0.7));
-                (Some(MapTarget { target: pool(mask.view(), lesion_side), known: None, weight: 0.7 }), label)
+                let known = added
+                    .unknown
+                    .as_ref()
+                    .map(|unknown| pool(unknown.view(), lesion_side).into_iter().map(|v| 1.0 - v.min(1.0)).collect());
+                (Some(MapTarget { target: pool(mask.view(), lesion_side), known, weight: 0.7 }), label)
             }
             (Some(lesion), _) => lesion_targets(lesion, &draw, lesion_side),
             (None, None) if kind == Kind::Normal && !annotated && config.data.weak_weight > 0.0 => {
@@ -290,6 +294,99 @@ fn draw_image(
         }));
     }
     (image, targets)
+}
+
+/// A lesion that an image did not have.
+struct AddedLesion {
+    /// 0 to 1, in the size of the output.
+    mask: Array2<f32>,
+    unknown: Option<Array2<f32>>,
+}
+
+/// Tries of finding a donor that fits.
+const DONOR_TRIES: usize = 4;
+
+/// Gives half of the normal images, and a quarter of those annotated as free of lesions, a lesion of the first class: simulated, or taken
+/// from an annotated image. Some of the others get a region of another normal image instead, which changes nothing in what they show.
+fn add_lesion(
+    image: &mut Array2<f32>,
+    lungs: ArrayView2<'_, f32>,
+    items: &[Item],
+    kind: Kind,
+    config: &TrainConfig,
+    rng: &mut rand_chacha::ChaCha8Rng,
+) -> Option<AddedLesion> {
+    let normal = kind == Kind::Normal;
+    let transplanted = config.opacities.transplanted;
+    let with_lesion = if normal {
+        0.5
+    } else if transplanted > 0.0 {
+        0.25
+    } else {
+        0.0
+    };
+    if rng.random::<f32>() >= with_lesion {
+        if rng.random::<f32>() < 0.6 * transplanted {
+            transplant_from(image, lungs, items, config, true, rng);
+        }
+        return None;
+    }
+    if (!normal || rng.random::<f32>() < transplanted)
+        && let Some(added) = transplant_from(image, lungs, items, config, false, rng)
+    {
+        return Some(added);
+    }
+    let simulated = normal.then(|| simulate_opacity(image.view(), lungs, &config.opacities, rng)).flatten()?;
+    *image = simulated.image;
+    Some(AddedLesion { mask: simulated.mask, unknown: None })
+}
+
+/// Lays the lesions of a random annotated image over `image`; with `healthy`, what another image shows in their place.
+fn transplant_from(
+    image: &mut Array2<f32>,
+    lungs: ArrayView2<'_, f32>,
+    items: &[Item],
+    config: &TrainConfig,
+    healthy: bool,
+    rng: &mut rand_chacha::ChaCha8Rng,
+) -> Option<AddedLesion> {
+    let side = config.model.input_size;
+    let mut random = |test: &dyn Fn(&Item) -> bool| {
+        (0..200).map(|_| &items[rng.random_range(0..items.len())]).find(|item| test(item))
+    };
+    let candidates: Vec<(&Item, &Item)> = (0..DONOR_TRIES)
+        .filter_map(|_| {
+            let lesion = random(&|item| item.lesion_label(0) == Some(true))?;
+            let shown = if healthy { random(&|item| item.normal)? } else { lesion };
+            Some((lesion, shown))
+        })
+        .collect();
+    candidates.into_iter().find_map(|(lesion, shown)| {
+        let aligned = |item: &Item, rng: &mut rand_chacha::ChaCha8Rng| {
+            let mut draw = Draw::plain(item.image.nrows(), item.image.ncols(), side);
+            let lung = |draw: &Draw| {
+                let maps = organ_maps(item, config, draw);
+                maps.values()
+                    .take(2)
+                    .fold(Array2::<f32>::zeros((side, side)), |sum, map| sum + map)
+                    .mapv(|v| v.min(1.0))
+            };
+            let map = lung_on_lung(lungs, lung(&draw).view(), rng)?;
+            draw.input_from_output = map.then(&draw.input_from_output);
+            let lung = lung(&draw);
+            Some((draw, lung))
+        };
+        let target = lesion.lesions.first()?.as_ref()?;
+        let (draw, _) = aligned(lesion, rng)?;
+        let mask = draw.warp(target.mask.view(), 0.0);
+        let unknown = target.unknown.as_ref().map(|unknown| draw.warp(unknown.view(), 0.0));
+        let (draw, lung) = aligned(shown, rng)?;
+        let donor = draw.warp(shown.image.view(), 0.0).mapv(|v| v / 255.0);
+        let feather = 0.012 + 0.03 * rng.random::<f32>();
+        let (changed, alpha) = transplant(image.view(), lungs, donor.view(), lung.view(), mask.view(), feather)?;
+        *image = changed;
+        Some(AddedLesion { mask: mask * alpha.mapv(|v| f32::from(u8::from(v > 0.5))), unknown })
+    })
 }
 
 /// Map and label of an annotated lesion class. A lesion that augmentation has pushed out of sight leaves the label unknown.

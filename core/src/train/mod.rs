@@ -7,11 +7,13 @@
 mod checkpoint;
 mod config;
 mod data;
+mod dry_run;
 mod finish;
 mod loss;
 mod optimizer;
 mod run;
 
 pub use config::{BundleText, DataConfig, SamplingConfig, StageConfig, TrainConfig};
+pub use dry_run::{DryRun, StagePlan, dry_run};
 pub use finish::finish;
 pub use run::{Report, TrainError, TrainingStep, best_or_last, train};

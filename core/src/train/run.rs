@@ -1,12 +1,12 @@
 //! The run: stages, steps, validation, checkpoints.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use ndarray::Array2;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, poo
 use super::loss::{class_loss, map_loss, union_loss};
 use super::optimizer::{Optimizer, StepRates};
 use crate::dataset::{CocoDataset, DatasetError, split_by_patient};
-use crate::model::{Dropout, ModelConfig, Network, Output, Request};
+use crate::model::{BundleError, Dropout, ModelConfig, Network, Output, Request, bundle_weights, read_metadata};
 use crate::nn::sigmoid;
 use crate::task::{Cancelled, Task};
 
@@ -44,6 +44,8 @@ pub enum TrainError {
     Dataset(#[from] DatasetError),
     #[error("network: {0}")]
     Network(#[from] candle_core::Error),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     #[error("{file}: {source}")]
     File { file: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -187,7 +189,11 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
     let vars = SeededVars::new(config.seed);
     let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, Device::Cpu);
     let network = Network::new(&config.model, &vb)?;
-    let mut optimizer = Optimizer::new(vars.into_vars())?;
+    let vars = vars.into_vars();
+    if let Some(bundle) = &config.start_from {
+        start_from(bundle, config, &vars)?;
+    }
+    let mut optimizer = Optimizer::new(vars)?;
     let file = folder.join("checkpoint.safetensors");
     let mut done = if file.is_file() { checkpoint::load(&file, &mut optimizer)? as usize } else { 0 };
     let log = folder.join("log.jsonl");
@@ -261,6 +267,21 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
         start = end;
     }
     best_or_last(folder)
+}
+
+/// Gives `vars` the weights of the bundle in `folder`, which must be a network of the same design.
+pub(super) fn start_from(folder: &Path, config: &TrainConfig, vars: &BTreeMap<String, Var>) -> Result<(), TrainError> {
+    let metadata = read_metadata(folder)?;
+    let unlike = |what: &str| TrainError::Config(format!("start_from: {} has another {what}", folder.display()));
+    if metadata.config != config.model {
+        return Err(unlike("design than [model]"));
+    }
+    let weights = bundle_weights(folder, &metadata, &Device::Cpu)?;
+    for (name, var) in vars {
+        let weight = weights.get(name).filter(|weight| weight.dims() == var.dims());
+        var.set(weight.ok_or_else(|| unlike(&format!("shape of {name}")))?)?;
+    }
+    Ok(())
 }
 
 /// The best averaged weights of a run's last stage so far; those of the last checkpoint where that stage has not been validated.
@@ -377,7 +398,7 @@ fn validate(
 }
 
 /// Labels the organs of every image, on its letterboxed square.
-fn label_organs(
+pub(super) fn label_organs(
     network: &Network,
     items: &mut [Item],
     config: &TrainConfig,
