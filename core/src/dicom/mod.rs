@@ -14,6 +14,7 @@
 //! | `pixels/` | stored values and everything needed to show them: [`pixels::FrameReader`] |
 //! | `write.rs` | data sets to Part 10 files, identifiers |
 //! | `write_image.rs` | CT slices and radiographs |
+//! | `segmentation/` | segmentation objects, read and written |
 
 pub mod codec;
 mod data_set;
@@ -23,6 +24,7 @@ mod geometry;
 mod index;
 mod parse;
 pub mod pixels;
+mod segmentation;
 mod sop_class;
 mod text;
 mod write;
@@ -35,6 +37,7 @@ pub use file::{DicomError, DicomFile, EXPLICIT_VR_BIG_ENDIAN, codestream_syntax}
 pub use fragments::{Encapsulated, PixelData};
 pub use index::index_paths;
 pub use parse::Encoding;
+pub use segmentation::{SegmentationContext, is_segmentation, read_segmentation, write_segmentation};
 pub use sop_class::sop_class_name;
 pub use write::{Code, DataSetBuilder, WriteError, decimal_string, uid_from_name};
 pub use write_image::{CtSlice, DxImage, ImageContext, write_ct, write_dx};

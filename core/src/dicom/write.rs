@@ -133,6 +133,16 @@ impl DataSetBuilder {
         self.put(tag, PrimitiveValue::I16(values.iter().copied().collect()))
     }
 
+    /// Unsigned 32-bit numbers (UL).
+    pub fn longs(&mut self, tag: Tag, values: &[u32]) -> &mut Self {
+        self.put(tag, PrimitiveValue::U32(values.iter().copied().collect()))
+    }
+
+    /// The tag of another attribute (AT).
+    pub fn tag(&mut self, tag: Tag, value: Tag) -> &mut Self {
+        self.put(tag, PrimitiveValue::Tags([value].into_iter().collect()))
+    }
+
     /// 32-bit floating point numbers (FL).
     pub fn floats(&mut self, tag: Tag, values: &[f32]) -> &mut Self {
         self.put(tag, PrimitiveValue::F32(values.iter().copied().collect()))

@@ -7,6 +7,7 @@ mod geometry;
 mod hierarchy;
 mod order;
 mod resample;
+mod segmentation;
 mod window;
 
 pub use frame::{DisplayAttributes, Frame, GrayPixels, Pixels};
@@ -17,4 +18,7 @@ pub use hierarchy::{
 };
 pub use order::{Order, Slice, order_slices};
 pub use resample::{Affine, Displacement, letterbox, warp, warp_displaced};
+pub use segmentation::{
+    CodedConcept, Segment, SegmentAlgorithm, SegmentMask, Segmentation, SegmentationKind, SourceFrame,
+};
 pub use window::{LookupTable, ModalityTransform, VoiFunction, Window};
