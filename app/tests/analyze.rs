@@ -61,6 +61,33 @@ fn one_file_gives_a_report_and_a_bad_neighbour_is_named() {
 }
 
 #[test]
+fn a_segmentation_names_its_source_and_holds_what_the_maps_say() {
+    use bifocal_core::dicom::{DicomFile, read_segmentation, tags};
+    use bifocal_core::study::Source;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let source = radiograph();
+    let output = analyze(&[text(&source), "--out", text(&out), "--seg", "fractional", "--maps"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let written = files(&out);
+    let find = |name: &str| written.iter().find(|path| path.ends_with(name)).unwrap();
+    let segmentation = read_segmentation(&Source::file(find("segmentation.dcm"))).unwrap();
+    let labels: Vec<&str> = segmentation.segments.iter().map(|segment| segment.label.as_str()).collect();
+    assert_eq!(labels, ["Left lung", "Right lung", "Cardiomediastinum", "Lung opacity"]);
+    let uid = DicomFile::read_headers(&Source::file(&source)).unwrap().data_set().line(tags::SOP_INSTANCE_UID);
+    for mask in &segmentation.masks {
+        assert_eq!(mask.source.as_ref().unwrap().sop_instance_uid.0, uid);
+    }
+    // 255 steps of the same probabilities.
+    let map: ndarray::Array2<f32> = ndarray_npy::read_npy(find("organ-right_lung.npy")).unwrap();
+    let mask = &segmentation.masks[1].values;
+    assert!(map.iter().zip(mask).all(|(p, v)| (p - f32::from(*v) / 255.0).abs() < 0.5 / 254.0));
+
+    let refused = analyze(&[text(&source), "--out", text(&out), "--seg", "--no-identifiers"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
 fn without_identifiers_nothing_that_is_written_holds_one() {
     let folder = tempfile::tempdir().unwrap();
     let (input, out) = (folder.path().join("Doe Jane secret"), folder.path().join("out"));

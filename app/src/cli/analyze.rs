@@ -6,14 +6,16 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
-use bifocal_core::analysis::{Analysis, Target, analyze, input_flags};
+use bifocal_core::analysis::{Analysis, PROBABILITIES, Target, analyze, input_flags, segmentation};
 use bifocal_core::annotation::Session;
 use bifocal_core::dicom::pixels::FrameReader;
-use bifocal_core::dicom::{DicomError, index_paths};
+use bifocal_core::dicom::{
+    DicomError, DicomFile, SegmentationContext, index_paths, tags, uid_from_name, write_segmentation,
+};
 use bifocal_core::model::{Bundle, DeviceChoice, find_bundle};
 use bifocal_core::render::{HeatStyle, Voi, blend_heat, draw_contours, gray_image, organ_color};
-use bifocal_core::report::{ReportImage, ReportInput, ReportOptions, report_json, report_pdf};
-use bifocal_core::study::{Frame, InstanceKey, Problem, Series, Study};
+use bifocal_core::report::{ReportImage, ReportInput, ReportOptions, dicom_date_time, report_json, report_pdf};
+use bifocal_core::study::{Frame, InstanceKey, InstanceUid, Problem, SegmentationKind, Series, SourceFrame, Study};
 use bifocal_core::task::Task;
 use serde_json::{Value, json};
 
@@ -41,6 +43,9 @@ pub(super) struct Args {
     /// Also write the maps as NumPy files, float32, in the size of the image.
     #[arg(long)]
     maps: bool,
+    /// Also write organs and lesions as a DICOM segmentation of each image: masks (binary) or probabilities (fractional).
+    #[arg(long, value_name = "KIND", num_args = 0..=1, default_missing_value = "binary")]
+    seg: Option<SegKind>,
     /// Leave names, numbers, dates, institution and file names out of everything that is written.
     #[arg(long)]
     no_identifiers: bool,
@@ -50,6 +55,12 @@ pub(super) struct Args {
     /// Threads; all cores where it is not given.
     #[arg(long)]
     threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SegKind {
+    Binary,
+    Fractional,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -89,6 +100,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::from(2));
     }
+    if args.seg.is_some() && args.no_identifiers {
+        eprintln!("bifocal: --seg names patient, study and source image; it cannot go with --no-identifiers");
+        return Ok(ExitCode::from(2));
+    }
     if let Err(error) = find_bundle(&args.model) {
         eprintln!("bifocal: {error}");
         return Ok(ExitCode::from(2));
@@ -124,7 +139,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             eprintln!("bifocal: warning: series {}: {}", number + 1, flag.message);
         }
         let began = Instant::now();
-        let job = Job { bundle: &bundle, options: &options, maps: args.maps, task: &task };
+        let job = Job { bundle: &bundle, options: &options, maps: args.maps, seg: args.seg, task: &task };
         match job.series(study, series, !flags.is_empty(), &args.out.join(&name)) {
             Ok(analyses) => {
                 row["status"] = json!("analysed");
@@ -267,6 +282,7 @@ struct Job<'a> {
     bundle: &'a Bundle,
     options: &'a ReportOptions,
     maps: bool,
+    seg: Option<SegKind>,
     task: &'a Task,
 }
 
@@ -321,8 +337,56 @@ impl Job<'_> {
             if self.maps {
                 write_maps(folder, &suffix, analysis)?;
             }
+            if let Some(kind) = self.seg {
+                self.write_segmentation(&folder.join(format!("segmentation{suffix}.dcm")), frame, analysis, kind)?;
+            }
         }
         Ok(read.into_iter().map(|(position, .., analysis)| (position, analysis)).collect())
+    }
+}
+
+impl Job<'_> {
+    /// One object an image. A picture has no patient and no identifiers to refer to: it gets none, which is said.
+    fn write_segmentation(&self, path: &Path, frame: &Frame, analysis: &Analysis, kind: SegKind) -> anyhow::Result<()> {
+        let Some(source) = analysis.target.sources.first() else { return Ok(()) };
+        let file = match DicomFile::read_headers(source) {
+            Ok(file) => file,
+            Err(DicomError::NotDicom { .. }) => {
+                eprintln!("bifocal: {source}: not a DICOM file, so that a DICOM segmentation has nothing to refer to");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let set = file.data_set();
+        let instance = set.line(tags::SOP_INSTANCE_UID);
+        let multi_frame = set.int(tags::NUMBER_OF_FRAMES).is_some_and(|frames| frames > 1);
+        let source_frame = SourceFrame {
+            sop_class_uid: set.line(tags::SOP_CLASS_UID),
+            sop_instance_uid: InstanceUid(instance.clone()),
+            frame: multi_frame.then_some(analysis.target.frame),
+        };
+        let kind = match kind {
+            SegKind::Binary => SegmentationKind::Binary,
+            SegKind::Fractional => PROBABILITIES,
+        };
+        let metadata = &self.bundle.metadata;
+        let frame_of_reference = set.string(tags::FRAME_OF_REFERENCE_UID);
+        let masks = segmentation(analysis, metadata, kind, &source_frame, &frame.display, frame_of_reference);
+        let (date, time) = dicom_date_time(SystemTime::now());
+        let seed = format!("{instance} {} {} {kind:?} {date}{time}", analysis.target.frame, metadata.weights_sha256);
+        let context = SegmentationContext {
+            series_uid: uid_from_name(&format!("{seed} series")),
+            sop_instance_uid: uid_from_name(&seed),
+            series_number: 9001,
+            series_description: format!("{} {}, research use only", metadata.name, metadata.version),
+            content_label: "AI_SEGMENTATION".into(),
+            creator: String::new(),
+            date,
+            time,
+            software_version: env!("CARGO_PKG_VERSION").into(),
+            algorithm_version: metadata.version.clone(),
+        };
+        Ok(write_segmentation(path, &masks, &file, &context)?)
     }
 }
 

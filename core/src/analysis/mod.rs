@@ -7,11 +7,13 @@ pub mod contour;
 mod findings;
 mod infer;
 mod run;
+mod segmentation;
 mod types;
 
 pub use findings::{largest_region, peaks};
 pub use infer::{Inference, familiarity_features, infer};
 pub use run::{AnalysisError, analyze, input_flags, network_values, prediction};
+pub use segmentation::{PROBABILITIES, segmentation};
 pub use types::{
     Analysis, AttentionMap, AttentionMethod, Calibration, Finding, FindingId, Flag, HeatMap, ModelIdentity,
     OrganAttention, OrganMap, Prediction, SizeMm, Target, TokenAttention, Zone,

@@ -110,6 +110,9 @@ impl DataSetBuilder {
 
     /// Text with several values.
     pub fn texts(&mut self, tag: Tag, values: &[&str]) -> &mut Self {
+        if values.is_empty() {
+            return self.empty(tag);
+        }
         self.put(tag, PrimitiveValue::Strs(values.iter().map(|v| (*v).to_owned()).collect()))
     }
 

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::ModelConfig;
 use super::network::Network;
+use crate::study::CodedConcept;
 
 /// Why a bundle could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub struct LesionClass {
     pub map_threshold: f32,
     /// From the network's logit to a calibrated probability.
     pub calibration: Option<ClassCalibration>,
+    /// What it is, coded; segmentations need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concept: Option<CodedConcept>,
 }
 
 /// Platt scaling (Platt, 1999): probability = sigmoid(slope · logit + intercept).
@@ -65,6 +69,9 @@ pub struct OrganClass {
     pub name: String,
     /// Name for people (`Left lung`).
     pub display: String,
+    /// What it is, coded; segmentations need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concept: Option<CodedConcept>,
 }
 
 /// What a bundle is for.

@@ -40,6 +40,13 @@ pub fn pages_pdf(pages: &[Page], input: &ReportInput<'_>) -> Result<Vec<u8>, Pdf
     pdf::write(pages, &about)
 }
 
+/// Date and time of `time` in UTC as DICOM writes them: `YYYYMMDD` and `HHMMSS`.
+pub fn dicom_date_time(time: std::time::SystemTime) -> (String, String) {
+    let digits: String = time::Civil::from_system(time).iso().chars().filter(char::is_ascii_digit).collect();
+    let (date, time) = digits.split_at(digits.len().min(8));
+    (date.to_owned(), time.to_owned())
+}
+
 /// The date of `time` in UTC, `YYYY-MM-DD`.
 pub fn iso_date(time: std::time::SystemTime) -> String {
     time::Civil::from_system(time).date()

@@ -1,11 +1,13 @@
 //! The configuration file of a training run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Augmentation, ClassMap, OpacityOptions, UnionTarget};
 use crate::model::{IntendedUse, ModelConfig};
+use crate::study::CodedConcept;
 
 /// A training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,6 +136,9 @@ pub struct BundleText {
     pub version: String,
     /// Names for people of the classes, lesions first, then organs.
     pub display: Vec<String>,
+    /// Coded concept of a class, by its name: what segmentations call it.
+    #[serde(default)]
+    pub concepts: BTreeMap<String, CodedConcept>,
     /// Image-level false-positive rate on validation negatives that the threshold is chosen for.
     pub false_positive_rate: f64,
     /// What it is for.

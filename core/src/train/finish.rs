@@ -85,6 +85,7 @@ fn plain_metadata(config: &TrainConfig, created: &str) -> Result<Metadata, Train
         threshold: 0.5,
         map_threshold: 0.5,
         calibration: None,
+        concept: text.concepts.get(name).cloned(),
     });
     let organs = config.model.organs.iter().zip(organs);
     Ok(Metadata {
@@ -94,7 +95,13 @@ fn plain_metadata(config: &TrainConfig, created: &str) -> Result<Metadata, Train
         created: created.to_owned(),
         intended_use: text.intended_use.clone(),
         lesions: lesions.collect(),
-        organs: organs.map(|(name, display)| OrganClass { name: name.clone(), display: display.clone() }).collect(),
+        organs: organs
+            .map(|(name, display)| OrganClass {
+                name: name.clone(),
+                display: display.clone(),
+                concept: text.concepts.get(name).cloned(),
+            })
+            .collect(),
         average_mirror_image: config.augmentation.mirror > 0.0,
         config: config.model.clone(),
         familiarity: Familiarity::default(),

@@ -47,6 +47,10 @@ pub fn write_segmentation(
     let mut d = DataSetBuilder::new(if label_map { LABEL_MAP } else { SEGMENTATION }, &context.sop_instance_uid);
     copy_from(&mut d, source);
     series_and_equipment(&mut d, context);
+    if !plan.placed {
+        let directions = source.data_set().strings(tags::PATIENT_ORIENTATION);
+        d.texts(tags::PATIENT_ORIENTATION, &directions.iter().map(String::as_str).collect::<Vec<_>>());
+    }
     let size = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
     let (rows, columns) = plan.shape;
     let bits = match segmentation.kind {
