@@ -11,6 +11,7 @@
 //! | [`task`] | progress and cancellation, taken by every long function |
 //! | [`study`] | patient, study, series, instance, frame, geometry, window: plain data, no input or output |
 //! | [`dicom`] | the only room that knows DICOM files: index, pixels, writing |
+//! | [`volume`] | a series as one lattice of voxels, planes and slabs cut out of it |
 //! | [`image_io`] | PNG and JPEG into the same types |
 //! | [`render`] | frame + window + overlays to RGBA; shared by screen, report and tests |
 //! | [`nn`] | layers and kernels, each with its gradient |
@@ -41,3 +42,4 @@ pub mod report;
 pub mod study;
 pub mod task;
 pub mod train;
+pub mod volume;

@@ -12,6 +12,8 @@ const EDGES: &[(&str, &[&str])] = &[
     // For bytes of files and archive members, and for images beside DICOM files in one folder.
     ("dicom", &["study", "task", "image_io"]),
     ("image_io", &["study", "task"]),
+    // Slices are decoded straight into the volume.
+    ("volume", &["study", "task", "dicom"]),
     ("render", &["study", "analysis"]),
     ("nn", &[]),
     ("model", &["nn", "task", "study"]),

@@ -11,7 +11,8 @@ use bifocal_core::render::{
     Colormap, CornerTexts, ViewTransform, Voi, draw_corner_texts, draw_edge_letters, draw_ruler, native_size,
     render_slice, text_size,
 };
-use bifocal_core::study::{Series, Study, StudyIndex, VoiFunction, Window};
+use bifocal_core::study::{Frame, Series, Study, StudyIndex, VoiFunction, Window};
+use bifocal_core::volume::{Plane, PlaneKind, Projection, Slab, Vector, Volume};
 
 /// Arguments of `bifocal render`.
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,34 @@ pub(super) struct Args {
     /// Draws corner texts (they name the patient), orientation letters and ruler.
     #[arg(long)]
     corner_texts: bool,
+    /// Cuts a plane out of the whole series: axial, coronal, sagittal (by the patient) or acquired.
+    #[arg(long, value_name = "NAME", conflicts_with = "slice")]
+    plane: Option<PlaneKind>,
+    /// Thickness of the plane in mm, projected.
+    #[arg(long, value_name = "MM", requires = "plane", default_value_t = 0.0)]
+    slab: f64,
+    /// What is shown of a thick plane: mip, minip or mean.
+    #[arg(long, value_name = "NAME", requires = "slab", default_value = "mip")]
+    projection: Projection,
+    /// A point of the plane: patient coordinates x,y,z in mm (to the left, to the back, to the head); the volume's middle where
+    /// none is given.
+    #[arg(long, value_name = "X,Y,Z", requires = "plane", allow_hyphen_values = true)]
+    at: Option<PointArgument>,
+}
+
+/// A point in the patient, mm.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct PointArgument(Vector);
+
+impl FromStr for PointArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |part: &str| part.trim().parse::<f64>().ok().filter(|v| v.is_finite());
+        let numbers: Option<Vec<f64>> = text.split(',').map(number).collect();
+        let point = numbers.and_then(|numbers| <[f64; 3]>::try_from(numbers).ok());
+        point.map(Self).ok_or("give three numbers, as in 12.5,-30,140".to_owned())
+    }
 }
 
 /// Centre and width.
@@ -103,14 +132,22 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let causes: Vec<String> = index.problems.iter().take(5).map(ToString::to_string).collect();
         anyhow::bail!("{}: no image found\n{}", args.path.display(), causes.join("\n"));
     };
-    let Some((instance, frame_index)) = series.frame_at(args.slice) else {
-        let last = series.frame_count().saturating_sub(1);
-        return wrong_use(format!("the series has images 0 to {last}, not {}", args.slice));
+    let frame = if let Some(plane) = args.plane {
+        if !(0.0..=10_000.0).contains(&args.slab) {
+            return wrong_use(format!("--slab {}: give a thickness from 0 to 10000 mm", args.slab));
+        }
+        reformat(&args, series, plane)?
+    } else {
+        let Some((instance, frame_index)) = series.frame_at(args.slice) else {
+            let last = series.frame_count().saturating_sub(1);
+            return wrong_use(format!("the series has images 0 to {last}, not {}", args.slice));
+        };
+        let frame = read_frame(&instance.source, frame_index)?;
+        for warning in &frame.display.warnings {
+            eprintln!("bifocal: warning: {}: {warning}", instance.source);
+        }
+        frame
     };
-    let frame = read_frame(&instance.source, frame_index)?;
-    for warning in &frame.display.warnings {
-        eprintln!("bifocal: warning: {}: {warning}", instance.source);
-    }
     let mut voi = args.window.map_or_else(|| Voi::of_frame(&frame), |window| Voi::window(window.0));
     voi.inverted = args.invert;
     let view = ViewTransform::default();
@@ -119,12 +156,40 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.corner_texts {
         let size = text_size(width, height);
         let zoom = placement.points_per_column();
-        draw_corner_texts(&mut picture, &CornerTexts::new(study, series, args.slice, &frame, &voi, zoom), size);
+        let mut texts = CornerTexts::new(study, series, args.slice, &frame, &voi, zoom);
+        if let (Some(plane), Some(first)) = (args.plane, texts.bottom_left.first_mut()) {
+            let projection = if args.slab > 0.0 { format!(" {}", args.projection.name()) } else { String::new() };
+            *first = format!("{}{projection}", plane.name());
+        }
+        draw_corner_texts(&mut picture, &texts, size);
         draw_edge_letters(&mut picture, &frame, &view, size * 1.3);
         draw_ruler(&mut picture, &frame, &placement, size);
     }
     write(&args.out, &picture.to_png().context("the picture cannot be encoded")?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The plane asked for, as a frame.
+fn reformat(args: &Args, series: &Series, kind: PlaneKind) -> anyhow::Result<Frame> {
+    let volume = Volume::build(series, 0, &super::progress::task())
+        .with_context(|| format!("{}: the series cannot be cut: it is no volume", args.path.display()))?;
+    for note in &volume.notes {
+        eprintln!("bifocal: {note}");
+    }
+    let grid = &volume.grid;
+    let through = args.at.map_or_else(|| grid.center(), |at| at.0);
+    let slab = Slab { thickness_mm: args.slab, projection: args.projection };
+    let corner = grid.patient_from_voxel([0.0; 3]);
+    let plane = Plane::across(grid, kind.orientation(grid), through, corner, slab.thickness_mm, volume.finest_mm());
+    let Some(plane) = plane else {
+        let range = |axis: usize| {
+            let corners = grid.corners().map(|corner| corner[axis]);
+            let low = corners.iter().copied().fold(f64::INFINITY, f64::min);
+            format!("{low:.0} to {:.0}", corners.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        };
+        anyhow::bail!("the plane misses the volume, which spans x {}, y {}, z {} mm", range(0), range(1), range(2));
+    };
+    Ok(volume.reformat(&plane, slab))
 }
 
 fn write(path: &Path, png: &[u8]) -> anyhow::Result<()> {
@@ -155,6 +220,10 @@ mod tests {
             invert: false,
             colormap: None,
             corner_texts: false,
+            plane: None,
+            slab: 0.0,
+            projection: Projection::Mip,
+            at: None,
         }
     }
 
@@ -199,6 +268,31 @@ mod tests {
         args.colormap = Some(Colormap::Lagoon);
         assert_eq!(code(args), format!("{:?}", ExitCode::SUCCESS));
         assert_eq!(image::open(&out).expect("a PNG").to_rgb8().dimensions(), (80, 80));
+    }
+
+    #[test]
+    fn planes_are_cut_out_of_the_sample() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data/ct");
+        let out = folder.path().join("coronal.png");
+        let mut args = arguments(&sample, &out);
+        args.plane = Some(PlaneKind::Coronal);
+        args.slab = 10.0;
+        args.corner_texts = true;
+        assert_eq!(code(args), format!("{:?}", ExitCode::SUCCESS));
+        let drawn = image::open(&out).expect("a PNG").to_luma8();
+        assert!(drawn.pixels().any(|p| p.0[0] > 200) && drawn.pixels().any(|p| p.0[0] < 20));
+        let mut args = arguments(&sample, &out);
+        args.plane = Some(PlaneKind::Axial);
+        args.at = Some("0,0,-90000".parse().expect("a point"));
+        assert!(run(args).expect_err("it misses").to_string().contains("misses the volume"));
+        assert!("1,2".parse::<PointArgument>().is_err() && "1,2,nan".parse::<PointArgument>().is_err());
+        // A single picture is no volume.
+        let picture = folder.path().join("one.png");
+        image::GrayImage::new(4, 4).save(&picture).expect("written");
+        let mut args = arguments(&picture, &out);
+        args.plane = Some(PlaneKind::Axial);
+        assert!(format!("{:#}", run(args).expect_err("no volume")).contains("one.png"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::file::{DicomError, DicomFile, codestream_syntax};
 use super::fragments::PixelData;
 use super::{Element, tags};
 use crate::image_io;
-use crate::study::{DisplayAttributes, Frame, GrayPixels, Pixels, Source};
+use crate::study::{DisplayAttributes, Frame, GrayPixels, Pixels, PlaneGeometry, Source};
 use dicom_core::VR;
 
 /// Reads one frame (from 0) of a DICOM, PNG or JPEG file, ready to show.
@@ -67,6 +67,14 @@ impl FrameReader {
         match &self.0 {
             Inner::Dicom(reader) => reader.frames,
             Inner::Picture(..) => 1,
+        }
+    }
+
+    /// Where a frame (from 0) lies in the patient, without decoding it; `None` where the file does not tell.
+    pub fn geometry(&self, frame: usize) -> Option<PlaneGeometry> {
+        match &self.0 {
+            Inner::Dicom(reader) => reader.display(frame).geometry,
+            Inner::Picture(..) => None,
         }
     }
 
