@@ -2,6 +2,7 @@
 
 mod analyze;
 mod bench;
+mod deidentify;
 mod evaluate;
 mod index;
 mod inspect;
@@ -36,6 +37,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Draws one slice as PNG, as the viewport would.
     Render(render::Args),
+    /// Copies images without identifiers (PS3.15 basic profile).
+    Deidentify(deidentify::Args),
     /// Trains a bundle from a configuration file.
     Train(train::Args),
     /// Measures a bundle on an annotated data set.
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Some(Command::Index(args)) => index::run(args),
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Render(args)) => render::run(args),
+        Some(Command::Deidentify(args)) => deidentify::run(args),
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Evaluate(args)) => evaluate::run(args),
         Some(Command::Bench(args)) => bench::run(args),

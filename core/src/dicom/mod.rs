@@ -14,10 +14,12 @@
 //! | `pixels/` | stored values and everything needed to show them: [`pixels::FrameReader`] |
 //! | `write.rs` | data sets to Part 10 files, identifiers |
 //! | `write_image.rs` | CT slices and radiographs |
+//! | `deidentify/` | copies without identifiers |
 //! | `segmentation/` | segmentation objects, read and written |
 
 pub mod codec;
 mod data_set;
+mod deidentify;
 mod file;
 mod fragments;
 mod geometry;
@@ -31,6 +33,7 @@ mod write;
 mod write_image;
 
 pub use data_set::{DataSet, Element, tag_name};
+pub use deidentify::{Deidentified, Deidentifier, Retain};
 pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::{tags, uids};
 pub use file::{DicomError, DicomFile, EXPLICIT_VR_BIG_ENDIAN, codestream_syntax};

@@ -16,9 +16,9 @@ const MAX_OPEN: usize = 1_000_000;
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
 pub(super) const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
-const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
+pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub(super) const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
+pub(super) const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 
 /// Whether `tag` is Pixel Data, Float Pixel Data or Double Float Pixel Data.
 pub(super) fn is_pixel_data(tag: Tag) -> bool {

@@ -15,9 +15,9 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use sha2::{Digest, Sha256};
 
 /// Names the program that wrote a file, (0002,0012).
-const IMPLEMENTATION_CLASS_UID: &str = "2.25.223446412786411437340216013542397814073";
+pub(super) const IMPLEMENTATION_CLASS_UID: &str = "2.25.223446412786411437340216013542397814073";
 /// (0002,0013), at most 16 characters.
-const IMPLEMENTATION_VERSION_NAME: &str = concat!("BIFOCAL_", env!("CARGO_PKG_VERSION"));
+pub(super) const IMPLEMENTATION_VERSION_NAME: &str = concat!("BIFOCAL_", env!("CARGO_PKG_VERSION"));
 const _: () = assert!(IMPLEMENTATION_VERSION_NAME.len() <= 16);
 
 /// Why a DICOM file could not be written.
