@@ -186,7 +186,7 @@ impl Work<'_> {
 
     /// Attributes that say what was done, and the pseudonym, by tag.
     fn added(&self) -> Vec<(Tag, VR, String)> {
-        let mut method = "PS3.15 Basic Application Confidentiality Profile, kept by allow-list".to_owned();
+        let mut method = "PS3.15 Basic Application Confidentiality Profile".to_owned();
         if self.by.retain.patient_characteristics {
             method += "\\Retain Patient Characteristics";
         }

@@ -38,11 +38,11 @@ const TEXT: &[Tag] = &[
     tags::SEQUENCE_NAME,
     tags::PULSE_SEQUENCE_NAME,
     tags::RECEIVE_COIL_NAME,
+    tags::MULTI_COIL_ELEMENT_NAME,
     tags::TRANSMIT_COIL_NAME,
     tags::RADIOPHARMACEUTICAL,
     tags::ATTENUATION_CORRECTION_METHOD,
     tags::RECONSTRUCTION_METHOD,
-    tags::POSITION_REFERENCE_INDICATOR,
     tags::DIMENSION_DESCRIPTION_LABEL,
     tags::FRAME_LABEL,
     tags::STACK_ID,
@@ -70,6 +70,9 @@ const EMPTY: &[Tag] = &[
     tags::CONTENT_CREATOR_NAME,
     tags::ACQUISITION_CONTEXT_SEQUENCE,
     tags::CONTENT_DESCRIPTION,
+    tags::RECEIVE_COIL_MANUFACTURER_NAME,
+    tags::TRANSMIT_COIL_MANUFACTURER_NAME,
+    tags::POSITION_REFERENCE_INDICATOR,
 ];
 
 /// Dates and times of type 2, which stay without a value where they do not keep one.
@@ -112,6 +115,8 @@ const PRIVATE_SEQUENCES: &[Tag] = &[
     tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE,
     tags::CONTRIBUTING_EQUIPMENT_SEQUENCE,
     tags::INSTITUTION_CODE_SEQUENCE,
+    // Local codes: their values are free text often enough.
+    tags::PROCEDURE_CODE_SEQUENCE,
     tags::DIGITAL_SIGNATURES_SEQUENCE,
     tags::MAC_PARAMETERS_SEQUENCE,
     tags::ENCRYPTED_ATTRIBUTES_SEQUENCE,
@@ -130,6 +135,10 @@ pub(super) fn rule(tag: Tag, vr: VR, sequence: bool, retain: Retain) -> Rule {
     }
     if EMPTY.contains(&tag) {
         return Rule::Empty;
+    }
+    // Of no use without the Tracking ID, which is free text.
+    if tag == tags::TRACKING_UID {
+        return Rule::Remove;
     }
     if tag == tags::DEVICE_SERIAL_NUMBER {
         return Rule::Serial;
