@@ -15,6 +15,7 @@
 //! | [`image_io`] | PNG and JPEG into the same types |
 //! | [`render`] | frame + window + overlays to RGBA; shared by screen, report and tests |
 //! | [`nn`] | layers and kernels, each with its gradient |
+//! | [`measure`] | lengths, angles, areas, statistics, profiles, pixel sets |
 //! | [`model`] | ResNet, ViT, the ways to join them, heads, bundles |
 //! | [`explain`] | class activation maps, rollout, relevance, organ shares |
 //! | [`analysis`] | frame + bundle to findings and maps |
@@ -34,6 +35,7 @@ pub mod dicom;
 pub mod evaluate;
 pub mod explain;
 pub mod image_io;
+pub mod measure;
 pub mod model;
 pub mod nn;
 pub mod phantom;

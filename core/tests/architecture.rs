@@ -15,17 +15,18 @@ const EDGES: &[(&str, &[&str])] = &[
     // Slices are decoded straight into the volume.
     ("volume", &["study", "task", "dicom"]),
     ("render", &["study", "analysis"]),
+    ("measure", &["study"]),
     ("nn", &[]),
     ("model", &["nn", "task", "study"]),
     ("explain", &["nn", "model", "task"]),
     ("analysis", &["study", "task", "model", "explain", "nn"]),
-    ("annotation", &["study", "analysis"]),
+    ("annotation", &["study", "analysis", "measure"]),
     ("dataset", &["study", "task", "image_io"]),
     ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate"]),
     ("evaluate", &["dataset", "task", "model", "analysis", "render", "image_io", "study"]),
     ("bench", &["model", "train", "task"]),
     ("phantom", &["study", "task"]),
-    ("report", &["study", "analysis", "annotation", "render", "task"]),
+    ("report", &["study", "analysis", "annotation", "measure", "render", "task"]),
 ];
 
 /// Library (as written in a path) -> rooms that may use it.

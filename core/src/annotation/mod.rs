@@ -1,8 +1,14 @@
-//! What a reader adds to an analysis: reviews, comments, key images, impression, as one undoable document that is saved
-//! with every edit.
+//! What a reader adds to an analysis: reviews, comments, key images, impression, shapes, painted regions and calibrations, as one
+//! undoable document that is saved with every edit.
 
+mod measured;
 mod session;
+mod shape;
 mod store;
+mod taxonomy;
 
-pub use session::{Decision, Edit, Review, Session};
+pub use measured::{Measure, Measured, Values, readable_value};
+pub use session::{Decision, Edit, MaskKey, Review, Session};
+pub use shape::{Certainty, Origin, Points, Shape, ShapeId, ShapeKind, drawn, with_point_moved};
 pub use store::{Document, Store, StoreError};
+pub use taxonomy::{Concept, Label, Taxonomy, TaxonomyError};

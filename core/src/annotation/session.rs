@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Shape, ShapeId};
 use crate::analysis::FindingId;
+use crate::measure::{Runs, Spacing};
 use crate::study::{InstanceKey, SeriesUid};
 
 /// What the reader thinks of a finding.
@@ -31,7 +33,7 @@ pub struct Review {
 
 /// A reading of one series: everything the reader added. It belongs to the weights and the frame that it names, since
 /// finding numbers mean nothing for others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// The series that is read.
     pub series_uid: SeriesUid,
@@ -44,10 +46,30 @@ pub struct Session {
     pub key_images: BTreeSet<(InstanceKey, usize)>,
     /// Impression text of the report.
     pub impression: String,
+    /// What was drawn.
+    #[serde(with = "rows", default)]
+    pub shapes: BTreeMap<ShapeId, Shape>,
+    /// What was painted, by frame and label.
+    #[serde(with = "rows", default)]
+    pub masks: BTreeMap<MaskKey, Runs>,
+    /// Spacing by the reader's hand, by instance.
+    #[serde(with = "rows", default)]
+    pub calibrations: BTreeMap<InstanceKey, Spacing>,
+}
+
+/// Names a painted region: one frame, one label.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MaskKey {
+    /// The instance.
+    pub instance: InstanceKey,
+    /// The frame, from 0.
+    pub frame: usize,
+    /// Key of the label in the taxonomy.
+    pub label: String,
 }
 
 /// A change of a [`Session`]. Every change goes through [`Session::apply`], so that none can opt out of undo.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "edit", rename_all = "snake_case")]
 pub enum Edit {
     /// Replaces the review of a finding.
@@ -75,6 +97,48 @@ pub enum Edit {
         /// The new text.
         text: String,
     },
+    /// Draws a shape, changes it, or takes it away.
+    SetShape {
+        /// Which one.
+        id: ShapeId,
+        /// The shape from now on; `None` takes it away.
+        shape: Option<Box<Shape>>,
+    },
+    /// Paints and erases pixels: one stroke.
+    Paint {
+        /// The region.
+        #[serde(flatten)]
+        mask: MaskKey,
+        /// Pixels that belong to it from now on.
+        add: Runs,
+        /// Pixels that no longer do.
+        remove: Runs,
+    },
+    /// Sets or takes away the spacing that was calibrated by hand.
+    Calibrate {
+        /// The instance.
+        instance: InstanceKey,
+        /// The spacing from now on; `None` goes back to the file's.
+        spacing: Option<Spacing>,
+    },
+    /// Several changes that are undone as one.
+    All {
+        /// In this order.
+        edits: Vec<Edit>,
+    },
+}
+
+impl Edit {
+    /// Whether `self`, undone by `inverse`, changed nothing.
+    pub(super) fn was_nothing(&self, inverse: &Self) -> bool {
+        match (self, inverse) {
+            (_, Self::Paint { add, remove, .. }) => add.is_empty() && remove.is_empty(),
+            (Self::All { edits }, Self::All { edits: inverses }) => {
+                edits.iter().zip(inverses.iter().rev()).all(|(edit, inverse)| edit.was_nothing(inverse))
+            }
+            _ => self == inverse,
+        }
+    }
 }
 
 impl Session {
@@ -86,7 +150,35 @@ impl Session {
             reviews: BTreeMap::new(),
             key_images: BTreeSet::new(),
             impression: String::new(),
+            shapes: BTreeMap::new(),
+            masks: BTreeMap::new(),
+            calibrations: BTreeMap::new(),
         }
+    }
+
+    /// An id that no shape has.
+    pub fn free_shape_id(&self) -> ShapeId {
+        ShapeId(self.shapes.keys().next_back().map_or(1, |last| last.0.saturating_add(1)))
+    }
+
+    /// Shapes of one frame, in the order of their ids.
+    pub fn shapes_on<'a>(
+        &'a self,
+        instance: &'a InstanceKey,
+        frame: usize,
+    ) -> impl Iterator<Item = (ShapeId, &'a Shape)> {
+        let here = move |shape: &Shape| shape.instance == *instance && shape.frame == frame;
+        self.shapes.iter().filter(move |(_, shape)| here(shape)).map(|(id, shape)| (*id, shape))
+    }
+
+    /// Painted regions of one frame: label and pixels.
+    pub fn masks_on<'a>(
+        &'a self,
+        instance: &'a InstanceKey,
+        frame: usize,
+    ) -> impl Iterator<Item = (&'a str, &'a Runs)> {
+        let here = move |key: &MaskKey| key.instance == *instance && key.frame == frame;
+        self.masks.iter().filter(move |(key, _)| here(key)).map(|(key, runs)| (key.label.as_str(), runs))
     }
 
     /// The review of a finding; open where there is none.
@@ -112,6 +204,37 @@ impl Session {
                 Edit::SetKeyImage { instance, frame, key: before }
             }
             Edit::SetImpression { text } => Edit::SetImpression { text: std::mem::replace(&mut self.impression, text) },
+            Edit::SetShape { id, shape } => {
+                let before = match shape {
+                    Some(shape) => self.shapes.insert(id, *shape),
+                    None => self.shapes.remove(&id),
+                };
+                Edit::SetShape { id, shape: before.map(Box::new) }
+            }
+            Edit::Paint { mask, add, remove } => {
+                let before = self.masks.remove(&mask).unwrap_or_default();
+                let after = before.union(&add).difference(&remove);
+                let (added, removed) = (after.difference(&before), before.difference(&after));
+                if !after.is_empty() {
+                    self.masks.insert(mask.clone(), after);
+                }
+                Edit::Paint { mask, add: removed, remove: added }
+            }
+            Edit::Calibrate { instance, spacing } => {
+                let before = match spacing {
+                    Some(spacing) => self.calibrations.insert(instance.clone(), spacing),
+                    None => self.calibrations.remove(&instance),
+                };
+                Edit::Calibrate { instance, spacing: before }
+            }
+            Edit::All { edits } => {
+                let mut inverses: Vec<Edit> = Vec::with_capacity(edits.len());
+                for edit in edits {
+                    inverses.push(self.apply(edit));
+                }
+                inverses.reverse();
+                Edit::All { edits: inverses }
+            }
         }
     }
 }
@@ -151,5 +274,32 @@ mod review_list {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reviews, D::Error> {
         let rows = Vec::<Row>::deserialize(deserializer)?;
         Ok(rows.into_iter().map(|row| ((row.instance, row.frame, row.finding), row.review)).collect())
+    }
+}
+
+/// JSON has no keys but text: maps by other keys are stored as lists of rows.
+mod rows {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Row<K, V> {
+        key: K,
+        value: V,
+    }
+
+    pub(super) fn serialize<S: Serializer, K: Serialize, V: Serialize>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map.iter().map(|(key, value)| Row { key, value }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, K: Deserialize<'de> + Ord, V: Deserialize<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        let rows = Vec::<Row<K, V>>::deserialize(deserializer)?;
+        Ok(rows.into_iter().map(|row| (row.key, row.value)).collect())
     }
 }

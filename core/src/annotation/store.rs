@@ -15,7 +15,7 @@ use super::{Edit, Session};
 use crate::study::SeriesUid;
 
 /// A session with its undo and redo.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
     session: Session,
     /// Edits that take the last changes back, the latest last.
@@ -41,7 +41,7 @@ impl Document {
     /// Makes a change that can be undone; what was undone before can no longer be redone. Returns whether anything changed.
     pub fn apply(&mut self, edit: Edit) -> bool {
         let inverse = self.session.apply(edit.clone());
-        if inverse == edit {
+        if edit.was_nothing(&inverse) {
             // It set what was there already: no step of its own.
             return false;
         }
@@ -117,7 +117,9 @@ enum Line {
     Redo,
 }
 
-const VERSION: u32 = 1;
+/// Format of the journal. 2: shapes, painted regions and calibrations; 1, which has none of them, is read too.
+const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 /// From this many lines on the journal is rewritten as a snapshot when it is opened.
 const COMPACT_FROM: usize = 500;
 
@@ -279,8 +281,8 @@ struct Replay {
 fn replay(bytes: &[u8]) -> Result<Replay, String> {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let first = lines.next().ok_or("it is empty")?;
-    let mut document = match serde_json::from_slice(first) {
-        Ok(Line::Snapshot { version: VERSION, document }) => document,
+    let (version, mut document) = match serde_json::from_slice(first) {
+        Ok(Line::Snapshot { version: version @ OLDEST..=VERSION, document }) => (version, document),
         Ok(Line::Snapshot { version, .. }) => {
             return Err(format!("it was written by another version (format {version})"));
         }
@@ -309,7 +311,8 @@ fn replay(bytes: &[u8]) -> Result<Replay, String> {
         replayed += 1;
     }
     // The first line has no end where the file was torn right there, yet it reads: rewrite it.
-    let whole = first.ends_with(b"\n");
+    // So does an older format: its programs would not know the lines that are appended here.
+    let whole = first.ends_with(b"\n") && version == VERSION;
     Ok(Replay { document, lines: replayed, whole, damage: None })
 }
 
@@ -330,10 +333,11 @@ fn write_snapshot(path: &Path, document: &Document) -> Result<(), StoreError> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Decision, Review};
+    use super::super::{Decision, MaskKey, Review, Shape, ShapeId, ShapeKind};
     use super::*;
     use crate::analysis::FindingId;
-    use crate::study::InstanceKey;
+    use crate::measure::{Runs, Spacing};
+    use crate::study::{DisplayAttributes, InstanceKey};
 
     fn series() -> SeriesUid {
         SeriesUid("1.2.840.1".to_owned())
@@ -353,9 +357,40 @@ mod tests {
         }
     }
 
+    prop_compose! {
+        fn shape()(
+            kind in 0..ShapeKind::ALL.len(),
+            points in proptest::collection::vec((-9.0..5000.0_f64, -9.0..5000.0_f64), 1..6),
+            text in "\\PC{0,6}",
+            hidden in any::<bool>(),
+        ) -> Shape {
+            let key = InstanceKey("1.2.0".to_owned());
+            let shape = Shape::new(ShapeKind::ALL[kind], key, 0, &points, &DisplayAttributes::default());
+            Shape { text, hidden, ..shape }
+        }
+    }
+
     fn edit() -> impl Strategy<Value = Edit> {
+        let several = proptest::collection::vec(one_edit(), 0..4).prop_map(|edits| Edit::All { edits });
+        prop_oneof![6 => one_edit(), 1 => several]
+    }
+
+    fn one_edit() -> impl Strategy<Value = Edit> {
         let instance = || (0..3).prop_map(|i| InstanceKey(format!("1.2.{i}")));
+        let runs = || proptest::collection::vec((0_u32..200, 0_u32..30), 0..5).prop_map(Runs::new);
+        let mask = (instance(), 0..2_usize, 0..2).prop_map(|(instance, frame, label)| MaskKey {
+            instance,
+            frame,
+            label: format!("label{label}"),
+        });
         prop_oneof![
+            (1..5_u64, proptest::option::of(shape()))
+                .prop_map(|(id, shape)| Edit::SetShape { id: ShapeId(id), shape: shape.map(Box::new) }),
+            (mask, runs(), runs()).prop_map(|(mask, add, remove)| Edit::Paint { mask, add, remove }),
+            (instance(), proptest::option::of(1..900_u32)).prop_map(|(instance, mm)| Edit::Calibrate {
+                instance,
+                spacing: mm.map(|mm| Spacing { row_mm: f64::from(mm) / 1e3, column_mm: f64::from(mm) / 1e2 })
+            }),
             (instance(), 0..2_usize, 1..4_u32, review()).prop_map(|(instance, frame, id, review)| Edit::SetReview {
                 instance,
                 frame,
@@ -461,6 +496,52 @@ mod tests {
         assert_eq!(store.session().impression, "second");
         assert!(store.undo().expect("kept") && store.undo().expect("kept") && !store.undo().expect("nothing left"));
         assert_eq!(store.session().impression, "");
+    }
+
+    #[test]
+    fn a_file_of_the_first_format_opens_and_becomes_one_of_the_second() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(file_name(&series(), "abc"));
+        // As version 1 wrote it: no shapes, masks and calibrations.
+        let old = concat!(
+            r#"{"line":"snapshot","version":1,"document":{"session":{"series_uid":"1.2.840.1","weights_sha256":"abc","#,
+            r#""reviews":[{"instance":"1.2.0","frame":0,"finding":1,"decision":"accepted","comment":"c"}],"#,
+            r#""key_images":[["1.2.0",0]],"impression":""},"undo":[],"redo":[]}}"#,
+            "\n",
+            r#"{"line":"apply","edit":{"edit":"set_impression","text":"kept"}}"#,
+            "\n"
+        );
+        fs::write(&path, old).expect("writes");
+        let mut store = Store::open(folder.path(), &series(), "abc").expect("opens");
+        assert!(store.was_restored() && store.recovered().is_none());
+        assert_eq!((store.session().impression.as_str(), store.session().reviews.len()), ("kept", 1));
+        let key = InstanceKey("1.2.0".to_owned());
+        let line = Shape::new(ShapeKind::Length, key, 0, &[(1.0, 2.0), (3.1, 4.2)], &DisplayAttributes::default());
+        let id = store.session().free_shape_id();
+        store.apply(Edit::SetShape { id, shape: Some(Box::new(line.clone())) }).expect("kept");
+        drop(store);
+        assert!(fs::read_to_string(&path).expect("reads").starts_with(r#"{"line":"snapshot","version":2"#));
+        let store = Store::open(folder.path(), &series(), "abc").expect("opens");
+        assert_eq!(store.session().shapes.get(&id), Some(&line));
+    }
+
+    #[test]
+    fn a_stroke_over_what_is_painted_already_is_no_step() {
+        let mask = MaskKey { instance: InstanceKey("1.2.0".to_owned()), frame: 0, label: "nodule".to_owned() };
+        let paint = |add: &[(u32, u32)], remove: &[(u32, u32)]| Edit::Paint {
+            mask: mask.clone(),
+            add: Runs::new(add.to_vec()),
+            remove: Runs::new(remove.to_vec()),
+        };
+        let mut document = document();
+        assert!(document.apply(paint(&[(10, 20)], &[])));
+        assert!(!document.apply(paint(&[(12, 5)], &[])));
+        assert!(!document.apply(paint(&[], &[(50, 5)])));
+        assert!(document.apply(paint(&[(25, 10)], &[(0, 12)])));
+        assert_eq!(document.session().masks.get(&mask).map(Runs::as_slice), Some(&[(12, 23)][..]));
+        assert!(document.undo());
+        assert_eq!(document.session().masks.get(&mask).map(Runs::as_slice), Some(&[(10, 20)][..]));
+        assert!(document.undo() && document.session().masks.is_empty());
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct DisplayAttributes {
     pub modality: ModalityTransform,
     /// Unit after the modality transform, as shown to people: `HU`, or empty.
     pub units: String,
+    /// For PET: from the modality's units to standardised uptake by body weight, or why that cannot be had.
+    pub suv: Option<Suv>,
     /// Windows from the file, in its order.
     pub windows: Vec<Window>,
     /// First item of the VOI LUT Sequence (0028,3010): input in the modality's units.
@@ -86,11 +88,22 @@ pub struct DisplayAttributes {
     pub warnings: Vec<String>,
 }
 
+/// Standardised uptake value by body weight (SUVbw), g/mL.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Suv {
+    /// What a value in the modality's units is multiplied by.
+    Factor(f64),
+    /// What the file lacks, for people.
+    Unknown(String),
+}
+
 impl Default for DisplayAttributes {
     fn default() -> Self {
         Self {
             modality: ModalityTransform::IDENTITY,
             units: String::new(),
+            suv: None,
             windows: Vec::new(),
             voi_lut: None,
             inverted: false,

@@ -38,6 +38,15 @@ impl PlaneGeometry {
         position
     }
 
+    /// The (row, column), fractional, under a patient position (LPS, mm), and how far above the plane along its normal it lies, mm.
+    pub fn pixel_from_patient(&self, point: [f64; 3], spacing: PixelSpacing) -> (f64, f64, f64) {
+        let dot = |direction: [f64; 3]| -> f64 {
+            direction.iter().zip(point.iter().zip(self.position)).map(|(d, (p, origin))| d * (p - origin)).sum()
+        };
+        let (along_row, along_column) = (dot(self.row_direction), dot(self.column_direction));
+        (along_column / spacing.row_mm, along_row / spacing.column_mm, dot(self.normal()))
+    }
+
     /// Letters (`R`, `L`, `A`, `P`, `H`, `F`, at most two) naming the direction `v` points to.
     pub fn direction_letters(v: [f64; 3]) -> String {
         let mut parts = [
@@ -76,4 +85,25 @@ pub enum SpacingKind {
     Patient,
     /// On the detector (Imager Pixel Spacing): a projected size, larger than the object.
     Detector,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_and_patient_positions_map_both_ways() {
+        let plane = PlaneGeometry {
+            position: [-120.5, 40.0, 900.0],
+            row_direction: [0.6, 0.8, 0.0],
+            column_direction: [-0.48, 0.36, 0.8],
+        };
+        let spacing = PixelSpacing { row_mm: 1.5, column_mm: 0.4, kind: SpacingKind::Patient };
+        let at = plane.patient_from_pixel(17.25, 100.5, spacing);
+        let (row, column, off) = plane.pixel_from_patient(at, spacing);
+        assert!((row - 17.25).abs() < 1e-9 && (column - 100.5).abs() < 1e-9 && off.abs() < 1e-9);
+        let n = plane.normal();
+        let above = [at[0] + 3.0 * n[0], at[1] + 3.0 * n[1], at[2] + 3.0 * n[2]];
+        assert!((plane.pixel_from_patient(above, spacing).2 - 3.0).abs() < 1e-9);
+    }
 }

@@ -10,7 +10,7 @@ mod resample;
 mod segmentation;
 mod window;
 
-pub use frame::{DisplayAttributes, Frame, GrayPixels, Pixels};
+pub use frame::{DisplayAttributes, Frame, GrayPixels, Pixels, Suv};
 pub use geometry::{PixelSpacing, PlaneGeometry, SpacingKind};
 pub use hierarchy::{
     Instance, InstanceKey, InstanceUid, Patient, Problem, Series, SeriesNote, SeriesUid, Severity, Source, Study,

@@ -6,7 +6,7 @@ use dicom_dictionary_std::{tags, uids};
 
 use super::super::DataSet;
 use super::super::geometry::offset_plane;
-use super::{DicomFile, FrameFormat, lut};
+use super::{DicomFile, FrameFormat, lut, suv};
 use crate::study::{
     DisplayAttributes, LookupTable, ModalityTransform, PixelSpacing, PlaneGeometry, SpacingKind, VoiFunction, Window,
 };
@@ -43,11 +43,13 @@ pub(super) fn attributes(file: &DicomFile, format: &FrameFormat, frame: usize) -
     let frame_attributes = FrameAttributes::new(top, frame);
     let (modality, units) = modality(&frame_attributes, format);
     let (windows, voi_lut) = voi(&frame_attributes, format, &modality);
+    let suv = suv::of(top);
     let shape = top.string(tags::PRESENTATION_LUT_SHAPE).unwrap_or_default();
     let geometry = geometry(&frame_attributes, frame);
     DisplayAttributes {
         modality,
         units,
+        suv,
         windows,
         voi_lut,
         inverted: format.samples == 1 && (format.photometric == "MONOCHROME1" || shape == "INVERSE"),
@@ -186,8 +188,35 @@ fn spacing(frame: &FrameAttributes<'_>) -> Option<PixelSpacing> {
         };
         return make(pair, if detector { SpacingKind::Detector } else { SpacingKind::Patient });
     }
-    let pair = imager.or_else(|| positive(frame.top, tags::NOMINAL_SCANNED_PIXEL_SPACING))?;
-    make(pair, SpacingKind::Detector)
+    if let Some(pair) = imager.or_else(|| positive(frame.top, tags::NOMINAL_SCANNED_PIXEL_SPACING)) {
+        return make(pair, SpacingKind::Detector);
+    }
+    make(ultrasound_spacing(frame.top)?, SpacingKind::Patient)
+}
+
+/// Spacing of the two-dimensional regions of an ultrasound image (PS3.3 C.8.5.5), mm, where all of them have the same; with
+/// several scales on one image a single one would be wrong somewhere.
+fn ultrasound_spacing(top: DataSet<'_>) -> Option<[f64; 2]> {
+    const CENTIMETRES: i64 = 3;
+    const TWO_DIMENSIONAL: i64 = 1;
+    let mut found: Option<[f64; 2]> = None;
+    for region in top.items(tags::SEQUENCE_OF_ULTRASOUND_REGIONS) {
+        if region.int(tags::REGION_SPATIAL_FORMAT) != Some(TWO_DIMENSIONAL) {
+            continue;
+        }
+        let units = [tags::PHYSICAL_UNITS_X_DIRECTION, tags::PHYSICAL_UNITS_Y_DIRECTION];
+        if units.iter().any(|tag| region.int(*tag) != Some(CENTIMETRES)) {
+            return None;
+        }
+        let mm = |tag| region.float(tag).map(|cm: f64| cm.abs() * 10.0).filter(|mm| *mm > 0.0);
+        let pair = [mm(tags::PHYSICAL_DELTA_Y)?, mm(tags::PHYSICAL_DELTA_X)?];
+        let same = |other: [f64; 2]| pair.iter().zip(other).all(|(a, b)| (a - b).abs() <= 1e-4 * b);
+        if found.is_some_and(|other| !same(other)) {
+            return None;
+        }
+        found = Some(pair);
+    }
+    found
 }
 
 fn geometry(attributes: &FrameAttributes<'_>, frame: usize) -> Option<PlaneGeometry> {

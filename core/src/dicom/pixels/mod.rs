@@ -6,6 +6,7 @@ mod color;
 mod display;
 mod header;
 mod lut;
+mod suv;
 
 use ndarray::{Array2, Array3};
 

@@ -1,7 +1,7 @@
 //! Files made here: what real ones seldom show, and what hostile ones would.
 
 use super::*;
-use crate::study::{ModalityTransform, SpacingKind, VoiFunction};
+use crate::study::{ModalityTransform, SpacingKind, Suv, VoiFunction};
 
 /// Explicit VR little endian elements, appended in order.
 #[derive(Default, Clone)]
@@ -206,6 +206,72 @@ fn projections_are_measured_on_the_detector_unless_calibrated() {
     for useless in ["0\\0", "1", "-1\\1", "x\\y", "nan\\1"] {
         assert_eq!(kind(spacing(base("CT"), tags::PIXEL_SPACING, useless)), None, "{useless}");
     }
+}
+
+#[test]
+fn ultrasound_regions_of_one_scale_give_the_spacing() {
+    let region = |format: u32, units: u16, delta: f64| {
+        let long = |builder: Builder, tag, value: u32| builder.raw(tag, "UL", &value.to_le_bytes());
+        let double = |builder: Builder, tag, value: f64| builder.raw(tag, "FD", &value.to_le_bytes());
+        let builder = Builder::default().us(tags::REGION_SPATIAL_FORMAT, &[format as u16]);
+        let builder = long(builder, tags::REGION_LOCATION_MIN_X0, 0);
+        let builder =
+            builder.us(tags::PHYSICAL_UNITS_X_DIRECTION, &[units]).us(tags::PHYSICAL_UNITS_Y_DIRECTION, &[units]);
+        double(double(builder, tags::PHYSICAL_DELTA_X, delta), tags::PHYSICAL_DELTA_Y, -2.0 * delta)
+    };
+    let spacing = |regions: &[Builder]| {
+        let reader = Builder::new(NATIVE)
+            .text(tags::MODALITY, "CS", "US")
+            .sequence(tags::SEQUENCE_OF_ULTRASOUND_REGIONS, regions)
+            .image(1, 1, 8, false, "MONOCHROME2")
+            .raw(tags::PIXEL_DATA, "OB", &[0, 0])
+            .reader()
+            .expect("a good file");
+        reader.display(0).spacing.map(|s| (s.row_mm, s.column_mm, s.kind))
+    };
+    let one = spacing(&[region(1, 3, 0.02)]).expect("a spacing");
+    assert!((one.0 - 0.4).abs() < 1e-9 && (one.1 - 0.2).abs() < 1e-9 && one.2 == SpacingKind::Patient, "{one:?}");
+    // A spectrum beside the image has units of its own; two scales on one image are none.
+    assert!(spacing(&[region(1, 3, 0.02), region(3, 4, 0.5)]).is_some());
+    assert_eq!(spacing(&[region(1, 3, 0.02), region(1, 3, 0.03)]), None);
+    assert_eq!(spacing(&[region(1, 4, 0.02)]), None);
+}
+
+#[test]
+fn uptake_by_body_weight_or_why_not() {
+    let suv = |weight: &str, correction: &str, series: &str, acquired: &str, units: &str| {
+        let drug = Builder::default()
+            .text(tags::RADIOPHARMACEUTICAL_START_TIME, "TM", "100000")
+            .text(tags::RADIONUCLIDE_TOTAL_DOSE, "DS", "370000000")
+            .text(tags::RADIONUCLIDE_HALF_LIFE, "DS", "6600");
+        let reader = Builder::new(NATIVE)
+            .text(tags::SERIES_TIME, "TM", series)
+            .text(tags::ACQUISITION_TIME, "TM", acquired)
+            .text(tags::MODALITY, "CS", "PT")
+            .text(tags::PATIENT_WEIGHT, "DS", weight)
+            .sequence(tags::RADIOPHARMACEUTICAL_INFORMATION_SEQUENCE, &[drug])
+            .image(1, 1, 8, false, "MONOCHROME2")
+            .text(tags::UNITS, "CS", units)
+            .text(tags::DECAY_CORRECTION, "CS", correction)
+            .raw(tags::PIXEL_DATA, "OB", &[0, 0])
+            .reader()
+            .expect("a good file");
+        reader.display(0).suv.expect("a PET image")
+    };
+    // One half-life after the injection half of 370 MBq is left; 74 kg: 74,000 g / 185 MBq = 0.0004 g/Bq.
+    let Suv::Factor(factor) = suv("74", "START", "115000", "115500", "BQML") else { panic!("no factor") };
+    assert!((factor - 4e-4).abs() < 1e-12, "{factor}");
+    let Suv::Factor(at_injection) = suv("74", "ADMIN", "115000", "115500", "BQML") else { panic!("no factor") };
+    assert!((at_injection - 2e-4).abs() < 1e-12, "{at_injection}");
+    for (suv, reason) in [
+        (suv("", "START", "115000", "115500", "BQML"), "weight"),
+        (suv("74", "NONE", "115000", "115500", "BQML"), "decay"),
+        (suv("74", "START", "130000", "115500", "BQML"), "after its images"),
+        (suv("74", "START", "115000", "115500", "CNTS"), "CNTS"),
+    ] {
+        assert!(matches!(&suv, Suv::Unknown(text) if text.contains(reason)), "{suv:?}");
+    }
+    assert_eq!(suv("", "", "", "", "GML"), Suv::Factor(1.0));
 }
 
 #[test]
