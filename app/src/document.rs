@@ -11,14 +11,15 @@ pub enum ReadingDocument {
     /// Saved with every edit.
     Stored(Box<Store>),
     /// Kept in memory only: there is no folder, or it cannot be written.
-    InMemory(Document),
+    InMemory(Box<Document>),
 }
 
 impl ReadingDocument {
     /// Opens what was saved for a series and the weights that it was analysed with, or starts afresh. The message says what is
     /// wrong with the saved file, or why nothing will be saved.
     pub fn open(folder: Option<&Path>, series: &SeriesUid, weights_sha256: &str) -> (Self, Option<String>) {
-        let in_memory = || Self::InMemory(Document::new(Session::new(series.clone(), weights_sha256.to_owned())));
+        let empty = || Document::new(Session::new(series.clone(), weights_sha256.to_owned()));
+        let in_memory = || Self::InMemory(Box::new(empty()));
         let Some(folder) = folder else { return (in_memory(), None) };
         match Store::open(folder, series, weights_sha256) {
             Ok(store) => {

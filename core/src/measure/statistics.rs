@@ -126,10 +126,9 @@ pub fn statistics(frame: &Frame, region: &Runs, unit: Unit) -> Result<Statistics
     let count = values.len();
     let mean = values.iter().sum::<f64>() / count as f64;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64;
-    values.sort_unstable_by(f64::total_cmp);
-    let at = |index: usize| values.get(index).copied().unwrap_or(mean);
-    let median = (at((count - 1) / 2) + at(count / 2)) / 2.0;
-    let (min, max) = (at(0), at(count - 1));
+    let (min, max) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    let histogram = histogram(&values, min, max);
+    let median = median(&mut values);
     Ok(Statistics {
         count: count as u64,
         padding: padded,
@@ -139,8 +138,20 @@ pub fn statistics(frame: &Frame, region: &Runs, unit: Unit) -> Result<Statistics
         median,
         max,
         units,
-        histogram: histogram(&values, min, max),
+        histogram,
     })
+}
+
+/// The middle value, or between the two middle ones; the order of `values` is lost.
+fn median(values: &mut [f64]) -> f64 {
+    let half = values.len() / 2;
+    let even = values.len().is_multiple_of(2);
+    let (below, middle, _) = values.select_nth_unstable_by(half, f64::total_cmp);
+    let middle = *middle;
+    match below.iter().copied().reduce(f64::max) {
+        Some(lower) if even => (lower + middle) / 2.0,
+        _ => middle,
+    }
 }
 
 fn histogram(values: &[f64], min: f64, max: f64) -> Histogram {

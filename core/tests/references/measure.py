@@ -21,6 +21,12 @@ CASES = [  # file, frame
 ]
 
 
+def unit(orientation):
+    """Directions of exactly unit length: files round them, and the spacing is what says how far pixels are apart."""
+    pair = np.array(orientation, float).reshape(2, 3)
+    return (pair / np.linalg.norm(pair, axis=1)[:, None]).reshape(6)
+
+
 def geometry(ds, frame):
     if "PerFrameFunctionalGroupsSequence" in ds:
         own, shared = ds.PerFrameFunctionalGroupsSequence[frame], ds.SharedFunctionalGroupsSequence[0]
@@ -28,12 +34,12 @@ def geometry(ds, frame):
         return (
             np.array(pick("PixelMeasuresSequence").PixelSpacing, float),
             np.array(pick("PlanePositionSequence").ImagePositionPatient, float),
-            np.array(pick("PlaneOrientationSequence").ImageOrientationPatient, float),
+            unit(pick("PlaneOrientationSequence").ImageOrientationPatient),
         )
     spacing = np.array(ds.get("PixelSpacing", ds.get("ImagerPixelSpacing")), float)
     if "ImagePositionPatient" not in ds:
         return spacing, None, None
-    return spacing, np.array(ds.ImagePositionPatient, float), np.array(ds.ImageOrientationPatient, float)
+    return spacing, np.array(ds.ImagePositionPatient, float), unit(ds.ImageOrientationPatient)
 
 
 def values(ds, frame):
