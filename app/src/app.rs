@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bifocal_core::study::{Study, StudyIndex};
+use bifocal_core::study::{SeriesUid, Study, StudyIndex};
+use bifocal_core::volume::Volume;
 use eframe::egui;
 
 use crate::command::{Command, Queue};
 use crate::document::ReadingDocument;
-use crate::images::{FrameState, Images};
+use crate::images::{FrameState, Images, LoadedFrame};
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap::{self, Action};
 use crate::launch::FrameTimes;
 use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
+use crate::reformat::Reformatter;
 use crate::settings::{Recent, Settings};
 use crate::state::{Reading, RemarkKind, Screen, State, Toast, Tone};
 use crate::theme::{self, Theme};
@@ -37,6 +39,8 @@ pub enum Outcome {
     Analysed(Box<Analysed>),
     /// What speaks against asking the network about a series, before it answers.
     Objected(Objected),
+    /// A series as a volume, and its middle slice.
+    Volume(Arc<Volume>, Arc<LoadedFrame>),
 }
 
 /// Bytes of decoded frames that are kept.
@@ -52,6 +56,7 @@ pub struct App {
     pub(crate) jobs: Jobs<Outcome>,
     pub(crate) images: Images,
     pub(crate) overlays: Overlays,
+    pub(crate) reformatter: Reformatter,
     pub(crate) ctx: egui::Context,
     pub(crate) now: f64,
     queue: Queue,
@@ -77,6 +82,7 @@ impl App {
             jobs: Jobs::new(ctx.clone()),
             images: Images::new(ctx.clone(), FRAME_BYTES),
             overlays: Overlays::new(ctx.clone()),
+            reformatter: Reformatter::new(ctx.clone()),
             ctx: ctx.clone(),
             now: 0.0,
             queue: Queue::default(),
@@ -156,8 +162,11 @@ impl App {
             Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
             Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
             Ok(Outcome::Objected(objected)) => self.objected(objected),
+            Ok(Outcome::Volume(volume, sample)) => self.volume_built(volume, sample),
             Ok(Outcome::ReportPages(images)) => self.report_laid_out(images),
             Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Volume => self.volume_failed("it was cancelled"),
+            Err(JobError::Failed(message)) if ended.kind == JobKind::Volume => self.volume_failed(&message),
             Err(JobError::Cancelled) => {
                 self.back_to_start();
                 self.toast(Tone::Info, format!("{}: cancelled.", ended.name));
@@ -197,6 +206,7 @@ impl App {
         library.paths = paths;
         self.images.forget_all();
         self.state.reading = None;
+        self.clear_desk();
         self.state.browser.search.clear();
         self.state.screen = Screen::Reading;
         let first = self.first_series();
@@ -204,6 +214,7 @@ impl App {
         match first {
             Some((study, series)) => {
                 self.show_series(study, series);
+                self.fill_grid();
                 self.remember(study, series);
             }
             None if self.state.library.problems.is_empty() => {
@@ -247,9 +258,7 @@ impl App {
                     reading.overlays = before.overlays.clone();
                 }
                 if let Some(series) = reading.series() {
-                    let folder = self.session_folder();
-                    let weights = &self.state.weights_sha256;
-                    let (document, message) = ReadingDocument::open(folder.as_deref(), &series.reading_uid(), weights);
+                    let (document, message) = self.document_for(&series.reading_uid());
                     reading.document = document;
                     if let Some(message) = message {
                         self.toast(Tone::Warning, message);
@@ -261,6 +270,12 @@ impl App {
             }
             None => self.toast(Tone::Info, "This series holds no image."),
         }
+    }
+
+    /// Opens the document of a series.
+    pub(crate) fn open_document(&self, series: &SeriesUid) -> (ReadingDocument, Option<String>) {
+        let folder = self.session_folder();
+        ReadingDocument::open(folder.as_deref(), series, &self.state.weights_sha256)
     }
 
     /// Sessions lie beside the settings.
@@ -304,8 +319,13 @@ impl App {
             {
                 self.ctx.request_repaint_after(std::time::Duration::from_secs_f64(wait));
             }
-            self.images.want(reading.wanted(PREFETCH));
+            let mut wanted = reading.wanted(PREFETCH);
+            let others = self.wanted_by_grid(PREFETCH / 4);
+            // What is in view everywhere comes before what may be next.
+            wanted.splice(1.min(wanted.len())..1.min(wanted.len()), others);
+            self.images.want(wanted);
         }
+        self.tend_desk();
         self.tend_analysis();
         self.tend_notes();
         self.tend_report();
@@ -359,6 +379,7 @@ impl eframe::App for App {
             jobs: self.jobs.running(),
             images: &self.images,
             overlays: &self.overlays,
+            reformatter: &self.reformatter,
             theme,
             queue: &self.queue,
         };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bifocal_core::analysis::FindingId;
 use bifocal_core::annotation::Edit;
 
+use crate::desk::DeskCommand;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::reader::ReadCommand;
@@ -45,6 +46,8 @@ pub enum Command {
     Activate(Lens),
     /// Gives a lens all the room, or both their half again.
     ToggleMaximise(Lens),
+    /// Something about layouts, viewports and planes.
+    Desk(DeskCommand),
     /// Something about the report.
     Report(ReportCommand),
     /// Something about findings, maps and notes.

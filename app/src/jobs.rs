@@ -20,6 +20,8 @@ pub enum JobKind {
     Index,
     /// The network.
     Analysis,
+    /// Decoding a series into a volume.
+    Volume,
     /// Writing a report or exporting.
     Report,
     /// Laying a report out for the screen.

@@ -10,6 +10,9 @@
 //! | [`document`] | reviews, key images and impression of a reading, undoable and saved |
 //! | [`keymap`] | actions, their keys, words and icons |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
+//! | [`desk`] | layouts: lenses, planes, grids of viewports, and what links them |
+//! | [`planes`] | three planes through a volume; [`reformat`] makes their pictures |
+//! | [`linked`] | where slices cross, which slice lies at a place |
 //! | [`images`] | decoded frames, textures, thumbnails |
 //! | [`network`] | the bundle in use and the analysis job |
 //! | [`reader`] | decisions, comments, key images: the undoable session |
@@ -28,6 +31,7 @@ mod analysis_fixture;
 pub mod app;
 pub mod cli;
 pub mod command;
+pub mod desk;
 pub mod document;
 pub mod images;
 pub mod io;
@@ -36,12 +40,15 @@ pub mod keymap;
 pub mod launch;
 #[cfg(test)]
 mod lens_tests;
+pub mod linked;
 pub mod listing;
 pub mod network;
 pub mod overlays;
 mod perform;
+pub mod planes;
 pub mod probe;
 pub mod reader;
+pub mod reformat;
 pub mod report;
 pub mod settings;
 pub mod state;

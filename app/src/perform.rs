@@ -40,6 +40,7 @@ impl App {
                     LensLayout::Only(_) => LensLayout::Both,
                 };
             }),
+            Command::Desk(command) => self.desk(command),
             Command::Read(command) => self.read(command),
             Command::Report(command) => self.report(command),
             Command::Search(text) => self.state.browser.search = text,
@@ -77,10 +78,11 @@ impl App {
 
     fn edit_view(&mut self, edit: ViewEdit) {
         let now = self.now;
-        self.with_reading(|reading| {
-            let frames = reading.frame_count();
-            reading.view.apply(edit, frames, now);
-        });
+        let Some(reading) = &mut self.state.reading else { return };
+        let before = reading.view.clone();
+        let frames = reading.frame_count();
+        reading.view.apply(edit.clone(), frames, now);
+        self.follow(&before, &edit);
     }
 
     fn act(&mut self, action: Action) {
@@ -93,7 +95,7 @@ impl App {
             Screen::Start => action.is_general(),
             Screen::Reading => self.state.report.is_none() || action.reaches_the_report(),
         };
-        if !reaches {
+        if !reaches || self.act_on_desk(action) {
             return;
         }
         match action {
@@ -155,7 +157,7 @@ impl App {
                     }
                 });
             }
-            Action::NextViewport => {}
+            Action::NextViewport | Action::Planes | Action::Lenses | Action::SlabThicker | Action::SlabThinner => {}
             Action::Cine => self.edit_view(ViewEdit::ToggleCine),
             Action::ToolWindow => self.state.tool = Tool::Window,
             Action::ToolZoom => self.state.tool = Tool::Zoom,

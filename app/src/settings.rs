@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::desk::{Layout, Links};
+
 /// Everything that is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -33,6 +35,10 @@ pub struct Settings {
     pub browser_open: bool,
     /// Whether the panel of findings is shown.
     pub findings_open: bool,
+    /// How the middle of the reading screen is divided.
+    pub layout: Layout,
+    /// What the viewports of a grid do together.
+    pub links: Links,
     /// Size and place of the window.
     pub window: WindowPlace,
 }
@@ -85,6 +91,8 @@ impl Default for Settings {
             analyse_on_open: true,
             browser_open: true,
             findings_open: true,
+            layout: Layout::default(),
+            links: Links::default(),
             window: WindowPlace::default(),
         }
     }
@@ -127,6 +135,7 @@ impl Settings {
         }
         self.window.position = self.window.position.filter(|p| p.iter().all(|v| v.is_finite() && v.abs() < 1e5));
         self.recents.truncate(RECENTS_KEPT);
+        self.layout = self.layout.checked();
         self
     }
 
@@ -185,6 +194,8 @@ mod tests {
         assert_eq!(settings.device, "cpu");
         assert_eq!(Settings::parse("not json"), Settings::default());
         assert_eq!(Settings::parse(r#"{"ui_scale": 1e30}"#).ui_scale, 3.0);
+        let huge = Settings::parse(r#"{"layout": {"grid": {"rows": 200, "columns": 0}}}"#);
+        assert_eq!(huge.layout, Layout::Grid { rows: 3, columns: 1 });
     }
 
     #[test]

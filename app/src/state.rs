@@ -7,6 +7,7 @@ use bifocal_core::analysis::{Analysis, FindingId};
 use bifocal_core::render::{Colormap, HeatStyle};
 use bifocal_core::study::{Instance, Problem, Series, Study};
 
+use crate::desk::Desk;
 use crate::document::ReadingDocument;
 use crate::images::FrameKey;
 use crate::keymap::Action;
@@ -55,6 +56,8 @@ pub struct State {
     pub browser: Browser,
     /// The series that is read.
     pub reading: Option<Reading>,
+    /// The other viewports, and the volume.
+    pub desk: Desk,
     /// What the left mouse button does.
     pub tool: Tool,
     /// What is remembered.
@@ -87,6 +90,7 @@ impl State {
             library: Library::default(),
             browser: Browser::default(),
             reading: None,
+            desk: Desk::default(),
             tool: Tool::default(),
             settings,
             toasts: Vec::new(),
@@ -257,6 +261,8 @@ pub struct Reading {
     pub overlays: OverlaySettings,
     /// What the reader has added.
     pub document: ReadingDocument,
+    /// Whether that is a copy to look at, the document itself being with the active viewport on the same series or closed.
+    pub document_is_copy: bool,
     /// The finding that is selected.
     pub selected: Option<FindingId>,
     /// Where the attention probe asks from; `None` while the probe is off or has not been put down.
@@ -286,6 +292,7 @@ impl Reading {
             analysis: None,
             overlays: OverlaySettings::default(),
             document,
+            document_is_copy: false,
             selected: None,
             probe: None,
             probing: false,

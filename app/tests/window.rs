@@ -150,7 +150,7 @@ fn series_follow_each_other_and_one_lens_fills_the_window() {
     harness.step();
     assert_eq!(shown(&harness), first);
 
-    harness.get_by_label("One lens or two").click();
+    harness.get_by_label("One viewport or all").click();
     harness.step();
     harness.step();
     let layout = harness.state().state().reading.as_ref().expect("a reading").layout;

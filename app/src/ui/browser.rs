@@ -9,6 +9,7 @@ use lucide_icons::Icon;
 use super::widgets::ChipTone;
 use super::{Cx, start, text, widgets};
 use crate::command::Command;
+use crate::desk::DraggedSeries;
 use crate::images::FrameKey;
 use crate::listing::{Listed, listed};
 use crate::state::SortBy;
@@ -170,8 +171,20 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
     });
     let side = theme.size().thumbnail;
     let height = side + 2.0 * space.xs;
-    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::click());
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::click_and_drag());
     let title = text::series_title(series);
+    if series.frame_count() > 0 {
+        response.dnd_set_drag_payload(DraggedSeries { study, series: index });
+    }
+    if response.dragged()
+        && let Some(at) = ui.ctx().pointer_interact_pos()
+    {
+        ui.ctx().set_cursor_icon(egui::CursorIcon::Grabbing);
+        let layer = egui::LayerId::new(egui::Order::Tooltip, egui::Id::unique("dragged series"));
+        let painter = ui.ctx().layer_painter(layer);
+        let at = at + vec2(space.m, space.m);
+        widgets::plated_text(&painter, theme, at, Align2::LEFT_TOP, &title, theme.body(), theme.viewport().text);
+    }
     if open
         && let Some(entry) = cx.state.library.studies.get(study)
         && out_of_sight(ui, cx, entry)

@@ -14,7 +14,7 @@ const MOUSE: &[(&str, &str)] = &[
     ("Right click", "menu"),
     ("Wheel", "scroll; zoom where there is one image"),
     ("Ctrl+Wheel", "zoom"),
-    ("Double click", "one lens or two"),
+    ("Double click", "one viewport or all"),
     ("Shift+Move", "linked crosshair"),
 ];
 

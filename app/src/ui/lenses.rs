@@ -38,7 +38,7 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect) -> 
     let answer = analysis.zip(reading.probe).and_then(|(analysis, point)| cx.overlays.probe(analysis, point));
     let answer = answer.as_deref();
     lens_controls::header(ui, cx, reading, lens, header);
-    let interaction = viewport::show(ui, cx, reading, lens, image, &mut |painter, map, frame| {
+    let interaction = viewport::show(ui, cx, reading, lens, None, image, &mut |painter, map, frame| {
         if let Some(analysis) = analysis {
             if reading.view.overlays {
                 lens_maps::paint(painter, cx, reading, lens, map, analysis, answer);

@@ -4,12 +4,16 @@ mod browser;
 mod drop_hint;
 mod finding_row;
 mod findings;
+mod grid;
 mod keys;
+mod layout_menu;
 mod lens_controls;
 mod lens_maps;
 mod lenses;
 mod names;
 mod organs;
+mod plane_lines;
+mod planes;
 mod probe;
 mod reading;
 mod report_panel;
@@ -29,6 +33,7 @@ use crate::jobs::Job;
 use crate::keymap::Action;
 use crate::overlays::Overlays;
 use crate::reader::ReadCommand;
+use crate::reformat::Reformatter;
 use crate::state::{Screen, State};
 use crate::theme::Theme;
 
@@ -42,6 +47,8 @@ pub struct Cx<'a> {
     pub images: &'a Images,
     /// Maps on the graphics card.
     pub overlays: &'a Overlays,
+    /// Pictures of planes.
+    pub reformatter: &'a Reformatter,
     /// How it looks.
     pub theme: Theme,
     /// Where commands go.

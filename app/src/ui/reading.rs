@@ -1,12 +1,11 @@
 //! The middle of the reading screen: the lenses, and the line below them that moves through the series.
 
-use eframe::egui::{
-    self, Align, CentralPanel, Frame, Key, Layout, Rect, RichText, Sense, Slider, Ui, UiBuilder, pos2, vec2,
-};
+use eframe::egui::{self, Align, CentralPanel, Frame, Key, Rect, RichText, Sense, Slider, Ui, UiBuilder, pos2, vec2};
 use lucide_icons::Icon;
 
-use super::{Cx, lenses, widgets};
+use super::{Cx, grid, lenses, planes, widgets};
 use crate::command::Command;
+use crate::desk::Layout;
 use crate::keymap::Action;
 use crate::state::Reading;
 use crate::view::ViewEdit;
@@ -18,12 +17,26 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) -> bool {
     CentralPanel::default().frame(Frame::new().fill(theme.viewport().background)).show(ui, |ui| {
         let rect = ui.available_rect_before_wrap();
         let Some(reading) = &cx.state.reading else {
-            nothing(ui, cx);
+            match grid::shape(cx.state.settings.layout) {
+                // An empty viewport is the active one.
+                Some(shape) if cx.state.desk.panes.iter().any(Option::is_some) => {
+                    shown = grid::show(ui, cx, shape, rect);
+                }
+                _ => nothing(ui, cx),
+            }
+            ui.allocate_rect(rect, Sense::hover());
             return;
         };
-        let line = if reading.frame_count() > 1 { theme.size().lens_header } else { 0.0 };
+        let layout = cx.state.settings.layout;
+        // Planes are moved by hand, wheel and keys: they have no place in the series.
+        let has_line = reading.frame_count() > 1 && !(layout == Layout::Planes && cx.state.desk.planes().is_some());
+        let line = if has_line { theme.size().lens_header } else { 0.0 };
         let images = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - line));
-        shown = lenses::show(ui, cx, reading, images);
+        shown = match (layout, grid::shape(layout)) {
+            (_, Some(shape)) => grid::show(ui, cx, shape, images),
+            (Layout::Planes, _) => planes::show(ui, cx, reading, images),
+            _ => lenses::show(ui, cx, reading, images),
+        };
         if line > 0.0 {
             let below = Rect::from_min_max(pos2(rect.left(), images.bottom()), rect.max);
             series_line(ui, cx, reading, below);
@@ -63,7 +76,7 @@ fn series_line(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect) {
     ui.painter().rect_filled(rect, 0.0, theme.palette.panel);
     ui.painter().hline(rect.x_range(), rect.top(), theme.line());
     let inner = rect.shrink2(vec2(space.m, 0.0));
-    let mut child = ui.new_child(UiBuilder::new().max_rect(inner).layout(Layout::left_to_right(Align::Center)));
+    let mut child = ui.new_child(UiBuilder::new().max_rect(inner).layout(egui::Layout::left_to_right(Align::Center)));
     let ui = &mut child;
     ui.spacing_mut().item_spacing.x = space.s;
     let playing = reading.view.cine;
@@ -82,7 +95,7 @@ fn series_line(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect) {
     let count = reading.frame_count();
     let digits = count.to_string().len();
     let label = format!("{:>digits$} / {count}", reading.view.position + 1);
-    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+    ui.with_layout(egui::Layout::right_to_left(Align::Center), |ui| {
         ui.label(RichText::new(label).font(theme.mono()).color(theme.palette.text));
         let mut position = reading.view.position;
         ui.spacing_mut().slider_width = ui.available_width() - space.s;

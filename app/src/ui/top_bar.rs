@@ -3,7 +3,7 @@
 use eframe::egui::{self, Align, Frame, Layout, Margin, Panel, RichText, Sense};
 use lucide_icons::Icon;
 
-use super::{Cx, text, widgets};
+use super::{Cx, layout_menu, text, widgets};
 use crate::command::Command;
 use crate::keymap::{self, Action};
 use crate::state::{LensLayout, ROOM_FOR_BOTH_PANELS};
@@ -42,6 +42,7 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                     tools(ui, cx);
                     divider(ui, cx);
                     window_menu(ui, cx);
+                    layout_menu::show(ui, cx);
                     // What does not fit is still on its key and in the image's menu.
                     if ui.available_width() > VIEW_BUTTONS + ASK_ICONS {
                         view_buttons(ui, cx);

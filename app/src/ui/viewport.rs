@@ -27,22 +27,25 @@ pub struct Interaction {
     pub clicked: Option<ImagePoint>,
 }
 
-/// Draws the frame in view and takes in mouse and wheel. `paint_overlay` draws between the image and its texts.
+/// Draws the frame in view and takes in mouse and wheel. `paint_overlay` draws between the image and its texts. `slot` is the
+/// place in a grid of viewports; without one it is a lens.
 pub fn show(
     ui: &mut Ui,
     cx: &Cx<'_>,
     reading: &Reading,
     lens: Lens,
+    slot: Option<usize>,
     rect: Rect,
     paint_overlay: &mut dyn FnMut(&Painter, &ScreenFromImage, &LoadedFrame),
 ) -> Interaction {
-    let id = ui.scope_id().with(("viewport", lens));
+    let id = ui.scope_id().with(("viewport", lens, slot));
     let response = ui.interact(rect, id, Sense::click_and_drag());
-    let label = match lens {
-        Lens::Local => "Local lens",
-        Lens::Global => "Global lens",
+    let label = match (slot, lens) {
+        (Some(slot), _) => format!("Viewport {}", slot + 1),
+        (None, Lens::Local) => "Local lens".to_owned(),
+        (None, Lens::Global) => "Global lens".to_owned(),
     };
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, label));
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, &label));
     let painter = ui.painter_at(rect);
     let theme = &cx.theme;
     painter.rect_filled(rect, 0.0, theme.viewport().background);
@@ -69,7 +72,7 @@ pub fn show(
             paint_cursors(&painter, cx, reading, lens, &map);
             if rect.width() > 220.0 && rect.height() > 200.0 {
                 let value = pointed_at(reading, &interaction);
-                paint_texts(&painter, cx, reading, lens, &frame, &voi, &map, value);
+                paint_texts(&painter, cx, reading, lens, slot, &frame, &voi, &map, value);
             }
             interaction.map = Some(map);
         }
@@ -88,7 +91,7 @@ pub fn show(
         cx.send(Command::Activate(lens));
     }
     let focused = interaction.response.has_focus();
-    if focused || (reading.active == lens && reading.layout == LensLayout::Both) {
+    if focused || (slot.is_none() && reading.active == lens && reading.layout == LensLayout::Both) {
         let own = match lens {
             Lens::Local => theme.viewport().warm,
             Lens::Global => theme.viewport().cool,
@@ -202,12 +205,7 @@ fn drag(ui: &Ui, cx: &Cx<'_>, frame: &LoadedFrame, window: &Window, response: &R
             cx.send(Command::View(zoom_at((-delta.y * 0.01).exp(), response, origin)));
         }
         Tool::Window if delta != egui::Vec2::ZERO => {
-            // One step is the same share of the window's width, so that 8-bit and 16-bit images feel alike.
-            let step = (window.width / 256.0).max(frame.auto_window.width / 1024.0).max(1e-6);
-            let width = (window.width + f64::from(delta.x) * step).max(step.min(1.0));
-            let center = window.center + f64::from(delta.y) * step;
-            let by_hand = Window { center, width, function: window.function, name: String::new() };
-            cx.send(Command::View(ViewEdit::Window(WindowChoice::Fixed(by_hand))));
+            cx.send(Command::View(ViewEdit::Window(dragged_window(window, &frame.auto_window, delta))));
         }
         Tool::Scroll => {
             let id = response.id.with("scrolled");
@@ -217,8 +215,17 @@ fn drag(ui: &Ui, cx: &Cx<'_>, frame: &LoadedFrame, window: &Window, response: &R
     }
 }
 
+/// A window after a drag: right widens, down darkens. One step is the same share of the window's width, so that 8-bit and 16-bit
+/// images feel alike.
+pub fn dragged_window(window: &Window, automatic: &Window, delta: egui::Vec2) -> WindowChoice {
+    let step = (window.width / 256.0).max(automatic.width / 1024.0).max(1e-6);
+    let width = (window.width + f64::from(delta.x) * step).max(step.min(1.0));
+    let center = window.center + f64::from(delta.y) * step;
+    WindowChoice::Fixed(Window { center, width, function: window.function, name: String::new() })
+}
+
 /// Gathers parts of a step until they make whole ones.
-fn steps(ui: &Ui, id: egui::Id, part: f32, step: impl FnOnce(i64)) {
+pub fn steps(ui: &Ui, id: egui::Id, part: f32, step: impl FnOnce(i64)) {
     let gathered = ui.data(|data| data.get_temp::<f32>(id)).unwrap_or(0.0) + part;
     let whole = gathered.trunc();
     ui.data_mut(|data| data.insert_temp(id, gathered - whole));
@@ -241,7 +248,20 @@ fn scroll(ui: &Ui, cx: &Cx<'_>, reading: &Reading, response: &Response) {
         cx.send(Command::View(zoom_at(zoom, response, at)));
         return;
     }
-    let turned: f32 = ui.input(|input| {
+    let turned = wheel(ui);
+    if turned == 0.0 {
+        return;
+    }
+    if reading.frame_count() > 1 {
+        steps(ui, response.id.with("wheel"), -turned, |steps| cx.send(Command::View(ViewEdit::Step(steps))));
+    } else {
+        cx.send(Command::View(zoom_at((turned * 0.12).exp(), response, at)));
+    }
+}
+
+/// How far the wheel has been turned since the last frame, in notches; what zooms is left out.
+pub fn wheel(ui: &Ui) -> f32 {
+    ui.input(|input| {
         let wheel = input.events.iter().filter_map(|event| match event {
             egui::Event::MouseWheel { unit, delta, modifiers, .. } if !modifiers.command => Some(match unit {
                 MouseWheelUnit::Line => delta.y,
@@ -251,15 +271,7 @@ fn scroll(ui: &Ui, cx: &Cx<'_>, reading: &Reading, response: &Response) {
             _ => None,
         });
         wheel.sum()
-    });
-    if turned == 0.0 {
-        return;
-    }
-    if reading.frame_count() > 1 {
-        steps(ui, response.id.with("wheel"), -turned, |steps| cx.send(Command::View(ViewEdit::Step(steps))));
-    } else {
-        cx.send(Command::View(zoom_at((turned * 0.12).exp(), response, at)));
-    }
+    })
 }
 
 fn context_menu(ui: &mut Ui, cx: &Cx<'_>) {
@@ -321,6 +333,7 @@ fn paint_texts(
     cx: &Cx<'_>,
     reading: &Reading,
     lens: Lens,
+    slot: Option<usize>,
     loaded: &LoadedFrame,
     voi: &Voi,
     map: &ScreenFromImage,
@@ -347,7 +360,8 @@ fn paint_texts(
     let study = &reading.study;
     let patient = &study.patient;
     // The first lens names the patient; the second does not repeat it.
-    let first = reading.layout != LensLayout::Both || lens == Lens::Local;
+    let alone = slot.is_some() || reading.layout != LensLayout::Both;
+    let first = alone || lens == Lens::Local;
     if first {
         let mut lines = vec![(text::patient_name(patient), colors.text)];
         if !narrow {
@@ -359,7 +373,7 @@ fn paint_texts(
     }
     let series = reading.series();
     let mut right_top = Vec::new();
-    if let Some(series) = series.filter(|_| !first || reading.layout != LensLayout::Both) {
+    if let Some(series) = series.filter(|_| !first || alone) {
         if !narrow {
             right_top.push((text::series_title(series), colors.text));
         }
@@ -395,8 +409,12 @@ fn paint_texts(
     right_bottom.push((format!("zoom {percent:.0} %"), colors.weak));
     block(true, true, right_bottom);
 
-    paint_letters(painter, cx, reading, frame, pane);
-    paint_ruler(painter, cx, frame, map);
+    if let Some(letters) = render::edge_letters(&frame.display, &reading.view.transform) {
+        paint_letters(painter, cx, letters, pane);
+    }
+    if let Some(spacing) = frame.display.spacing {
+        paint_ruler(painter, cx, spacing.kind, map.points_per_mm(), pane);
+    }
     paint_warnings(painter, cx, frame, pane);
 }
 
@@ -445,12 +463,10 @@ fn place(frame: &Frame) -> String {
     text::join([position, thickness])
 }
 
-fn paint_letters(painter: &Painter, cx: &Cx<'_>, reading: &Reading, frame: &Frame, pane: Rect) {
+/// Letters of the patient's directions at the edges: top, right, bottom, left.
+pub fn paint_letters(painter: &Painter, cx: &Cx<'_>, [top, right, bottom, left]: [String; 4], pane: Rect) {
     let theme = &cx.theme;
     let margin = theme.space().s;
-    let Some([top, right, bottom, left]) = render::edge_letters(&frame.display, &reading.view.transform) else {
-        return;
-    };
     let font = egui::FontId::proportional(theme.tokens.text.body);
     let places = [
         (left, pane.left_center() + vec2(margin, 0.0), Align2::LEFT_CENTER),
@@ -465,12 +481,11 @@ fn paint_letters(painter: &Painter, cx: &Cx<'_>, reading: &Reading, frame: &Fram
     }
 }
 
-/// A ruler of a round length on the right edge, where the spacing is known.
-fn paint_ruler(painter: &Painter, cx: &Cx<'_>, frame: &Frame, map: &ScreenFromImage) {
-    let Some(spacing) = frame.display.spacing else { return };
-    let (theme, pane) = (&cx.theme, map.pane());
+/// A ruler of a round length on the right edge, for a known scale.
+pub fn paint_ruler(painter: &Painter, cx: &Cx<'_>, spacing: SpacingKind, points_per_mm: f64, pane: Rect) {
+    let theme = &cx.theme;
     let most = f64::from(pane.height()) * 0.3;
-    let Some((length_mm, length)) = render::ruler_mm(map.points_per_mm(), most) else { return };
+    let Some((length_mm, length)) = render::ruler_mm(points_per_mm, most) else { return };
     let length = length as f32;
     // A ruler of 2, 20, ... mm is cut into four parts, the others into five.
     let leading = length_mm / 10f64.powf(length_mm.log10().floor() + 1e-9);
@@ -487,7 +502,7 @@ fn paint_ruler(painter: &Painter, cx: &Cx<'_>, frame: &Frame, map: &ScreenFromIm
             painter.hline(x - long..=x, y, stroke);
         }
     }
-    let kind = match spacing.kind {
+    let kind = match spacing {
         SpacingKind::Patient => "",
         SpacingKind::Detector => " at detector",
     };

@@ -159,6 +159,13 @@ impl Grid {
         [slice, row, column]
     }
 
+    /// Distance along a unit vector in which one voxel is passed in the direction in which most are, mm.
+    pub fn step_mm(&self, direction: Vector) -> f64 {
+        let [depth, row, column] = self.oblique(direction);
+        let passed = (depth.abs() / self.spacing()[2]).max(row.abs()).max(column.abs());
+        if passed > 0.0 { 1.0 / passed } else { 1.0 }
+    }
+
     /// Corners of the volume, the outermost voxels whole, LPS mm.
     pub fn corners(&self) -> [Vector; 8] {
         let [low, high] = self.depth_range();

@@ -31,7 +31,7 @@ impl Projection {
         match self {
             Self::Mip => "MIP",
             Self::MinIp => "MinIP",
-            Self::Mean => "mean",
+            Self::Mean => "Mean",
         }
     }
 }
@@ -126,10 +126,8 @@ impl<'a> Rays<'a> {
         let orientation = &plane.orientation;
         let forward = step(orientation.normal(), 1.0);
         let thickness = if slab.thickness_mm.is_finite() { slab.thickness_mm.max(0.0) } else { 0.0 };
-        // Voxels passed in 1 mm along the direction in which most are.
-        let spacing = grid.spacing();
-        let passed = (forward[0].abs() / spacing[2]).max(forward[1].abs()).max(forward[2].abs());
-        let intervals = (thickness * passed / coarseness.max(1.0) - 1e-6).ceil().max(0.0) as usize;
+        let step_mm = grid.step_mm(orientation.normal()) * coarseness.max(1.0);
+        let intervals = (thickness / step_mm - 1e-6).ceil().max(0.0) as usize;
         let intervals = intervals.min(MOST_STEPS);
         let offsets = if thickness == 0.0 {
             vec![([0.0; 3], 1.0)]

@@ -1,0 +1,286 @@
+//! Layouts, planes and linked viewports, driven by the names that a screen reader hears and by the pointer.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bifocal_app::app::App;
+use bifocal_app::desk::{Layout, VolumeState};
+use bifocal_app::planes::Planes;
+use bifocal_app::settings::Settings;
+use eframe::egui::{self, Key, Modifiers, Pos2, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::{NodeT, Queryable};
+
+fn sample(part: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(part)
+}
+
+fn open(paths: Vec<PathBuf>, settings: Option<PathBuf>) -> Harness<'static, App> {
+    let mut harness = Harness::builder()
+        .with_size(vec2(1600.0, 1000.0))
+        .with_max_steps(64)
+        // Two clicks in neighbouring frames are a double click.
+        .with_step_dt(1.0 / 60.0)
+        .build_eframe(move |creation| App::new(&creation.egui_ctx, settings, paths));
+    until(&mut harness, "opening", |app| app.state().reading.is_some());
+    harness
+}
+
+fn until(harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&App) -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < end {
+        harness.step();
+        if done(harness.state()) {
+            harness.run_steps(3);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{what} did not happen within a minute");
+}
+
+fn planes<'a>(harness: &'a Harness<'_, App>) -> &'a Planes {
+    harness.state().state().desk.planes().expect("planes")
+}
+
+/// The sample CT, its planes shown.
+fn sample_planes() -> Harness<'static, App> {
+    let mut harness = open(vec![sample("ct")], None);
+    harness.key_press(Key::V);
+    until(&mut harness, "the volume", |app| app.state().desk.planes().is_some());
+    harness
+}
+
+fn wheel(harness: &mut Harness<'_, App>, at: Pos2, lines: f32) {
+    harness.hover_at(at);
+    harness.run_steps(2);
+    harness.event(egui::Event::MouseWheel {
+        unit: egui::MouseWheelUnit::Line,
+        delta: vec2(0.0, lines),
+        phase: egui::TouchPhase::Move,
+        modifiers: Modifiers::NONE,
+        source: egui::MouseWheelSource::Wheel,
+    });
+    harness.run_steps(3);
+}
+
+fn drag(harness: &mut Harness<'_, App>, from: Pos2, to: Pos2) {
+    harness.hover_at(from);
+    harness.run_steps(2);
+    harness.drag_at(from);
+    harness.run_steps(2);
+    for step in 1..=4 {
+        harness.hover_at(from + (to - from) * (step as f32 / 4.0));
+        harness.run_steps(2);
+    }
+    harness.drop_at(to);
+    harness.run_steps(3);
+}
+
+fn center(harness: &Harness<'_, App>, label: &str) -> Pos2 {
+    harness.get_by_label(label).rect().center()
+}
+
+#[test]
+fn planes_are_scrolled_moved_and_turned() {
+    let mut harness = sample_planes();
+    for name in ["Plane axial", "Plane coronal", "Plane sagittal"] {
+        harness.get_by_label(name);
+    }
+    let before = planes(&harness).crosshair;
+    // Scrolling a plane moves along its normal alone.
+    let coronal = center(&harness, "Plane coronal");
+    wheel(&mut harness, coronal, -2.0);
+    let after = planes(&harness).crosshair;
+    assert!(after[1] > before[1] && after[0] == before[0] && after[2] == before[2], "{before:?} {after:?}");
+    // The keys act on the active plane: axial slices are 2.5 mm apart.
+    harness.key_press(Key::ArrowDown);
+    harness.run_steps(2);
+    assert!((planes(&harness).crosshair[2] - before[2] - 2.5).abs() < 1e-6);
+    // The crossing is in the middle of the axial pane at first: dragged, all planes follow.
+    let middle = center(&harness, "Plane axial");
+    let moved = planes(&harness).crosshair;
+    drag(&mut harness, middle, middle + vec2(60.0, 0.0));
+    let now = planes(&harness).crosshair;
+    assert!(now[0] > moved[0] + 5.0, "to the patient's left: {moved:?} {now:?}");
+    assert!((now[2] - moved[2]).abs() < 1e-6);
+    // A handle of the coronal plane's line, to the right of the crossing, pulled down: clockwise.
+    let pane = harness.get_by_label("Plane axial").rect();
+    let at = middle + vec2(60.0 + 0.36 * pane.width().min(pane.height()), 0.0);
+    drag(&mut harness, at, at + vec2(0.0, 80.0));
+    assert!(planes(&harness).is_oblique());
+    assert_eq!(planes(&harness).panes[1].title(), "Coronal oblique");
+    assert_eq!(planes(&harness).panes[0].title(), "Axial");
+    harness.key_press(Key::Escape);
+    harness.run_steps(3);
+    assert!(!planes(&harness).is_oblique());
+    assert_eq!(planes(&harness).crosshair, before, "as it was at first: on the slice that was in view");
+}
+
+#[test]
+fn slabs_window_and_maximising() {
+    let mut harness = sample_planes();
+    harness.get_by_label("Projection MinIP").click();
+    harness.run_steps(3);
+    let slab = planes(&harness).slab;
+    assert_eq!((slab.thickness_mm, slab.projection.name()), (10.0, "MinIP"));
+    harness.key_press(Key::Period);
+    harness.run_steps(2);
+    assert_eq!(planes(&harness).slab.thickness_mm, 11.0);
+    harness.key_press(Key::Num7);
+    harness.run_steps(2);
+    let reading = harness.state().state().reading.as_ref().expect("a reading");
+    assert!(format!("{:?}", reading.view.window).contains("Lung"));
+    // A drag away from the lines changes the window.
+    let pane = harness.get_by_label("Plane axial").rect();
+    let at = pane.min + vec2(120.0, 160.0);
+    drag(&mut harness, at, at + vec2(50.0, 0.0));
+    let reading = harness.state().state().reading.as_ref().expect("a reading");
+    assert!(!format!("{:?}", reading.view.window).contains("Lung"));
+    // Tab goes on to the coronal plane, M gives it the room.
+    harness.key_press(Key::Tab);
+    harness.run_steps(3);
+    harness.key_press(Key::M);
+    harness.run_steps(3);
+    assert!(harness.query_by_label("Plane axial").is_none());
+    assert!(harness.get_by_label("Plane coronal").rect().width() > 900.0);
+    harness.key_press(Key::M);
+    harness.run_steps(3);
+    harness.get_by_label("Plane axial");
+}
+
+#[test]
+fn leaving_the_planes_goes_to_the_slice_of_the_crosshair() {
+    let mut harness = sample_planes();
+    let position = |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().expect("one").view.position;
+    let before = position(&harness);
+    for _ in 0..3 {
+        harness.key_press_modifiers(Modifiers::SHIFT, Key::ArrowUp);
+        harness.run_steps(2);
+    }
+    assert_eq!(position(&harness), before, "the slice of the series stays while planes are shown");
+    harness.key_press(Key::V);
+    harness.run_steps(3);
+    harness.get_by_label("Local lens");
+    let now = position(&harness);
+    assert!(now.abs_diff(before) >= 29 && now < before, "{before} {now}");
+}
+
+#[test]
+fn a_series_without_a_volume_says_why_and_shows_its_images() {
+    let mut harness = open(vec![sample("dx")], None);
+    harness.key_press(Key::V);
+    until(&mut harness, "the refusal", |app| matches!(app.state().desk.volume, VolumeState::Failed(_)));
+    assert!(harness.query_all_by_label_contains("No planes of this series").count() > 0);
+    harness.get_by_label("Viewport 1");
+    harness.key_press(Key::I);
+    harness.run_steps(2);
+    assert!(harness.state().state().reading.as_ref().expect("a reading").view.inverted);
+    harness.get_by_label("Two lenses").click();
+    harness.run_steps(3);
+    harness.get_by_label("Global lens");
+}
+
+/// Opens the sample with two viewports side by side.
+fn side_by_side(settings: Option<PathBuf>) -> Harness<'static, App> {
+    let mut harness = open(vec![sample("ct"), sample("dx")], settings);
+    harness.get_by_label("Layout").click();
+    harness.run_steps(3);
+    harness.get_by_label("1 by 2 viewports").click();
+    harness.run_steps(4);
+    harness
+}
+
+fn modality(harness: &Harness<'_, App>) -> String {
+    let reading = harness.state().state().reading.as_ref().expect("a reading");
+    reading.series().expect("a series").modality.clone()
+}
+
+#[test]
+fn viewports_are_filled_activated_and_maximised() {
+    let mut harness = side_by_side(None);
+    let first = modality(&harness);
+    harness.get_by_label("Viewport 1");
+    let second = center(&harness, "Viewport 2");
+    until(&mut harness, "decoding", |app| app.first_image_shown());
+    drag(&mut harness, second, second + vec2(0.0, 30.0));
+    assert_eq!(harness.state().state().desk.active, 1);
+    assert_ne!(modality(&harness), first, "the next series of the study");
+    // A double click gives it all the room, another one takes it back.
+    for expected in [true, false] {
+        for _ in 0..2 {
+            harness.drag_at(second);
+            harness.step();
+            harness.drop_at(second);
+            harness.step();
+        }
+        // Long enough for the next click to be a first one again.
+        harness.run_steps(60);
+        assert_eq!(harness.state().state().desk.maximised, expected);
+        assert_eq!(harness.query_by_label("Viewport 1").is_none(), expected);
+    }
+}
+
+#[test]
+fn a_series_is_dragged_into_a_viewport_and_both_scroll_together() {
+    let mut harness = side_by_side(None);
+    let ct = harness
+        .query_all_by_label_contains("Series ")
+        .map(|node| (node.rect().center(), node.accesskit_node().label().unwrap_or_default()))
+        .find(|(_, label)| label.contains("SIMULATED thorax"))
+        .map(|(center, _)| center)
+        .expect("the CT is listed");
+    for name in ["Viewport 1", "Viewport 2"] {
+        let to = center(&harness, name);
+        drag(&mut harness, ct, to);
+        assert_eq!(modality(&harness), "CT");
+    }
+    let positions = |harness: &Harness<'_, App>| {
+        let state = harness.state().state();
+        let parked = state.desk.panes.iter().flatten().map(|reading| reading.view.position);
+        (state.reading.as_ref().expect("one").view.position, parked.collect::<Vec<_>>())
+    };
+    let (before, parked) = positions(&harness);
+    assert_eq!(parked, [before]);
+    // The wheel scrolls the viewport under the pointer, active or not, and the other one goes along.
+    let at = center(&harness, "Viewport 1");
+    wheel(&mut harness, at, -3.0);
+    assert_eq!(harness.state().state().desk.active, 1);
+    assert_eq!(positions(&harness), (before + 3, vec![before + 3]));
+    // Unlinked, each goes its own way.
+    harness.get_by_label("Layout").click();
+    harness.run_steps(3);
+    harness.get_by_label("Scroll together").click();
+    harness.run_steps(3);
+    harness.key_press(Key::Escape);
+    harness.run_steps(3);
+    harness.key_press(Key::ArrowDown);
+    harness.run_steps(3);
+    assert_eq!(positions(&harness), (before + 4, vec![before + 3]));
+    // What is done in one viewport is seen in the other.
+    harness.key_press(Key::K);
+    harness.run_steps(3);
+    let state = harness.state().state();
+    let parked = state.desk.panes.iter().flatten().next().expect("the other one");
+    assert_eq!(parked.document.session().key_images.len(), 1);
+    harness.key_press(Key::Tab);
+    harness.run_steps(3);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+    harness.run_steps(3);
+    let state = harness.state().state();
+    assert!(state.reading.as_ref().expect("one").document.session().key_images.is_empty());
+}
+
+#[test]
+fn the_layout_is_remembered() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("home/settings.json");
+    {
+        let mut harness = side_by_side(Some(path.clone()));
+        until(&mut harness, "saving", |_| Settings::load(&path).layout == Layout::Grid { rows: 1, columns: 2 });
+    }
+    let mut harness = open(vec![sample("ct"), sample("dx")], Some(path));
+    harness.run_steps(3);
+    harness.get_by_label("Viewport 1");
+    harness.get_by_label("Viewport 2");
+}
