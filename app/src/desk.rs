@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use bifocal_core::annotation::Document;
 use bifocal_core::study::{SeriesUid, Study};
 use bifocal_core::volume::{Vector, Volume, VolumeError, dot};
 use serde::{Deserialize, Serialize};
@@ -309,7 +308,7 @@ impl App {
         match holder {
             Some(other) => {
                 other.document_is_copy = true;
-                let copy = ReadingDocument::InMemory(Document::new(other.document.session().clone()));
+                let copy = other.document.copy();
                 (std::mem::replace(&mut other.document, copy), None)
             }
             None => self.open_document(uid),
@@ -326,8 +325,7 @@ impl App {
             for other in state.desk.panes.iter_mut().flatten().filter(|other| other.document_is_copy) {
                 let same = other.series().map(|series| series.reading_uid()) == uid;
                 if same && other.document.session() != reading.document.session() {
-                    let session = reading.document.session().clone();
-                    other.document = ReadingDocument::InMemory(Document::new(session));
+                    other.document = reading.document.copy();
                 }
             }
         }

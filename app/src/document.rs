@@ -30,6 +30,11 @@ impl ReadingDocument {
         }
     }
 
+    /// A copy to look at, in memory, without what could be undone.
+    pub fn copy(&self) -> Self {
+        Self::InMemory(Box::new(Document::new(self.session().clone())))
+    }
+
     /// What the reader has added.
     pub fn session(&self) -> &Session {
         self.document().session()
