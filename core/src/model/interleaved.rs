@@ -62,11 +62,12 @@ impl Hybrid for Interleaved {
         let (_, _, rows, columns) = x.dims4()?;
         let grid = self.alignment.grid_for(rows, columns);
         let mut x = self.resnet.stem(x)?;
-        let (mut stages, mut attention) = (Vec::new(), Vec::new());
+        let (mut stages, mut activations, mut attention) = (Vec::new(), Vec::new(), Vec::new());
         let mut last: Option<(Tensor, Tensor)> = None;
         let mut first_layer = 0;
         for (index, step) in self.steps.iter().enumerate() {
             x = self.resnet.stage(index, x, request)?;
+            activations.push(x.clone());
             let tokens = step.projection.forward(&tokens_of(&x, grid)?)?;
             let entry = Entry { first_layer, cls: last.as_ref().map(|(cls, _)| cls) };
             let (cls, tokens, seen) = step.transformer.forward(&tokens, grid, request, entry)?;
@@ -80,7 +81,7 @@ impl Hybrid for Interleaved {
             last = Some((cls, tokens));
         }
         let Some((cls, tokens)) = last else { candle_core::bail!("a ResNet has at least one stage") };
-        Ok(Features { stages, cls, tokens, grid, attention })
+        Ok(Features { stages, activations, cls, tokens, grid, attention })
     }
 
     fn depth(&self) -> usize {

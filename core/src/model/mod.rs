@@ -43,6 +43,9 @@ use candle_core::{Result, Tensor};
 pub struct Features {
     /// Local features after each ResNet stage: (batch, channel, height, width), finest first.
     pub stages: Vec<Tensor>,
+    /// What each ResNet stage gave, where [`Request::stage_perturbation`] is added: the same as `stages`, but where a transformer writes
+    /// back into the map, before it does.
+    pub activations: Vec<Tensor>,
     /// Image-level token: (batch, dimension).
     pub cls: Tensor,
     /// Tokens in row-major order of the grid: (batch, token, dimension).

@@ -86,7 +86,14 @@ impl Hybrid for Parallel {
             let (cls, global, attention) = self.transformer.forward(&patches, grid, request, Entry::default())?;
             (self.join.apply(&local, &global)?, self.join.apply(&local.mean(1)?, &cls)?, attention)
         };
-        Ok(Features { stages, cls: self.norm.forward(&cls)?, tokens: self.norm.forward(&tokens)?, grid, attention })
+        Ok(Features {
+            activations: stages.clone(),
+            stages,
+            cls: self.norm.forward(&cls)?,
+            tokens: self.norm.forward(&tokens)?,
+            grid,
+            attention,
+        })
     }
 
     fn depth(&self) -> usize {

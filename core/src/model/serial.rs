@@ -43,7 +43,7 @@ impl Hybrid for Serial {
         let Some(last) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
         let tokens = self.projection.forward(&tokens_of(last, grid)?)?;
         let (cls, tokens, attention) = self.transformer.forward(&tokens, grid, request, Entry::default())?;
-        Ok(Features { stages, cls, tokens, grid, attention })
+        Ok(Features { activations: stages.clone(), stages, cls, tokens, grid, attention })
     }
 
     fn depth(&self) -> usize {
