@@ -23,10 +23,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("annotation", &["study", "analysis", "measure"]),
     ("dataset", &["study", "task", "image_io"]),
     ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate"]),
-    ("evaluate", &["dataset", "task", "model", "analysis", "render", "image_io", "study"]),
+    ("evaluate", &["dataset", "task", "model", "explain", "analysis", "render", "image_io", "study"]),
     ("bench", &["model", "train", "task"]),
     ("phantom", &["study", "task"]),
-    ("report", &["study", "analysis", "annotation", "measure", "render", "task"]),
+    ("report", &["study", "analysis", "explain", "annotation", "measure", "render", "task"]),
 ];
 
 /// Library (as written in a path) -> rooms that may use it.

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
-use bifocal_core::analysis::{Analysis, PROBABILITIES, Target, analyze, input_flags, segmentation};
+use bifocal_core::analysis::{Analysis, Explanations, PROBABILITIES, Target, analyze, input_flags, segmentation};
 use bifocal_core::annotation::Session;
 use bifocal_core::dicom::pixels::FrameReader;
 use bifocal_core::dicom::{
@@ -19,6 +20,7 @@ use bifocal_core::study::{Frame, InstanceKey, InstanceUid, Problem, Segmentation
 use bifocal_core::task::Task;
 use serde_json::{Value, json};
 
+use super::explain::{self, CamChoice};
 use super::progress;
 use crate::report::model_notes;
 
@@ -43,6 +45,10 @@ pub(super) struct Args {
     /// Also write the maps as NumPy files, float32, in the size of the image.
     #[arg(long)]
     maps: bool,
+    /// Also test how faithful each map is (about ten seconds an image), and make class activation maps: any of grad-cam, hires-cam,
+    /// layer-cam, each with a ResNet stage (layer-cam:2) or at the last one.
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', num_args = 0..)]
+    explain: Option<Vec<CamChoice>>,
     /// Also write organs and lesions as a DICOM segmentation of each image: masks (binary) or probabilities (fractional).
     #[arg(long, value_name = "KIND", num_args = 0..=1, default_missing_value = "binary")]
     seg: Option<SegKind>,
@@ -114,7 +120,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         bifocal_core::task::limit_threads(threads)?;
     }
     let start = Instant::now();
-    let bundle = super::open_bundle(&args.model, args.device)?;
+    let bundle = Arc::new(super::open_bundle(&args.model, args.device)?);
     let task = progress::task();
     let index = index_paths(&args.paths, &task)?;
     let index_seconds = start.elapsed().as_secs_f64();
@@ -139,7 +145,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             eprintln!("bifocal: warning: series {}: {}", number + 1, flag.message);
         }
         let began = Instant::now();
-        let job = Job { bundle: &bundle, options: &options, maps: args.maps, seg: args.seg, task: &task };
+        let job = Job {
+            bundle: &bundle,
+            options: &options,
+            maps: args.maps,
+            explain: args.explain.as_deref(),
+            seg: args.seg,
+            task: &task,
+        };
         match job.series(study, series, !flags.is_empty(), &args.out.join(&name)) {
             Ok(analyses) => {
                 row["status"] = json!("analysed");
@@ -279,9 +292,10 @@ fn folder_name(number: usize, series: &Series, no_identifiers: bool) -> String {
 }
 
 struct Job<'a> {
-    bundle: &'a Bundle,
+    bundle: &'a Arc<Bundle>,
     options: &'a ReportOptions,
     maps: bool,
+    explain: Option<&'a [CamChoice]>,
     seg: Option<SegKind>,
     task: &'a Task,
 }
@@ -299,6 +313,8 @@ impl Job<'_> {
         let count = series.frame_count();
         let positions: Vec<usize> = if warned { vec![count / 2] } else { (0..count.min(MOST_FRAMES)).collect() };
         let mut read: Vec<(usize, InstanceKey, usize, Frame, Analysis)> = Vec::new();
+        // As many as were read, or none.
+        let mut explained: Vec<Explanations> = Vec::new();
         for position in positions {
             let Some((instance, frame_index)) = series.frame_at(position) else { continue };
             let frame = FrameReader::open(&instance.source)?.frame(frame_index)?;
@@ -312,6 +328,9 @@ impl Job<'_> {
                 columns,
             };
             let analysis = analyze(self.bundle, &frame, series, target, self.task)?;
+            if let Some(choices) = self.explain {
+                explained.push(explain::explanations(self.bundle, &frame, &analysis, choices, self.task)?);
+            }
             read.push((position, instance.key(), frame_index, frame, analysis));
         }
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -319,8 +338,10 @@ impl Job<'_> {
         session.key_images = read.iter().map(|(_, instance, index, ..)| (instance.clone(), *index)).collect();
         let images = read
             .iter()
-            .map(|(position, instance, index, frame, analysis)| {
-                ReportImage::new(instance, *index, *position, frame, Some(analysis))
+            .enumerate()
+            .map(|(number, (position, instance, index, frame, analysis))| ReportImage {
+                explanations: explained.get(number),
+                ..ReportImage::new(instance, *index, *position, frame, Some(analysis))
             })
             .collect();
         let model = Some(model_notes(&self.bundle.metadata));
@@ -336,6 +357,9 @@ impl Job<'_> {
             write(&folder.join(format!("overlay{suffix}.png")), &overlay(frame, analysis).to_png()?)?;
             if self.maps {
                 write_maps(folder, &suffix, analysis)?;
+                if let Some(explanations) = explained.get(number) {
+                    explain::write_maps(folder, &suffix, explanations)?;
+                }
             }
             if let Some(kind) = self.seg {
                 self.write_segmentation(&folder.join(format!("segmentation{suffix}.dcm")), frame, analysis, kind)?;

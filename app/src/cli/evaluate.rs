@@ -1,12 +1,15 @@
 //! `bifocal evaluate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bifocal_core::dataset::{CocoDataset, split_by_patient};
-use bifocal_core::evaluate::{Classes, EvaluateOptions, evaluate, write};
-use bifocal_core::model::DeviceChoice;
+use bifocal_core::evaluate::{
+    Classes, EvaluateOptions, Interval, MapScores, SanityStep, evaluate, explain, sanity, write,
+};
+use bifocal_core::model::{DeviceChoice, find_bundle};
 
 use super::progress;
 
@@ -28,6 +31,15 @@ pub(super) struct Args {
     /// At most this many images.
     #[arg(long)]
     limit: Option<usize>,
+    /// Also test how faithful every kind of map is on the images that show a lesion: `explain.json`.
+    #[arg(long)]
+    explain: bool,
+    /// Also shuffle the network's layers from the answer down, and see what is left of the maps: `sanity.json`.
+    #[arg(long)]
+    sanity: bool,
+    /// Threads; all cores where it is not given.
+    #[arg(long)]
+    threads: Option<usize>,
     /// Where the network runs: auto, cpu, cuda or metal.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -43,7 +55,10 @@ enum Side {
 /// Runs the subcommand.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dataset = CocoDataset::load(&args.dataset)?;
-    let bundle = super::open_bundle(&args.model, args.device)?;
+    if let Some(threads) = args.threads {
+        bifocal_core::task::limit_threads(threads)?;
+    }
+    let bundle = Arc::new(super::open_bundle(&args.model, args.device)?);
     let metadata = &bundle.metadata;
     let mut indices = select(&dataset, args.split, metadata.validation);
     indices.truncate(args.limit.unwrap_or(usize::MAX));
@@ -54,7 +69,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!("{} annotates none of the classes of {}", args.dataset.display(), metadata.name);
     }
     let task = progress::task();
-    let evaluation = evaluate(&dataset, &indices, &classes, &bundle, &EvaluateOptions::default(), &task)?;
+    let evaluation = evaluate(&dataset, &indices, &classes, bundle.as_ref(), &EvaluateOptions::default(), &task)?;
     let side = match args.split {
         Side::Validation => "validation patients",
         Side::Train => "training patients",
@@ -68,8 +83,69 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for failure in &evaluation.failures {
         eprintln!("bifocal: image {}: {}", failure.image_id, failure.message);
     }
+    let options = EvaluateOptions::default();
+    if args.explain {
+        let scores = explain(&dataset, &indices, &classes, &bundle, &options, &task)?;
+        write_json(&args.out.join("explain.json"), &scores)?;
+        print_scores(&scores);
+    }
+    if args.sanity {
+        let from = (&bundle, find_bundle(&args.model)?);
+        let steps = sanity(&dataset, &indices, &classes, (from.0, &from.1), SANITY_IMAGES, &options, &task)?;
+        write_json(&args.out.join("sanity.json"), &steps)?;
+        print_sanity(&steps);
+    }
     println!("{}", args.out.join("index.html").display());
     Ok(if evaluation.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Images of each class that cascading randomisation looks at.
+const SANITY_IMAGES: usize = 12;
+
+fn write_json(file: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    std::fs::write(file, text).with_context(|| file.display().to_string())
+}
+
+/// As a table for Markdown.
+fn print_scores(scores: &[MapScores]) {
+    let number = |interval: &Option<Interval>| match interval {
+        Some(i) => format!("{:.2} ({:.2} to {:.2})", i.value, i.low, i.high),
+        None => "-".to_owned(),
+    };
+    println!(
+        "| class | map | images | deletion | insertion | insertion - deletion | random | better by both / one / none | in lungs | agreement | pointing |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    for s in scores {
+        let [both, one, none] = s.verdicts;
+        println!(
+            "| {} | {} | {} of {} | {} | {} | {} | {:.2} | {both} / {one} / {none} | {} | {} | {} |",
+            s.class,
+            s.map,
+            s.measurable,
+            s.images,
+            number(&s.deletion),
+            number(&s.insertion),
+            number(&s.gap),
+            s.random,
+            number(&s.inside_lungs),
+            number(&s.agreement),
+            number(&s.pointing),
+        );
+    }
+}
+
+/// As a table for Markdown: a row a layer, a column a map.
+fn print_sanity(steps: &[SanityStep]) {
+    let Some(first) = steps.first() else { return };
+    let maps: Vec<&String> = first.similarity.keys().collect();
+    println!("| shuffled down to | {} |", maps.iter().map(|map| map.as_str()).collect::<Vec<_>>().join(" | "));
+    println!("|---|{}", "---|".repeat(maps.len()));
+    for step in steps {
+        let cell = |map: &&String| step.similarity.get(*map).map_or("-".to_owned(), |i| format!("{:.2}", i.value));
+        println!("| {} | {} |", step.layer, maps.iter().map(cell).collect::<Vec<_>>().join(" | "));
+    }
 }
 
 /// Indices of the images to measure on; `recorded` is the held-out fraction and the seed of the bundle's split by patient.

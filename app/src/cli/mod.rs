@@ -4,6 +4,7 @@ mod analyze;
 mod bench;
 mod deidentify;
 mod evaluate;
+mod explain;
 mod index;
 mod inspect;
 mod phantom;

@@ -4,12 +4,14 @@
 //! analysed frame: (row, column) in pixels, the centre of the first pixel at (0, 0).
 
 pub mod contour;
+mod explained;
 mod findings;
 mod infer;
 mod run;
 mod segmentation;
 mod types;
 
+pub use explained::{CamMap, Explainer, Explanations, MapFaithfulness, MapId, MapKind, stage_count};
 pub use findings::{largest_region, peaks};
 pub use infer::{Inference, familiarity_features, infer};
 pub use run::{AnalysisError, analyze, input_flags, network_values, prediction};

@@ -22,6 +22,8 @@ use crate::task::{Cancelled, Task};
 pub enum AnalysisError {
     #[error("the image has no pixels")]
     Empty,
+    #[error("there is no {0}")]
+    Unknown(String),
     #[error("network: {0}")]
     Network(#[from] candle_core::Error),
     #[error(transparent)]

@@ -6,6 +6,7 @@
 mod bootstrap;
 mod bundle;
 mod calibration;
+mod explained;
 mod lesions;
 mod metrics;
 mod page;
@@ -16,6 +17,7 @@ mod run;
 
 pub use bootstrap::{Interval, bootstrap_by_patient, percentile_interval};
 pub use calibration::{Platt, fit_platt, fit_temperature};
+pub use explained::{MapScores, SanityStep, explain, sanity};
 pub use lesions::{TrueLesion, true_lesions};
 pub use metrics::{
     Candidate, FROC_RATES, FrocImage, ReliabilityBin, auroc, average_precision, brier, dice,

@@ -223,10 +223,18 @@ pub fn evaluate(
     })
 }
 
+fn frame(image: &Array2<u8>) -> Frame {
+    Frame { pixels: Pixels::Gray(GrayPixels::U8(image.clone())), display: DisplayAttributes::default() }
+}
+
+/// The image of a record, as a frame.
+pub(super) fn frame_of(record: &ImageRecord) -> Result<Frame, String> {
+    Ok(frame(ImageStore::new(0).get(record).map_err(|error| error.to_string())?.as_ref()))
+}
+
 fn predict(record: &ImageRecord, predictor: &dyn Predictor) -> Result<(Array2<u8>, ImagePrediction), String> {
     let image = ImageStore::new(0).get(record).map_err(|error| error.to_string())?;
-    let pixels = Pixels::Gray(GrayPixels::U8(image.as_ref().clone()));
-    let prediction = predictor.predict(&Frame { pixels, display: DisplayAttributes::default() })?;
+    let prediction = predictor.predict(&frame(&image))?;
     let size = (record.height, record.width);
     let maps =
         prediction.lesions.iter().map(|l| (&l.label, &l.heat_map)).chain(prediction.organs.iter().map(|(o, m)| (o, m)));

@@ -19,6 +19,7 @@ mod network;
 mod parallel;
 mod resnet;
 mod serial;
+mod shuffle;
 #[cfg(test)]
 pub(crate) mod topology_tests;
 mod vit;
@@ -35,6 +36,7 @@ pub use interleaved::Interleaved;
 pub use network::{Network, Output, Request};
 pub use parallel::Parallel;
 pub use serial::Serial;
+pub use shuffle::{Layer, layers_from_top};
 
 use candle_core::{Result, Tensor};
 

@@ -85,4 +85,10 @@ impl Network {
         let class_logits = self.classes.forward(&features, &lesion_logits, request.dropout)?;
         Ok(Output { lesion_logits, organ_logits, class_logits, features })
     }
+
+    /// Logits of the image-level classes alone, (batch, lesion): a good part cheaper than [`Network::forward`].
+    pub fn classify(&self, x: &Tensor) -> Result<Tensor> {
+        let features = self.hybrid.features(x, &Request::default())?;
+        self.classes.forward(&features, &self.lesions.forward(&features, None)?, None)
+    }
 }

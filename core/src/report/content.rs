@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::analysis::{Analysis, Finding, ModelIdentity};
+use crate::analysis::{Analysis, Explanations, Finding, ModelIdentity};
 use crate::annotation::{Decision, Review, Session};
 use crate::render::{ViewTransform, Voi, date};
 use crate::study::{Frame, InstanceKey, Patient, Series, SpacingKind, Study};
@@ -47,6 +47,8 @@ pub struct ReportImage<'a> {
     pub view: ViewTransform,
     /// The network's answer.
     pub analysis: Option<&'a Analysis>,
+    /// What was asked for after it: class activation maps, and how faithful the maps are.
+    pub explanations: Option<&'a Explanations>,
 }
 
 impl<'a> ReportImage<'a> {
@@ -59,7 +61,7 @@ impl<'a> ReportImage<'a> {
         analysis: Option<&'a Analysis>,
     ) -> Self {
         let (voi, view) = (Voi::of_frame(frame), ViewTransform::default());
-        Self { instance, frame_index, position, frame, voi, view, analysis }
+        Self { instance, frame_index, position, frame, voi, view, analysis, explanations: None }
     }
 }
 

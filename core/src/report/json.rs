@@ -174,6 +174,7 @@ impl Writer<'_> {
             "heat_maps": part(self.options.overlays, &heat_maps),
             "organs": part(self.options.attention, &organs),
             "attention": part(self.options.attention, &attention),
+            "explanations": part(self.options.overlays, &|_| explanations(image)),
             "flags": part(self.options.flags, &|analysis| json!(analysis.flags)),
         })
     }
@@ -217,4 +218,14 @@ fn organs(analysis: &Analysis) -> Value {
 fn attention(analysis: &Analysis) -> Value {
     let describe = |map: &crate::analysis::AttentionMap| json!({ "method": map.method, "label": map.label, "layer": map.layer, "organs": map.organs });
     analysis.attention_maps.iter().map(describe).collect()
+}
+
+/// Class activation maps and the faithfulness of all maps; `null` where they were not asked for.
+fn explanations(image: &ReportImage<'_>) -> Value {
+    let Some(explanations) = image.explanations else { return Value::Null };
+    let cam = |map: &crate::analysis::CamMap| json!({ "id": map.id, "method": map.heat.method, "layer": map.heat.layer, "highest_logit": map.highest });
+    json!({
+        "class_activation_maps": explanations.cams.iter().map(cam).collect::<Vec<_>>(),
+        "faithfulness": explanations.faithfulness,
+    })
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::content::{
     RESEARCH_USE_ONLY, ReportImage, ReportInput, ReportOptions, location, patient_facts, readable_name, size,
 };
+use super::faithfulness;
 use super::flow::{BODY, Cell, Column, Flow, GRAY, INK, MARGIN, RULE, SMALL, WIDTH, line_height};
 use super::page::{Item, Page};
 use super::panel::{Overlay, lesion_style, paint_panel, panel_size};
 use super::time::Civil;
-use crate::analysis::{Analysis, AttentionMap, AttentionMethod, Calibration, Prediction};
+use crate::analysis::{Analysis, AttentionMap, AttentionMethod, Calibration, Explanations, Prediction};
 use crate::annotation::Decision;
 use crate::render::{COOL, HeatStyle, WARM, Weight, color_bar, date, organ_color, text_width, wrap};
 
@@ -112,7 +113,9 @@ fn flags(flow: &mut Flow, input: &ReportInput<'_>) {
     flow.space(8.0);
     let notes = input.series.notes.iter().map(ToString::to_string).collect::<Vec<_>>();
     for image in &input.images {
-        for flag in image.analysis.iter().flat_map(|analysis| &analysis.flags) {
+        let answer = image.analysis.iter().flat_map(|analysis| &analysis.flags);
+        let maps = image.explanations.iter().flat_map(|explanations| &explanations.faithfulness);
+        for flag in answer.chain(maps.flat_map(|map| &map.warnings)) {
             if !seen.contains(&flag.message.as_str()) {
                 seen.push(&flag.message);
                 flow.note(WARM, "! Warning", &flag.message);
@@ -276,6 +279,7 @@ fn images(flow: &mut Flow, input: &ReportInput<'_>, options: &ReportOptions) {
         if let Some(analysis) = image.analysis {
             if options.overlays {
                 panels.extend(lesion_panels(analysis));
+                panels.extend(cam_panels(analysis, image.explanations));
             }
             if options.attention {
                 panels.extend(attention_maps(analysis).into_iter().map(|map| attention_panel(analysis, map)));
@@ -293,6 +297,9 @@ fn images(flow: &mut Flow, input: &ReportInput<'_>, options: &ReportOptions) {
         }
         if let (Some(analysis), true) = (image.analysis, options.attention) {
             organs(flow, analysis);
+        }
+        if let (Some(explanations), true) = (image.explanations, options.overlays) {
+            faithfulness::table(flow, explanations);
         }
     }
     if shown.len() > MOST_IMAGES {
@@ -331,6 +338,23 @@ fn lesion_panels(analysis: &Analysis) -> Vec<Panel<'_>> {
                 map.threshold
             ),
             bar: Some(lesion_style(map)),
+        })
+        .collect()
+}
+
+/// Class activation maps that were asked for.
+fn cam_panels<'a>(analysis: &Analysis, explanations: Option<&'a Explanations>) -> Vec<Panel<'a>> {
+    let cams = explanations.into_iter().flat_map(|explanations| &explanations.cams);
+    cams.take(4)
+        .map(|cam| Panel {
+            overlay: Overlay::Lesion(&cam.heat),
+            chip: Some(("LOCAL", WARM)),
+            title: format!("{}, {}", faithfulness::map_name(&cam.id), readable_name(&cam.id.label).to_lowercase()),
+            caption: format!(
+                "{}; {}; {} {}. Colour: share of the highest value; clear below {:.2}.",
+                cam.heat.method, cam.heat.layer, analysis.model.id, analysis.model.version, cam.heat.threshold
+            ),
+            bar: Some(lesion_style(&cam.heat)),
         })
         .collect()
 }

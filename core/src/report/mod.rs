@@ -4,6 +4,7 @@
 //! preview on the screen) paint: the page on the screen is the page that prints.
 
 mod content;
+mod faithfulness;
 mod flow;
 mod json;
 mod layout;
@@ -18,6 +19,7 @@ pub use content::{
     ModelNotes, RESEARCH_USE_ONLY, ReportImage, ReportInput, ReportOptions, hashed_uid, location, performance_line,
     performance_rank, readable_name, size,
 };
+pub use faithfulness::map_name;
 pub use json::{REPORT_SCHEMA, report_json};
 pub use layout::layout;
 pub use page::{A4, Item, Page, rasterize};
