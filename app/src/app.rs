@@ -13,6 +13,7 @@ use eframe::egui;
 
 use crate::command::{Command, Queue};
 use crate::document::ReadingDocument;
+use crate::explain::Explained;
 use crate::images::{FrameState, Images, LoadedFrame};
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap::{self, Action};
@@ -37,6 +38,8 @@ pub enum Outcome {
     ReportSaved(Option<PathBuf>),
     /// The network's answer for a frame.
     Analysed(Box<Analysed>),
+    /// A step of explaining an answer.
+    Explained(Box<Explained>),
     /// What speaks against asking the network about a series, before it answers.
     Objected(Objected),
     /// A series as a volume, and its middle slice.
@@ -161,15 +164,20 @@ impl App {
             }
             Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
             Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
+            Ok(Outcome::Explained(explained)) => self.explained(*explained),
             Ok(Outcome::Objected(objected)) => self.objected(objected),
             Ok(Outcome::Volume(volume, sample)) => self.volume_built(volume, sample),
             Ok(Outcome::ReportPages(images)) => self.report_laid_out(images),
             Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
             Err(JobError::Cancelled) if ended.kind == JobKind::Volume => self.volume_failed("it was cancelled"),
             Err(JobError::Failed(message)) if ended.kind == JobKind::Volume => self.volume_failed(&message),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Explanation => self.explanation_stopped(None),
             Err(JobError::Cancelled) => {
                 self.back_to_start();
                 self.toast(Tone::Info, format!("{}: cancelled.", ended.name));
+            }
+            Err(JobError::Failed(message)) if ended.kind == JobKind::Explanation => {
+                self.explanation_stopped(Some(message));
             }
             Err(JobError::Failed(message)) if ended.kind == JobKind::Analysis => self.analysis_failed(&message),
             Err(JobError::Failed(message)) => {
@@ -327,6 +335,7 @@ impl App {
         }
         self.tend_desk();
         self.tend_analysis();
+        self.tend_explanations();
         self.tend_notes();
         self.tend_report();
     }

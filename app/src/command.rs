@@ -7,6 +7,7 @@ use bifocal_core::analysis::FindingId;
 use bifocal_core::annotation::Edit;
 
 use crate::desk::DeskCommand;
+use crate::explain::ExplainCommand;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::reader::ReadCommand;
@@ -48,6 +49,8 @@ pub enum Command {
     ToggleMaximise(Lens),
     /// Something about layouts, viewports and planes.
     Desk(DeskCommand),
+    /// Something about class activation maps and tests of maps.
+    Explain(ExplainCommand),
     /// Something about the report.
     Report(ReportCommand),
     /// Something about findings, maps and notes.

@@ -22,6 +22,8 @@ pub enum JobKind {
     Analysis,
     /// Decoding a series into a volume.
     Volume,
+    /// Class activation maps, and tests of maps.
+    Explanation,
     /// Writing a report or exporting.
     Report,
     /// Laying a report out for the screen.

@@ -33,6 +33,7 @@ pub mod cli;
 pub mod command;
 pub mod desk;
 pub mod document;
+pub mod explain;
 pub mod images;
 pub mod io;
 pub mod jobs;

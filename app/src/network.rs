@@ -69,6 +69,11 @@ impl Network {
         intended.is_some_and(|list| list.iter().any(|item| item.eq_ignore_ascii_case(modality.trim())))
     }
 
+    /// The bundle, once its weights are loaded.
+    pub(crate) fn bundle(&self) -> Option<Arc<Bundle>> {
+        self.bundle.clone()
+    }
+
     /// Hash of the weights; empty where there is no bundle.
     pub fn weights_sha256(&self) -> &str {
         self.metadata.as_ref().map_or("", |metadata| &metadata.weights_sha256)

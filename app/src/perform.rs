@@ -42,6 +42,7 @@ impl App {
             }),
             Command::Desk(command) => self.desk(command),
             Command::Read(command) => self.read(command),
+            Command::Explain(command) => self.explain(command),
             Command::Report(command) => self.report(command),
             Command::Search(text) => self.state.browser.search = text,
             Command::SearchFocused => self.state.browser.focus_search = false,
@@ -179,6 +180,8 @@ impl App {
                 }
             }
             Action::Escape => self.escape(),
+            Action::NextMap => self.step_map(1),
+            Action::PreviousMap => self.step_map(-1),
             Action::Probe => self.with_reading(|reading| {
                 reading.probing = !reading.probing;
                 if !reading.probing {

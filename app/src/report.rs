@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bifocal_core::analysis::Analysis;
+use bifocal_core::analysis::{Analysis, Explanations};
 use bifocal_core::annotation::Session;
 use bifocal_core::model::Metadata;
 use bifocal_core::render::{ViewTransform, Voi};
@@ -43,8 +43,8 @@ pub struct Report {
 struct Basis {
     options: ReportOptions,
     session: Session,
-    /// Instance and frame of each analysis.
-    analyses: Vec<(InstanceKey, usize)>,
+    /// Instance and frame of each analysis, and how much of it was explained.
+    analyses: Vec<(InstanceKey, usize, usize)>,
 }
 
 /// A report file.
@@ -115,6 +115,7 @@ struct Picture {
     voi: Option<Voi>,
     view: ViewTransform,
     analysis: Option<Arc<Analysis>>,
+    explanations: Option<Explanations>,
 }
 
 impl Material {
@@ -140,6 +141,7 @@ impl Material {
             let analysis = picture.analysis.as_deref();
             let mut image = ReportImage::new(&picture.instance, picture.frame_index, picture.position, frame, analysis);
             image.view = picture.view;
+            image.explanations = picture.explanations.as_ref();
             if let Some(voi) = &picture.voi {
                 image.voi = voi.clone();
             }
@@ -234,10 +236,13 @@ impl App {
             return;
         };
         let analyses = reading.series().map(|series| self.state.network.analyses_of(&series.uid)).unwrap_or_default();
+        let explained = |analysis: &Arc<Analysis>| {
+            self.state.explaining.of(analysis).map_or(0, |found| found.cams.len() + found.faithfulness.len())
+        };
         let basis = Basis {
             options: self.state.settings.report.clone(),
             session: reading.document.session().clone(),
-            analyses: analyses.iter().map(|a| (a.target.instance_uid.clone(), a.target.frame)).collect(),
+            analyses: analyses.iter().map(|a| (a.target.instance_uid.clone(), a.target.frame, explained(a))).collect(),
         };
         if self.state.report.as_ref().is_some_and(|report| report.laid_out.as_ref() == Some(&basis)) {
             return;
@@ -321,7 +326,8 @@ impl App {
         };
         let voi = loaded.as_ref().map(|frame| frame.voi(&reading.view.window, reading.view.inverted));
         let (instance, view) = (instance.key(), reading.view.transform);
-        Some(Picture { instance, frame_index, position, key, loaded, voi, view, analysis })
+        let explanations = analysis.as_ref().and_then(|analysis| self.state.explaining.of(analysis)).cloned();
+        Some(Picture { instance, frame_index, position, key, loaded, voi, view, analysis, explanations })
     }
 
     fn save_report(&mut self, format: Format, path: Option<PathBuf>) {

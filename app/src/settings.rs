@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use bifocal_core::analysis::MapKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -31,6 +32,12 @@ pub struct Settings {
     pub report_folder: Option<PathBuf>,
     /// Whether a series is analysed as soon as it is opened.
     pub analyse_on_open: bool,
+    /// Kind of map in the local lens.
+    pub local_map: MapKind,
+    /// Whether class activation maps explain the selected finding alone, where one is selected.
+    pub explain_selection: bool,
+    /// Whether maps are tested after an analysis.
+    pub test_maps: bool,
     /// Whether the list of studies is shown.
     pub browser_open: bool,
     /// Whether the panel of findings is shown.
@@ -89,6 +96,9 @@ impl Default for Settings {
             report: bifocal_core::report::ReportOptions::default(),
             report_folder: None,
             analyse_on_open: true,
+            local_map: MapKind::LesionHead,
+            explain_selection: false,
+            test_maps: true,
             browser_open: true,
             findings_open: true,
             layout: Layout::default(),

@@ -9,6 +9,7 @@ use bifocal_core::study::{Instance, Problem, Series, Study};
 
 use crate::desk::Desk;
 use crate::document::ReadingDocument;
+use crate::explain::Explaining;
 use crate::images::FrameKey;
 use crate::keymap::Action;
 use crate::network::Network;
@@ -76,6 +77,8 @@ pub struct State {
     pub weights_sha256: String,
     /// The bundle itself, and its answers.
     pub network: Network,
+    /// What is made after an analysis.
+    pub explaining: Explaining,
     /// The report, where it is open.
     pub report: Option<Report>,
     /// Text that is being typed into the notes.
@@ -100,6 +103,7 @@ impl State {
             model: None,
             weights_sha256: String::new(),
             network: Network::default(),
+            explaining: Explaining::default(),
             report: None,
             reader: Reader::default(),
         }
@@ -206,6 +210,8 @@ pub struct OverlaySettings {
     pub heat_opacity: f32,
     /// Probability below which the heat map is clear; `None` takes the bundle's.
     pub heat_threshold: Option<f32>,
+    /// Share of the highest value below which a class activation map is clear; `None` takes the usual one.
+    pub cam_threshold: Option<f32>,
     /// Which heat map of the analysis is shown.
     pub heat_map: usize,
     /// Colours of the lesion heat map.
@@ -229,6 +235,7 @@ impl Default for OverlaySettings {
         Self {
             heat_opacity: 0.55,
             heat_threshold: None,
+            cam_threshold: None,
             heat_map: 0,
             heat_colormap: HeatStyle::LESION.colormap,
             attention_opacity: HeatStyle::ATTENTION.opacity,

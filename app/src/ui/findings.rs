@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
 use crate::reader::ReadCommand;
-use crate::state::Reading;
+use crate::state::{Lens, Reading};
 
 /// Draws the panel.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
@@ -170,7 +170,9 @@ fn wrapped(ui: &mut Ui, cx: &Cx<'_>, text: &str) {
 
 fn answers(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &std::sync::Arc<Analysis>) {
     let theme = &cx.theme;
-    for flag in &analysis.flags {
+    let of_maps = [Lens::Local, Lens::Global].map(|lens| cx.state.faithfulness(lens, reading, analysis));
+    let of_maps = of_maps.into_iter().flatten().flat_map(|found| &found.warnings);
+    for flag in analysis.flags.iter().chain(of_maps) {
         warning(ui, cx, &flag.message);
     }
     for answer in &analysis.predictions {

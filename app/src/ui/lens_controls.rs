@@ -1,11 +1,14 @@
 //! Above and below a lens: what the map is, and how it is laid over the image.
 
+use bifocal_core::analysis::MapKind;
+use bifocal_core::explain::CamMethod;
 use bifocal_core::render::Colormap;
 use eframe::egui::{self, Align, Button, Layout, Rect, RichText, Slider, Ui, UiBuilder, vec2};
 use lucide_icons::Icon;
 
 use super::{Cx, findings, lens_maps, names, text, widgets};
 use crate::command::Command;
+use crate::explain::ExplainCommand;
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
 use crate::state::{Lens, OverlaySettings, Reading};
@@ -29,6 +32,7 @@ pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
     let width = rect.width();
     ui.label(theme.icon(widgets::lens_icon(lens), color));
     let (title, what) = match lens {
+        Lens::Local if cx.state.local_kind() != MapKind::LesionHead => ("Local", "class activation"),
         Lens::Local => ("Local", "lesion heat map"),
         Lens::Global => ("Global", "organ attention"),
     };
@@ -36,14 +40,17 @@ pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
         ui.spacing_mut().item_spacing.x = space.s;
         if let Some(analysis) = reading.analysis_in_view() {
             map_choice(ui, cx, reading, lens, width > ROOM_FOR_MAP_NAME);
-            if lens == Lens::Local && !analysis.flags.is_empty() {
-                let count = analysis.flags.len();
+            let of_maps = [Lens::Local, Lens::Global].map(|lens| cx.state.faithfulness(lens, reading, analysis));
+            let of_maps = of_maps.into_iter().flatten().flat_map(|found| &found.warnings);
+            let flags: Vec<_> = analysis.flags.iter().chain(of_maps).collect();
+            if lens == Lens::Local && !flags.is_empty() {
+                let count = flags.len();
                 let words = match count {
                     _ if width < ROOM_FOR_WORDS => count.to_string(),
                     1 => "1 warning".to_owned(),
                     _ => format!("{count} warnings"),
                 };
-                let messages: Vec<String> = analysis.flags.iter().map(|flag| format!("△ {}", flag.message)).collect();
+                let messages: Vec<String> = flags.iter().map(|flag| format!("△ {}", flag.message)).collect();
                 widgets::chip(ui, theme, widgets::ChipTone::Warning, &words).on_hover_text(messages.join("\n"));
             }
         }
@@ -68,9 +75,10 @@ fn caption(cx: &Cx<'_>, reading: &Reading, lens: Lens) -> String {
     let model = format!("{} {}", analysis.model.id, analysis.model.version);
     let settings = &reading.overlays;
     let parts = match lens {
-        Lens::Local => {
-            lens_maps::heat_map(settings, analysis).map(|map| [map.method.clone(), map.layer.clone(), model.clone()])
-        }
+        Lens::Local => match cx.state.local_heat(reading, analysis) {
+            Some(map) => Some([map.method.clone(), map.layer.clone(), model.clone()]),
+            None => Some([cx.state.local_kind().name(), "being made".to_owned(), model.clone()]),
+        },
         Lens::Global if reading.probe.is_some() => {
             let layer = lens_maps::attention_map(settings, analysis).map(|map| map.layer.clone());
             Some(["rollout from the probed token".to_owned(), layer.unwrap_or_default(), model.clone()])
@@ -102,7 +110,10 @@ fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, named: bo
         Lens::Local => settings.heat_map,
         Lens::Global => settings.attention_map,
     };
-    let name = maps.get(current).or(maps.first()).cloned().unwrap_or_default();
+    let name = match (lens, cx.state.local_kind()) {
+        (Lens::Local, kind @ MapKind::Cam { .. }) => kind.name(),
+        _ => maps.get(current).or(maps.first()).cloned().unwrap_or_default(),
+    };
     let short = name.split("  ·  ").next().unwrap_or_default().to_owned();
     let chevron = theme.icon(Icon::ChevronDown, theme.palette.weak).size(theme.tokens.text.body);
     let button = if named {
@@ -120,6 +131,10 @@ fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, named: bo
                 });
                 ui.close();
             }
+        }
+        if lens == Lens::Local {
+            ui.separator();
+            kinds(ui, cx);
         }
         ui.separator();
         let (choices, chosen): (&[Colormap], Colormap) = match lens {
@@ -143,7 +158,7 @@ fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, named: bo
                     send(cx, reading, |settings| settings.finding_contours = on);
                 }
                 if ui.button("Threshold of the model").clicked() {
-                    send(cx, reading, |settings| settings.heat_threshold = None);
+                    send(cx, reading, |settings| (settings.heat_threshold, settings.cam_threshold) = (None, None));
                     ui.close();
                 }
             }
@@ -158,12 +173,47 @@ fn map_choice(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, named: bo
                 }
             }
         }
+        let mut on = cx.state.settings.test_maps;
+        if ui.checkbox(&mut on, "Test how faithful maps are").changed() {
+            cx.send(Command::Explain(ExplainCommand::Test(on)));
+        }
     });
     let label = match lens {
         Lens::Local => "Heat map shown",
         Lens::Global => "Attention map shown",
     };
     widgets::named(response, label).on_hover_text(format!("{name}: map, colours, contours"));
+}
+
+/// The kinds of map: the lesion head, and a row of stages for each method of class activation.
+fn kinds(ui: &mut Ui, cx: &Cx<'_>) {
+    let chosen = cx.state.local_kind();
+    let show = |ui: &mut Ui, kind: MapKind| {
+        cx.send(Command::Explain(ExplainCommand::Show(kind)));
+        ui.close();
+    };
+    if ui.add(Button::selectable(chosen == MapKind::LesionHead, "Lesion head: probability")).clicked() {
+        show(ui, MapKind::LesionHead);
+    }
+    let kinds = cx.state.local_kinds();
+    for method in CamMethod::ALL {
+        ui.horizontal(|ui| {
+            ui.add_sized([110.0, cx.theme.size().control], egui::Label::new(format!("{} at stage", method.name())));
+            for kind in &kinds {
+                let MapKind::Cam { method: of, stage } = kind else { continue };
+                if *of == method {
+                    let response = ui.add(Button::selectable(chosen == *kind, format!(" {stage} ")));
+                    if widgets::named(response, &kind.name()).clicked() {
+                        show(ui, *kind);
+                    }
+                }
+            }
+        });
+    }
+    let mut on = cx.state.settings.explain_selection;
+    if ui.checkbox(&mut on, "Of the selected finding alone").changed() {
+        cx.send(Command::Explain(ExplainCommand::OfSelection(on)));
+    }
 }
 
 /// A row of the menu: name and a strip of the colours.
@@ -203,7 +253,7 @@ pub fn footer(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
     match reading.analysis_in_view() {
         Some(analysis) => {
             let default = match lens {
-                Lens::Local => lens_maps::heat_map(&reading.overlays, analysis).map_or(0.5, |map| map.threshold),
+                Lens::Local => cx.state.local_heat(reading, analysis).map_or(0.5, |map| map.threshold),
                 Lens::Global => {
                     let answer = reading.probe.and_then(|point| cx.overlays.probe(analysis, point));
                     lens_maps::even(&reading.overlays, analysis, answer.as_deref())
@@ -220,7 +270,9 @@ const THRESHOLD: &str = "Threshold";
 fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_threshold: f32) {
     let theme = &cx.theme;
     let settings = &reading.overlays;
+    let of_cam = lens == Lens::Local && cx.state.local_kind() != MapKind::LesionHead;
     let (threshold, opacity) = match lens {
+        Lens::Local if of_cam => (settings.cam_threshold.unwrap_or(default_threshold), settings.heat_opacity),
         Lens::Local => (settings.heat_threshold.unwrap_or(default_threshold), settings.heat_opacity),
         Lens::Global => (settings.attention_threshold.unwrap_or(default_threshold), settings.attention_opacity),
     };
@@ -250,6 +302,9 @@ fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_thre
         response.changed().then_some(value)
     };
     let tip = match lens {
+        Lens::Local if of_cam => {
+            "Below this share of the highest value the map is clear. Findings do not depend on it."
+        }
         Lens::Local => {
             "Below this probability the heat map is clear, and findings that nowhere reach it are not listed. \
              Contours and sizes keep the model's own threshold."
@@ -260,6 +315,7 @@ fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_thre
     };
     if let Some(value) = slider(ui, THRESHOLD, threshold, 0.0..=0.99, tip) {
         send(cx, reading, |settings| match lens {
+            Lens::Local if of_cam => settings.cam_threshold = Some(value),
             Lens::Local => settings.heat_threshold = Some(value),
             Lens::Global => settings.attention_threshold = Some(value),
         });

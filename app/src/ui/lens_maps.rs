@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bifocal_core::analysis::{Analysis, AttentionMap, Finding, HeatMap};
+use bifocal_core::analysis::{Analysis, AttentionMap, Finding, HeatMap, MapKind};
 use bifocal_core::annotation::Decision;
 use bifocal_core::render::{self, HeatStyle};
 use eframe::egui::{
@@ -15,8 +15,8 @@ use crate::probe::{self, Answer};
 use crate::state::{Lens, OverlaySettings, Reading};
 use crate::view::ScreenFromImage;
 
-/// The heat map that is shown.
-pub fn heat_map<'a>(settings: &OverlaySettings, analysis: &'a Analysis) -> Option<&'a HeatMap> {
+/// The lesion head's map of the class that is shown.
+pub fn head_map<'a>(settings: &OverlaySettings, analysis: &'a Analysis) -> Option<&'a HeatMap> {
     analysis.heat_maps.get(settings.heat_map).or(analysis.heat_maps.first())
 }
 
@@ -26,10 +26,11 @@ pub fn attention_map<'a>(settings: &OverlaySettings, analysis: &'a Analysis) -> 
 }
 
 /// How the heat map is drawn.
-pub fn heat_style(settings: &OverlaySettings, map: &HeatMap) -> HeatStyle {
+fn heat_style(settings: &OverlaySettings, map: &HeatMap, kind: MapKind) -> HeatStyle {
+    let threshold = if kind == MapKind::LesionHead { settings.heat_threshold } else { settings.cam_threshold };
     HeatStyle {
         colormap: settings.heat_colormap,
-        threshold: settings.heat_threshold.unwrap_or(map.threshold),
+        threshold: threshold.unwrap_or(map.threshold),
         opacity: settings.heat_opacity,
         ..HeatStyle::LESION
     }
@@ -75,24 +76,32 @@ pub fn paint(
     reading: &Reading,
     lens: Lens,
     map: &ScreenFromImage,
-    analysis: &Analysis,
+    analysis: &Arc<Analysis>,
     answer: Option<&Answer>,
 ) {
     let settings = &reading.overlays;
     let shape = (analysis.target.rows, analysis.target.columns);
     match lens {
         Lens::Local => {
-            let Some(heat) = heat_map(settings, analysis) else { return };
-            let style = heat_style(settings, heat);
-            let layer = cx.overlays.layer(&heat.values, &style);
-            paint_layer(painter, map, &layer, whole(&layer), shape);
+            let kind = cx.state.local_kind();
+            let heat = cx.state.local_heat(reading, analysis);
+            let style = heat.map(|heat| heat_style(settings, heat, kind));
+            if let (Some(heat), Some(style)) = (heat, &style) {
+                let layer = cx.overlays.layer(&heat.values, style);
+                paint_layer(painter, map, &layer, whole(&layer), shape);
+            }
             if settings.finding_contours {
                 for finding in analysis.findings.iter().filter(|finding| cx.state.is_listed(analysis, finding)) {
                     paint_finding(painter, cx, reading, map, analysis, finding);
                 }
             }
-            let mark = (heat.threshold, "finding", cx.theme.viewport().warm);
-            color_bar(painter, cx, &style, map.pane(), "lesion probability", mark);
+            let (Some(heat), Some(style)) = (heat, style) else { return };
+            let (title, word) = match kind {
+                MapKind::LesionHead => ("lesion probability", "finding"),
+                _ => ("evidence (1 = highest)", "clear below"),
+            };
+            let mark = if kind == MapKind::LesionHead { heat.threshold } else { style.threshold };
+            color_bar(painter, cx, &style, map.pane(), title, (mark, word, cx.theme.viewport().warm));
         }
         Lens::Global => {
             let even = even(settings, analysis, answer);
@@ -308,9 +317,10 @@ pub fn paint_value(
     let theme = &cx.theme;
     let (text, color) = match lens {
         Lens::Local => {
-            let value = heat_map(&reading.overlays, analysis).and_then(|heat| heat.values.get(pixel));
+            let value = cx.state.local_heat(reading, analysis).and_then(|heat| heat.values.get(pixel));
             let Some(value) = value else { return };
-            (format!("p {value:.2}"), theme.viewport().warm)
+            let sign = if cx.state.local_kind() == MapKind::LesionHead { "p " } else { "" };
+            (format!("{sign}{value:.2}"), theme.viewport().warm)
         }
         Lens::Global => {
             let value = match answer {

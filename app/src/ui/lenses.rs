@@ -3,7 +3,7 @@
 use bifocal_core::analysis::{Analysis, Finding, FindingId};
 use eframe::egui::{Rect, Ui, pos2, vec2};
 
-use super::{Cx, lens_controls, lens_maps, probe, viewport};
+use super::{Cx, lens_controls, lens_faithfulness, lens_maps, probe, viewport};
 use crate::command::Command;
 use crate::reader::ReadCommand;
 use crate::state::{Lens, LensLayout, Reading};
@@ -32,7 +32,9 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect) -> 
     let size = cx.theme.size();
     let header = Rect::from_min_size(rect.min, vec2(rect.width(), size.lens_title));
     let footer = Rect::from_min_max(pos2(rect.left(), rect.bottom() - size.lens_header), rect.max);
-    let image = Rect::from_min_max(header.left_bottom(), footer.right_top());
+    // Kept free before there is anything to say: images do not move when an answer comes.
+    let line = Rect::from_min_max(pos2(rect.left(), footer.top() - cx.theme.space().xl), footer.right_top());
+    let image = Rect::from_min_max(header.left_bottom(), line.right_top());
     cx.overlays.pane.set(image.size());
     let analysis = reading.analysis_in_view();
     let answer = analysis.zip(reading.probe).and_then(|(analysis, point)| cx.overlays.probe(analysis, point));
@@ -55,6 +57,7 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect) -> 
     if reading.probing {
         probe::hint(ui, cx, lens, image, answer.is_some(), analysis.is_some());
     }
+    lens_faithfulness::show(ui, cx, reading, lens, line);
     lens_controls::footer(ui, cx, reading, lens, footer);
     interaction.map.is_some()
 }

@@ -19,8 +19,8 @@ pub const CELLS: usize = 16;
 const SHARES: [f32; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
 /// Random maps a map is compared with: by chance one map in 21 is better than all of them.
 pub const RANDOM_MAPS: usize = 20;
-/// Width of the blur as a share of the image's side: opacities are gone, the chest is not.
-const BLUR: f32 = 0.125;
+/// Width of the blur as a share of the image's side. A lung blurred less looks like a lung with an opacity: only the coarsest shades stay.
+const BLUR: f32 = 0.25;
 /// A probability that falls by less than this where the whole image is blurred does not rest on what can be masked.
 const SMALLEST_FALL: f32 = 0.1;
 /// Blurring the hottest tenth of the cells should lower the probability by this share of it.
