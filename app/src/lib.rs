@@ -34,6 +34,8 @@ pub mod command;
 pub mod desk;
 pub mod document;
 pub mod explain;
+#[cfg(test)]
+mod explain_tests;
 pub mod images;
 pub mod io;
 pub mod jobs;

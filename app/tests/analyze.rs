@@ -189,3 +189,34 @@ fn failures_and_wrong_use_have_codes_of_their_own() {
         assert!(!output.stderr.is_empty());
     }
 }
+
+#[test]
+fn maps_are_made_and_tested_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let source = radiograph();
+    let output = analyze(&[text(&source), "--out", text(&out), "--maps", "--explain", "grad-cam,layer-cam:2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let written = files(&out);
+    for name in ["cam-grad-cam-3-lung_opacity.npy", "cam-layer-cam-2-lung_opacity.npy"] {
+        assert!(written.iter().any(|path| path.ends_with(name)), "{name}");
+    }
+    let report = json(written.iter().find(|path| path.ends_with("report.json")).unwrap());
+    let explanations = &report["images"][0]["explanations"];
+    assert_eq!(explanations["class_activation_maps"].as_array().unwrap().len(), 2);
+    let tested = explanations["faithfulness"].as_array().unwrap();
+    assert_eq!(tested.len(), 5, "lesion head, two class activation maps, rollout, relevance");
+    for map in tested {
+        let number = |key: &str| map[key].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&number("deletion")) && (0.0..=1.0).contains(&number("insertion")), "{map}");
+        assert!(
+            map["random"]["low"].as_f64() <= map["random"]["high"].as_f64() && map["random"]["maps"] == 20,
+            "{map}"
+        );
+    }
+    for (wish, cause) in [("score-cam", "none of grad-cam"), ("grad-cam:9", "no stage 9")] {
+        let output = analyze(&[text(&source), "--out", text(&out), "--explain", wish]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(cause));
+    }
+}

@@ -47,7 +47,7 @@ pub(super) struct Args {
     maps: bool,
     /// Also test how faithful each map is (about ten seconds an image), and make class activation maps: any of grad-cam, hires-cam,
     /// layer-cam, each with a ResNet stage (layer-cam:2) or at the last one.
-    #[arg(long, value_name = "METHOD", value_delimiter = ',', num_args = 0..)]
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', num_args = 0..=1)]
     explain: Option<Vec<CamChoice>>,
     /// Also write organs and lesions as a DICOM segmentation of each image: masks (binary) or probabilities (fractional).
     #[arg(long, value_name = "KIND", num_args = 0..=1, default_missing_value = "binary")]
@@ -121,6 +121,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let start = Instant::now();
     let bundle = Arc::new(super::open_bundle(&args.model, args.device)?);
+    if let Err(message) = explain::check(&bundle, args.explain.as_deref().unwrap_or_default()) {
+        eprintln!("bifocal: --explain: {message}");
+        return Ok(ExitCode::from(2));
+    }
     let task = progress::task();
     let index = index_paths(&args.paths, &task)?;
     let index_seconds = start.elapsed().as_secs_f64();

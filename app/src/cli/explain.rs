@@ -4,7 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bifocal_core::analysis::{Analysis, Explainer, Explanations, MapId, MapKind, network_values, stage_count};
 use bifocal_core::explain::CamMethod;
 use bifocal_core::model::Bundle;
@@ -36,6 +36,15 @@ impl FromStr for CamChoice {
     }
 }
 
+/// Whether the bundle has the stages that are asked for.
+pub(super) fn check(bundle: &Bundle, choices: &[CamChoice]) -> Result<(), String> {
+    let stages = stage_count(bundle);
+    match choices.iter().filter_map(|choice| choice.stage).find(|stage| *stage > stages) {
+        Some(stage) => Err(format!("{} has {stages} ResNet stages, no stage {stage}", bundle.metadata.id)),
+        None => Ok(()),
+    }
+}
+
 /// Makes the class activation maps of each lesion class, and tests them and the maps of the analysis.
 pub(super) fn explanations(
     bundle: &Arc<Bundle>,
@@ -51,9 +60,6 @@ pub(super) fn explanations(
         let mut kinds = vec![MapKind::LesionHead];
         for choice in choices {
             let stage = choice.stage.unwrap_or(stages);
-            if stage > stages {
-                bail!("--explain: {} has {stages} ResNet stages, not {stage}", bundle.metadata.name);
-            }
             let kind = MapKind::Cam { method: choice.method, stage };
             explanations.cams.push(explainer.cam(&MapId::of(kind, &class.name), task)?);
             kinds.push(kind);

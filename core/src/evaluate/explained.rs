@@ -253,3 +253,45 @@ pub fn sanity(
     task.progress("Shuffling layers", layers.len() as u64, layers.len() as u64);
     Ok(steps)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::{Faithfulness, RandomRange};
+
+    fn row(patient: &str, verdict: Verdict, deletion: f32, pointed: Option<bool>) -> Row {
+        let random = RandomRange { mean: 0.5, low: 0.4, high: 0.6, maps: 20 };
+        let result = Faithfulness {
+            probability: 0.9,
+            blurred: 0.1,
+            deletion,
+            insertion: 0.7,
+            random,
+            hottest_masked: 0.5,
+            random_masked: 0.8,
+            inside_lungs: None,
+            lungs_area: None,
+            agreement: Some(0.25),
+            verdict,
+        };
+        let id = MapId::of(MapKind::LesionHead, "a");
+        let result = MapFaithfulness { id, result, warnings: Vec::new() };
+        Row { patient: patient.to_owned(), result, pointed }
+    }
+
+    #[test]
+    fn images_that_cannot_be_measured_count_for_pointing_alone() {
+        let rows = [
+            row("p", Verdict::Faithful, 0.2, Some(true)),
+            row("p", Verdict::Partly, 0.4, None),
+            row("q", Verdict::NoBetterThanRandom, 0.6, Some(false)),
+            row("r", Verdict::NotMeasurable, 0.9, Some(true)),
+        ];
+        let found = scores(("a".to_owned(), "lesion-head".to_owned()), &rows, &EvaluateOptions::default());
+        assert_eq!((found.images, found.measurable, found.verdicts), (4, 3, [1, 1, 1]));
+        assert!((found.deletion.unwrap().value - 0.4).abs() < 1e-6 && (found.gap.unwrap().value - 0.3).abs() < 1e-6);
+        let pointing = found.pointing.unwrap();
+        assert!((pointing.value - 2.0 / 3.0).abs() < 1e-6 && pointing.n == 3);
+        assert!(found.inside_lungs.is_none() && (found.random - 0.5).abs() < 1e-6);
+    }
+}

@@ -332,12 +332,11 @@ mod tests {
 
     const SIDE: usize = 64;
 
-    /// A "network" that looks at one patch alone: how much its pixels stand out from their surroundings.
+    /// A "network" that looks at one patch alone, of 6 x 6 cells, and says how bright it is.
     fn patch(images: Vec<Vec<f32>>) -> Result<Vec<f32>, Infallible> {
         let answer = |image: &Vec<f32>| {
-            let mean =
-                (8..16).flat_map(|r| (40..48).map(move |c| r * SIDE + c)).map(|at| image[at]).sum::<f32>() / 64.0;
-            mean.clamp(0.0, 1.0)
+            let pixels = (4..28).flat_map(|r| (36..60).map(move |c| r * SIDE + c));
+            (pixels.map(|at| image[at]).sum::<f32>() / 576.0).clamp(0.0, 1.0)
         };
         Ok(images.iter().map(answer).collect())
     }
@@ -347,12 +346,12 @@ mod tests {
             Array2::from_shape_fn(
                 (SIDE, SIDE),
                 |(r, c)| {
-                    if (8..16).contains(&r) && (40..48).contains(&c) { 1.0 } else { 0.0 }
+                    if (4..28).contains(&r) && (36..60).contains(&c) { 1.0 } else { 0.0 }
                 },
             );
-        // Cells are 4 pixels: the patch is rows 2 and 3, columns 10 and 11.
+        // Cells are 4 pixels: the patch is rows 1 to 6, columns 9 to 14.
         let truth = Array2::from_shape_fn((CELLS, CELLS), |(r, c)| {
-            (-((r as f32 - 2.5).powi(2) + (c as f32 - 10.5).powi(2)) / 8.0).exp()
+            (-((r as f32 - 3.5).powi(2) + (c as f32 - 11.5).powi(2)) / 18.0).exp()
         });
         (Occlusion::new(image.view(), Array2::from_elem((CELLS, CELLS), true).view()), truth)
     }
@@ -371,7 +370,7 @@ mod tests {
         let (_, truth) = experiment();
         let good = measure(&truth);
         assert_eq!(good.verdict, Verdict::Faithful, "{good:?}");
-        assert!(good.probability > 0.99 && good.blurred < 0.5 && good.hottest_masked < 0.5, "{good:?}");
+        assert!(good.probability > 0.99 && good.blurred < 0.5 && good.hottest_masked < 0.6, "{good:?}");
         assert!(good.inside_lungs.unwrap() > 0.8 && (good.lungs_area.unwrap() - 0.5).abs() < 1e-6);
         assert!((good.agreement.unwrap() - 1.0).abs() < 1e-5);
         assert!(good.warnings(true).is_empty());
@@ -386,11 +385,11 @@ mod tests {
 
     #[test]
     fn random_maps_are_seldom_better_than_all_others() {
-        let better = (0..40)
+        let better = (0..100)
             .map(|index| random_map((CELLS, CELLS), 3, 1000 + index))
             .filter(|map| matches!(measure(map).verdict, Verdict::Faithful))
             .count();
-        assert!(better <= 4, "{better} of 40 random maps are called faithful");
+        assert!(better <= 15, "{better} of 100 random maps are called faithful");
     }
 
     #[test]

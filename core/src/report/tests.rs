@@ -9,10 +9,12 @@ use serde_json::Value;
 use super::*;
 use crate::analysis::contour::contours;
 use crate::analysis::{
-    Analysis, AttentionMap, AttentionMethod, Calibration, Finding, FindingId, Flag, HeatMap, ModelIdentity,
-    OrganAttention, OrganMap, Prediction, SizeMm, Target, TokenAttention, Zone,
+    Analysis, AttentionMap, AttentionMethod, Calibration, CamMap, Explanations, Finding, FindingId, Flag, HeatMap,
+    MapFaithfulness, MapId, MapKind, ModelIdentity, OrganAttention, OrganMap, Prediction, SizeMm, Target,
+    TokenAttention, Zone,
 };
 use crate::annotation::{Decision, Edit, Review, Session};
+use crate::explain::{CamMethod, Faithfulness, RandomRange, Verdict};
 use crate::study::{
     DisplayAttributes, Frame, GrayPixels, Instance, InstanceKey, InstanceUid, Patient, PixelSpacing, Pixels, Series,
     SeriesUid, Source, SpacingKind, Study, StudyUid,
@@ -460,4 +462,71 @@ fn the_heading_of_an_image_stays_with_it() {
         let below = page.items.iter().any(|item| matches!(item, Item::Image { .. }) && item.bounds()[1] > top);
         assert!(below, "with {lines} lines of impression the heading stands alone at the foot of its page");
     }
+}
+
+/// A class activation map and two tests of maps.
+fn explanations(analysis: &Analysis) -> Explanations {
+    let cam = MapId::of(MapKind::Cam { method: CamMethod::LayerCam, stage: 2 }, "lung_opacity");
+    let heat = HeatMap {
+        method: "LayerCAM of the image as a whole, share of its highest value".to_owned(),
+        layer: "ResNet stage 2 (32 × 32)".to_owned(),
+        ..analysis.heat_maps[0].clone()
+    };
+    let result = |verdict| Faithfulness {
+        probability: 0.93,
+        blurred: 0.2,
+        deletion: 0.41,
+        insertion: 0.77,
+        random: RandomRange { mean: 0.55, low: 0.44, high: 0.7, maps: 20 },
+        hottest_masked: 0.91,
+        random_masked: 0.88,
+        inside_lungs: Some(0.84),
+        lungs_area: Some(0.31),
+        agreement: Some(-0.12),
+        verdict,
+    };
+    let test = |id: &MapId, verdict| {
+        let result = result(verdict);
+        let warnings = result.warnings(true).into_iter();
+        let warnings = warnings.map(|(code, message)| Flag { code: code.to_owned(), message }).collect();
+        MapFaithfulness { id: id.clone(), result, warnings }
+    };
+    Explanations {
+        cams: vec![CamMap { id: cam.clone(), heat, highest: 1.7 }],
+        faithfulness: vec![
+            test(&MapId::of(MapKind::LesionHead, "lung_opacity"), Verdict::Faithful),
+            test(&cam, Verdict::NoBetterThanRandom),
+        ],
+    }
+}
+
+#[test]
+fn explanations_stand_in_the_report_with_their_warnings() {
+    let reading = reading();
+    let explanations = explanations(&reading.analysis);
+    let mut input = reading.input();
+    input.images[0].explanations = Some(&explanations);
+    let pages = layout(&input, &ReportOptions::default());
+    check_pages(&pages);
+    // Lines are broken anywhere.
+    let text = text_of(&pages).replace('\n', " ");
+    for wanted in [
+        "Faithfulness of the maps",
+        "LayerCAM, stage 2, lung opacity",
+        "ResNet stage 2 (32 × 32)",
+        "0.44 to 0.70",
+        "84 % (31 %)",
+        "no better than random maps (deletion 0.41",
+        "hardly moves the probability",
+        "local and global evidence disagree",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
+    }
+    let json = report_json(&input, &ReportOptions::default());
+    let found = &json["images"][0]["explanations"];
+    assert_eq!(found["faithfulness"][1]["verdict"], "no_better_than_random");
+    assert_eq!(found["faithfulness"][1]["id"]["kind"]["cam"]["method"], "layer_cam");
+    assert_eq!(found["faithfulness"][1]["warnings"][0]["code"], "map_no_better_than_random");
+    assert_eq!(found["class_activation_maps"][0]["layer"], "ResNet stage 2 (32 × 32)");
+    assert!(report_json(&reading.input(), &ReportOptions::default())["images"][0]["explanations"].is_null());
 }
