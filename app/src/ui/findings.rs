@@ -7,12 +7,12 @@ use eframe::egui::{
 };
 use lucide_icons::Icon;
 
-use super::{Cx, finding_row, names, organs, text, widgets};
+use super::{Cx, finding_row, lens_faithfulness, names, organs, text, widgets};
 use crate::command::Command;
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
 use crate::reader::ReadCommand;
-use crate::state::{Lens, Reading};
+use crate::state::Reading;
 
 /// Draws the panel.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
@@ -170,9 +170,7 @@ fn wrapped(ui: &mut Ui, cx: &Cx<'_>, text: &str) {
 
 fn answers(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &std::sync::Arc<Analysis>) {
     let theme = &cx.theme;
-    let of_maps = [Lens::Local, Lens::Global].map(|lens| cx.state.faithfulness(lens, reading, analysis));
-    let of_maps = of_maps.into_iter().flatten().flat_map(|found| &found.warnings);
-    for flag in analysis.flags.iter().chain(of_maps) {
+    for flag in lens_faithfulness::warnings(cx, reading, analysis) {
         warning(ui, cx, &flag.message);
     }
     for answer in &analysis.predictions {

@@ -6,7 +6,7 @@ use bifocal_core::render::Colormap;
 use eframe::egui::{self, Align, Button, Layout, Rect, RichText, Slider, Ui, UiBuilder, vec2};
 use lucide_icons::Icon;
 
-use super::{Cx, findings, lens_maps, names, text, widgets};
+use super::{Cx, findings, lens_faithfulness, lens_maps, names, text, widgets};
 use crate::command::Command;
 use crate::explain::ExplainCommand;
 use crate::jobs::JobKind;
@@ -40,9 +40,7 @@ pub fn header(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
         ui.spacing_mut().item_spacing.x = space.s;
         if let Some(analysis) = reading.analysis_in_view() {
             map_choice(ui, cx, reading, lens, width > ROOM_FOR_MAP_NAME);
-            let of_maps = [Lens::Local, Lens::Global].map(|lens| cx.state.faithfulness(lens, reading, analysis));
-            let of_maps = of_maps.into_iter().flatten().flat_map(|found| &found.warnings);
-            let flags: Vec<_> = analysis.flags.iter().chain(of_maps).collect();
+            let flags = lens_faithfulness::warnings(cx, reading, analysis);
             if lens == Lens::Local && !flags.is_empty() {
                 let count = flags.len();
                 let words = match count {
@@ -198,7 +196,10 @@ fn kinds(ui: &mut Ui, cx: &Cx<'_>) {
     let kinds = cx.state.local_kinds();
     for method in CamMethod::ALL {
         ui.horizontal(|ui| {
-            ui.add_sized([110.0, cx.theme.size().control], egui::Label::new(format!("{} at stage", method.name())));
+            let (name, _) = ui.allocate_exact_size(vec2(124.0, cx.theme.size().control), egui::Sense::hover());
+            let at = name.left_center() + vec2(ui.spacing().button_padding.x, 0.0);
+            let words = format!("{} at stage", method.name());
+            ui.painter().text(at, egui::Align2::LEFT_CENTER, words, cx.theme.body(), cx.theme.palette.text);
             for kind in &kinds {
                 let MapKind::Cam { method: of, stage } = kind else { continue };
                 if *of == method {

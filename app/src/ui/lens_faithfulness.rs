@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bifocal_core::analysis::{Analysis, MapFaithfulness, MapId};
+use bifocal_core::analysis::{Analysis, Flag, MapFaithfulness, MapId};
 use bifocal_core::explain::Verdict;
 use eframe::egui::{self, Align, Layout, Rect, RichText, Ui, UiBuilder, vec2};
 use lucide_icons::Icon;
@@ -13,8 +13,22 @@ use crate::explain::{ExplainCommand, Step};
 use crate::jobs::JobKind;
 use crate::state::{Lens, Reading};
 
-/// Below this width of a lens, points, numbers are left to the tooltip.
-const ROOM_FOR_NUMBERS: f32 = 520.0;
+/// Below these widths of a lens, points, numbers are written short, or left to the tooltip.
+const ROOM_FOR_WORDS: f32 = 600.0;
+const ROOM_FOR_NUMBERS: f32 = 380.0;
+
+/// What speaks against the answer and against the maps in the lenses, each once.
+pub fn warnings<'a>(cx: &'a Cx<'_>, reading: &Reading, analysis: &'a Arc<Analysis>) -> Vec<&'a Flag> {
+    let of_maps = [Lens::Local, Lens::Global].map(|lens| cx.state.faithfulness(lens, reading, analysis));
+    let of_maps = of_maps.into_iter().flatten().flat_map(|found| &found.warnings);
+    let mut warnings: Vec<&Flag> = Vec::new();
+    for flag in analysis.flags.iter().chain(of_maps) {
+        if !warnings.contains(&flag) {
+            warnings.push(flag);
+        }
+    }
+    warnings
+}
 
 /// Draws the line.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect) {
@@ -38,12 +52,12 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rect)
         return;
     }
     match cx.state.faithfulness(lens, reading, analysis) {
-        Some(found) => tested(ui, cx, found, rect.width() > ROOM_FOR_NUMBERS),
+        Some(found) => tested(ui, cx, found, rect.width()),
         None => untested(ui, cx, analysis, id),
     }
 }
 
-fn tested(ui: &mut Ui, cx: &Cx<'_>, found: &MapFaithfulness, numbers: bool) {
+fn tested(ui: &mut Ui, cx: &Cx<'_>, found: &MapFaithfulness, width: f32) {
     let theme = &cx.theme;
     let palette = theme.palette;
     let result = &found.result;
@@ -68,8 +82,13 @@ fn tested(ui: &mut Ui, cx: &Cx<'_>, found: &MapFaithfulness, numbers: bool) {
     let tip = explanation(found);
     sign.on_hover_text(&tip);
     words.on_hover_text(&tip);
-    if numbers {
+    let random = result.random;
+    let short =
+        format!("del {:.2}  ins {:.2}  random {:.2}–{:.2}", result.deletion, result.insertion, random.low, random.high);
+    if width > ROOM_FOR_WORDS {
         widgets::caption(ui, theme, line.join("  ·  ")).on_hover_text(tip);
+    } else if width > ROOM_FOR_NUMBERS && result.verdict != Verdict::NotMeasurable {
+        widgets::caption(ui, theme, short).on_hover_text(tip);
     }
 }
 

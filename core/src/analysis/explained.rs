@@ -11,7 +11,7 @@ use super::infer::to_image;
 use super::run::{AnalysisError, prediction};
 use super::types::{Analysis, AttentionMethod, Finding, FindingId, Flag, HeatMap};
 use crate::explain::{
-    CELLS, CamMethod, CamTarget, Faithfulness, Occlusion, RANDOM_MAPS, RandomScores, StageEvidence, coverage,
+    CELLS, CamMethod, CamTarget, Faithfulness, Occlusion, RANDOM_MAPS, RandomScores, StageEvidence, Verdict, coverage,
     faithfulness, share_of_maximum, smoothness_of,
 };
 use crate::model::{Bundle, ModelInput, input_from_values};
@@ -294,8 +294,12 @@ impl Explainer {
         let lungs = self.lungs.as_ref().map(|lungs| lungs.view());
         let result = faithfulness(map.view(), &curves, &random, lungs, other.as_ref().map(|other| other.view()));
         let warnings = result.warnings(self.is_called(&id.label)).into_iter();
-        let message = |text: String| format!("{}: {text}", id.kind.name());
-        let warnings = warnings.map(|(code, text)| Flag { code: code.to_owned(), message: message(text) }).collect();
+        // What holds for all maps of an image is said once, and names none.
+        let named = |text: String| match result.verdict {
+            Verdict::NotMeasurable => format!("maps cannot be tested: {text}"),
+            _ => format!("{}: {text}", id.kind.name()),
+        };
+        let warnings = warnings.map(|(code, text)| Flag { code: code.to_owned(), message: named(text) }).collect();
         Ok(MapFaithfulness { id: id.clone(), result, warnings })
     }
 

@@ -47,7 +47,7 @@ impl Verdict {
             Self::Faithful => "better than random maps",
             Self::Partly => "partly better than random maps",
             Self::NoBetterThanRandom => "no better than random maps",
-            Self::NotMeasurable => "cannot be measured here",
+            Self::NotMeasurable => "faithfulness cannot be measured here",
         }
     }
 }
@@ -107,7 +107,8 @@ impl Faithfulness {
             Verdict::NotMeasurable => warnings.push((
                 "map_not_measurable",
                 format!(
-                    "with the whole image blurred the probability is still {:.2} of {before:.2}: no map of this image can be tested",
+                    "with the whole image blurred, the probability is {:.2} (it was {before:.2}): the answer does not rest on what a map \
+                     can show, or blurring looks like disease",
                     self.blurred
                 ),
             )),
