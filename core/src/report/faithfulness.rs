@@ -26,7 +26,7 @@ pub(super) fn table(flow: &mut Flow, explanations: &Explanations) {
         Column { title: "Deletion", share: 0.09 },
         Column { title: "Insertion", share: 0.09 },
         Column { title: "Random maps", share: 0.14 },
-        Column { title: "Hottest 10 % blurred", share: 0.13 },
+        Column { title: "Tenth blurred", share: 0.13 },
         Column { title: "In lungs", share: 0.10 },
         Column { title: "Verdict", share: 0.21 },
     ];
@@ -35,7 +35,8 @@ pub(super) fn table(flow: &mut Flow, explanations: &Explanations) {
     let note = format!(
         "Deletion blurs the hottest parts of the map first, insertion brings them back first; the number is the area under the \
          probability of the class. A map is better than random where its deletion is lower, or its insertion higher, than that of \
-         each of {maps} random maps as smooth as it (their range is given). In lungs: share of the map there, and in brackets the \
+         each of {maps} random maps as smooth as it (their range is given). Tenth blurred: the probability before and after the hottest \
+         tenth is blurred. In lungs: share of the map there, and in brackets the \
          lungs' share of the image. One image says little: docs/explanations.md has the numbers over many."
     );
     flow.paragraph(MARGIN, WIDTH, SMALL, GRAY, &note);
