@@ -17,7 +17,7 @@ use crate::images::{FrameKey, FrameState, LoadedFrame};
 use crate::jobs::{JobError, JobKind};
 use crate::keymap::{self, Action};
 use crate::linked::{self, SlicePlane};
-use crate::planes::{PlaneEdit, Planes};
+use crate::planes::{Carried, PlaneEdit, Planes};
 use crate::state::{Reading, Screen, State, Tone};
 use crate::view::{ViewEdit, ViewState};
 
@@ -110,6 +110,8 @@ pub struct Desk {
     pub volume_of: Option<SeriesUid>,
     /// Its volume.
     pub volume: VolumeState,
+    /// How the planes of the series before were placed.
+    carried: Option<Carried>,
     /// For each viewport the way that scrolling along owes it, mm.
     owed: Vec<f64>,
 }
@@ -344,6 +346,9 @@ impl App {
         }
         let (series, position) = (series.clone(), reading.view.position);
         self.reformatter.forget();
+        if let VolumeState::Ready(planes) = &self.state.desk.volume {
+            self.state.desk.carried = Some(planes.carried());
+        }
         self.state.desk.volume_of = Some(uid);
         self.state.desk.volume = VolumeState::Building;
         self.jobs.start(JobKind::Volume, "Building the volume", move |task| {
@@ -364,7 +369,11 @@ impl App {
             linked::plane_at(series, reading.view.position)
         });
         let near = in_view.map_or_else(|| volume.grid.center(), |plane| plane.position);
-        self.state.desk.volume = VolumeState::Ready(Box::new(Planes::new(volume, sample, near)));
+        let mut planes = Planes::new(volume, sample, near);
+        if let Some(carried) = self.state.desk.carried.take() {
+            planes.take_over(carried);
+        }
+        self.state.desk.volume = VolumeState::Ready(Box::new(planes));
     }
 
     /// The series makes no volume.
@@ -550,9 +559,13 @@ fn follow_cursor(
     }
 }
 
-/// Scrolls to the same place in one space, by the same way in two, by as many images where positions are unknown.
+/// Scrolls to the same place in one space, by the same way in two, by as many images where positions are unknown; images of
+/// another patient stay.
 fn follow_scroll(other: &mut Reading, owed: &mut f64, active: &Reading, before: usize) {
     let (Some(ours), Some(theirs)) = (active.series(), other.series()) else { return };
+    if other.study.patient != active.study.patient {
+        return;
+    }
     let count = other.frame_count();
     let now = active.view.position;
     let planes =

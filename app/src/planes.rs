@@ -49,6 +49,19 @@ pub struct Planes {
     pub lines: bool,
 }
 
+/// How planes are placed, without their volume.
+#[derive(Debug, Clone)]
+pub struct Carried {
+    frame_of_reference: Option<String>,
+    crosshair: Vector,
+    /// Directions and middles of the panes.
+    placed: [(Orientation, Vector); 3],
+    slab: Slab,
+    active: usize,
+    maximised: bool,
+    lines: bool,
+}
+
 /// One change of the planes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PlaneEdit {
@@ -126,6 +139,37 @@ impl Planes {
             active: 0,
             maximised: false,
             lines: true,
+        }
+    }
+
+    /// How the planes are placed.
+    pub fn carried(&self) -> Carried {
+        Carried {
+            frame_of_reference: self.volume.frame_of_reference.clone(),
+            crosshair: self.crosshair,
+            placed: [0, 1, 2].map(|pane: usize| (self.panes[pane].orientation, self.panes[pane].anchor)),
+            slab: self.slab,
+            active: self.active,
+            maximised: self.maximised,
+            lines: self.lines,
+        }
+    }
+
+    /// Places the planes as those of another series were: how they are shown, and where they lie if both series lie in one space.
+    pub fn take_over(&mut self, carried: Carried) {
+        self.slab = carried.slab;
+        self.active = carried.active;
+        self.maximised = carried.maximised;
+        self.lines = carried.lines;
+        let same_space =
+            carried.frame_of_reference.is_some() && carried.frame_of_reference == self.volume.frame_of_reference;
+        if same_space && self.volume.grid.contains(carried.crosshair) {
+            self.crosshair = carried.crosshair;
+            for (pane, (orientation, anchor)) in self.panes.iter_mut().zip(carried.placed) {
+                if pane.orientation != orientation {
+                    (pane.orientation, pane.anchor) = (orientation, anchor);
+                }
+            }
         }
     }
 
@@ -351,6 +395,28 @@ mod tests {
         assert!((line[1] / line[0] - 0.4_f64.tan()).abs() < 1e-9);
         planes.apply(PlaneEdit::Reset);
         assert!(!planes.is_oblique());
+    }
+
+    #[test]
+    fn the_next_series_of_one_space_is_cut_where_the_last_one_was() {
+        let mut before = planes();
+        let in_space = |planes: &mut Planes, uid: &str| {
+            let volume = Volume { frame_of_reference: Some(uid.to_owned()), ..(*planes.volume).clone() };
+            planes.volume = Arc::new(volume);
+        };
+        in_space(&mut before, "1.2.3");
+        before.apply(PlaneEdit::Crosshair([4.0, 3.0, 9.0]));
+        before.apply(PlaneEdit::Turn { pane: 0, radians: 0.4 });
+        before.apply(PlaneEdit::Slab(Slab { thickness_mm: 8.0, projection: Projection::Mip }));
+        let (mut same, mut other) = (planes(), planes());
+        in_space(&mut same, "1.2.3");
+        in_space(&mut other, "9.9");
+        let start = other.crosshair;
+        same.take_over(before.carried());
+        other.take_over(before.carried());
+        assert!(close(same.crosshair, [4.0, 3.0, 9.0]) && same.is_oblique());
+        assert!(close(other.crosshair, start) && !other.is_oblique());
+        assert_eq!((same.slab, other.slab), (before.slab, before.slab));
     }
 
     #[test]

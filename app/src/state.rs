@@ -7,12 +7,13 @@ use bifocal_core::analysis::{Analysis, FindingId};
 use bifocal_core::render::{Colormap, HeatStyle};
 use bifocal_core::study::{Instance, Problem, Series, Study};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Layout};
 use crate::document::ReadingDocument;
 use crate::explain::Explaining;
 use crate::images::FrameKey;
 use crate::keymap::Action;
 use crate::network::Network;
+use crate::planes::Planes;
 use crate::reader::Reader;
 use crate::report::Report;
 use crate::settings::Settings;
@@ -115,6 +116,15 @@ impl State {
     pub fn meant(&self, action: Action) -> Action {
         let selected = self.screen == Screen::Reading && self.reading.as_ref().is_some_and(|r| r.selected.is_some());
         if action == Action::Rotate && selected { Action::RejectFinding } else { action }
+    }
+}
+
+impl State {
+    /// The planes, where they are what is shown of the series that is read.
+    pub fn planes_in_front(&self) -> Option<&Planes> {
+        let uid = self.reading.as_ref()?.series()?.reading_uid();
+        let shown = self.settings.layout == Layout::Planes && self.desk.volume_of == Some(uid);
+        self.desk.planes().filter(|_| shown)
     }
 }
 

@@ -172,7 +172,7 @@ fn a_series_without_a_volume_says_why_and_shows_its_images() {
     harness.key_press(Key::V);
     until(&mut harness, "the refusal", |app| matches!(app.state().desk.volume, VolumeState::Failed(_)));
     assert!(harness.query_all_by_label_contains("No planes of this series").count() > 0);
-    harness.get_by_label("Viewport 1");
+    harness.get_by_label("Local lens");
     harness.key_press(Key::I);
     harness.run_steps(2);
     assert!(harness.state().state().reading.as_ref().expect("a reading").view.inverted);

@@ -71,7 +71,7 @@ fn what_was_found_of_real_series_is_said() {
     assert_eq!(volume.grid.shape(), [28, 512, 512]);
     assert!((volume.grid.tilt_degrees() - 18.5).abs() < 0.1, "{}", volume.grid.tilt_degrees());
     assert!(volume.notes.iter().any(|note| note.contains("gantry tilt 18.5")), "{:?}", volume.notes);
-    assert!(volume.notes.iter().any(|note| note == "slices 1.0 to 7.0 mm apart"), "{:?}", volume.notes);
+    assert!(volume.notes.iter().any(|note| note == "slices 1.1 to 7.0 mm apart"), "{:?}", volume.notes);
     assert!(matches!(volume.voxels, Voxels::I16(_)));
     assert_eq!(volume.display.units, "HU");
     // One object of 64 frames.

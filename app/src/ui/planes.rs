@@ -10,14 +10,14 @@ use eframe::egui::{
 use lucide_icons::Icon;
 
 use super::plane_lines::{self, Grab};
-use super::{Cx, text, viewport, widgets};
+use super::{Cx, lenses, text, viewport, widgets};
 use crate::command::Command;
 use crate::desk::{DeskCommand, VolumeState};
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
 use crate::planes::{PlaneEdit, Planes, THICKEST_MM, pixel_of};
 use crate::reformat::{Cut, Wanted};
-use crate::state::{Lens, Reading};
+use crate::state::Reading;
 use crate::view::{Tool, ViewEdit, corner};
 
 /// Draws the planes of the series that is read; returns whether an image was shown.
@@ -50,7 +50,7 @@ fn building(ui: &mut Ui, cx: &Cx<'_>, rect: Rect) {
     });
 }
 
-/// The images of a series without a volume, and a line that says why.
+/// The lenses on a series without a volume, and a line that says why.
 fn images_instead(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect, cause: &str) -> bool {
     let theme = &cx.theme;
     let bar = Rect::from_min_size(rect.min, vec2(rect.width(), theme.size().lens_header));
@@ -72,7 +72,7 @@ fn images_instead(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect, cause
         });
     });
     let image = Rect::from_min_max(bar.left_bottom(), rect.max);
-    viewport::show(ui, cx, reading, Lens::Local, Some(0), image, &mut |_, _, _| {}).map.is_some()
+    lenses::show(ui, cx, reading, image)
 }
 
 fn panes(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, rect: Rect) -> bool {

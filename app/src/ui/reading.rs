@@ -29,7 +29,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) -> bool {
         };
         let layout = cx.state.settings.layout;
         // Planes are moved by hand, wheel and keys: they have no place in the series.
-        let has_line = reading.frame_count() > 1 && !(layout == Layout::Planes && cx.state.desk.planes().is_some());
+        let has_line = reading.frame_count() > 1 && cx.state.planes_in_front().is_none();
         let line = if has_line { theme.size().lens_header } else { 0.0 };
         let images = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - line));
         shown = match (layout, grid::shape(layout)) {

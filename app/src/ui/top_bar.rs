@@ -1,10 +1,11 @@
 //! The bar above the lenses: what is read, the tools, and what can be asked of the network.
 
-use eframe::egui::{self, Align, Frame, Layout, Margin, Panel, RichText, Sense};
+use eframe::egui::{self, Align, Frame, Margin, Panel, RichText, Sense};
 use lucide_icons::Icon;
 
 use super::{Cx, layout_menu, text, widgets};
 use crate::command::Command;
+use crate::desk::Layout;
 use crate::keymap::{self, Action};
 use crate::state::{LensLayout, ROOM_FOR_BOTH_PANELS};
 use crate::view::{FIRST_PRESET_DIGIT, Tool, ViewEdit, WindowChoice};
@@ -48,7 +49,7 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                         view_buttons(ui, cx);
                     }
                 }
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                ui.with_layout(egui::Layout::right_to_left(Align::Center), |ui| {
                     ui.spacing_mut().item_spacing.x = space.xs;
                     if lenses {
                         widgets::action_button(ui, cx, Action::ToggleFindings, findings_shown);
@@ -93,7 +94,7 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
         ui.separator();
         ui.horizontal(|ui| {
             ui.label("Size");
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.with_layout(egui::Layout::right_to_left(Align::Center), |ui| {
                 let scale = settings.ui_scale;
                 for (icon, label, step) in
                     [(Icon::Plus, "Larger  (Ctrl+Plus)", 0.1), (Icon::Minus, "Smaller  (Ctrl+Minus)", -0.1)]
@@ -177,12 +178,21 @@ fn view_buttons(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let Some(reading) = &cx.state.reading else { return };
     let view = &reading.view;
     widgets::action_button(ui, cx, Action::Invert, view.inverted);
-    widgets::action_button(ui, cx, Action::Rotate, view.transform.quarter_turns > 0);
-    widgets::action_button(ui, cx, Action::FlipHorizontal, view.transform.mirrored);
-    widgets::action_button(ui, cx, Action::FlipVertical, false);
-    widgets::action_button(ui, cx, Action::Crosshair, view.show_crosshair);
-    widgets::action_button(ui, cx, Action::Overlays, view.overlays);
-    widgets::action_button(ui, cx, Action::Maximise, reading.layout != LensLayout::Both);
+    // Planes lie as the patient does.
+    let planes = cx.state.planes_in_front();
+    ui.add_enabled_ui(planes.is_none(), |ui| {
+        widgets::action_button(ui, cx, Action::Rotate, view.transform.quarter_turns > 0);
+        widgets::action_button(ui, cx, Action::FlipHorizontal, view.transform.mirrored);
+        widgets::action_button(ui, cx, Action::FlipVertical, false);
+    });
+    widgets::action_button(ui, cx, Action::Crosshair, planes.map_or(view.show_crosshair, |planes| planes.lines));
+    ui.add_enabled_ui(planes.is_none(), |ui| widgets::action_button(ui, cx, Action::Overlays, view.overlays));
+    let maximised = match (planes, cx.state.settings.layout) {
+        (Some(planes), _) => planes.maximised,
+        (None, Layout::Grid { .. }) => cx.state.desk.maximised,
+        (None, _) => reading.layout != LensLayout::Both,
+    };
+    widgets::action_button(ui, cx, Action::Maximise, maximised);
     widgets::action_button(ui, cx, Action::Escape, false);
 }
 

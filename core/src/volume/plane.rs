@@ -117,8 +117,9 @@ pub struct Plane {
     pub columns: usize,
 }
 
-/// Pixels that a plane has at most; a finer spacing is made coarser.
+/// Pixels that a plane has at most, in all and along a side (what graphics cards take); a finer spacing is made coarser.
 const MOST_PIXELS: f64 = 16.0e6;
+const MOST_SIDE: f64 = 8000.0;
 
 impl Plane {
     /// The plane through `through` that shows all that the volume has within `thickness_mm` around it, with pixels
@@ -140,6 +141,7 @@ impl Plane {
         if area / (spacing * spacing) > MOST_PIXELS {
             spacing = (area / MOST_PIXELS).sqrt();
         }
+        spacing = spacing.max((bottom - top).max(right - left) / MOST_SIDE);
         // Pixels whose centres lie inside, on the lattice of the anchor.
         let range = |low: f64, high: f64, at: f64| {
             let first = ((low - at) / spacing - 1e-6).ceil();
@@ -251,6 +253,19 @@ mod tests {
         assert!(length(minus(plane.origin, [-50.0, -40.0, 20.0])) < 1e-9);
         assert!(length(minus(plane.patient_from_pixel(80.0, 100.0), [50.0, 40.0, 20.0])) < 1e-9);
         assert_eq!(Plane::across(&grid, axial, [0.0, 0.0, 900.0], anchor, 5.0, 1.0), None);
+    }
+
+    #[test]
+    fn planes_stay_within_what_a_graphics_card_takes() {
+        let grid = grid();
+        let plane = |spacing| {
+            let axial = PlaneKind::Axial.orientation(&grid);
+            Plane::across(&grid, axial, grid.center(), grid.center(), 0.0, spacing).expect("it cuts the volume")
+        };
+        for spacing in [0.02, 1e-9, f64::NAN] {
+            let plane = plane(spacing);
+            assert!(plane.rows.max(plane.columns) <= 8001 && plane.rows * plane.columns < 17_000_000, "{spacing}");
+        }
     }
 
     #[test]
