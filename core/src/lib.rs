@@ -20,6 +20,7 @@
 //! | [`explain`] | class activation maps, rollout, relevance, organ shares |
 //! | [`analysis`] | frame + bundle to findings and maps |
 //! | [`annotation`] | reviews of a session, as invertible edits; autosave |
+//! | [`project`] | many studies, several readers; what leaves for other programs and comes from them |
 //! | [`dataset`] | COCO data sets, splits by patient, augmentation |
 //! | [`train`] | training runs from a configuration file |
 //! | [`evaluate`] | metrics with intervals, and the page that shows them |
@@ -39,6 +40,7 @@ pub mod measure;
 pub mod model;
 pub mod nn;
 pub mod phantom;
+pub mod project;
 pub mod render;
 pub mod report;
 pub mod study;

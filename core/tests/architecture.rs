@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("explain", &["nn", "model", "task"]),
     ("analysis", &["study", "task", "model", "explain", "nn"]),
     ("annotation", &["study", "analysis", "measure"]),
+    ("project", &["study", "task", "dicom", "annotation", "measure", "render", "dataset"]),
     ("dataset", &["study", "task", "image_io"]),
     ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate"]),
     ("evaluate", &["dataset", "task", "model", "explain", "analysis", "render", "image_io", "study"]),

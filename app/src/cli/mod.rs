@@ -9,6 +9,7 @@ mod index;
 mod inspect;
 mod phantom;
 mod progress;
+mod project;
 mod render;
 mod train;
 
@@ -40,6 +41,12 @@ enum Command {
     Render(render::Args),
     /// Copies images without identifiers (PS3.15 basic profile).
     Deidentify(deidentify::Args),
+    /// Makes and lists projects, and compares their readers.
+    Project(project::Args),
+    /// Writes a reader's annotations for other programs: COCO, YOLO, DICOM segmentations, CSV.
+    Export(project::ExportArgs),
+    /// Brings annotations of other programs to a reader: DICOM segmentations, COCO.
+    Import(project::ImportArgs),
     /// Trains a bundle from a configuration file.
     Train(train::Args),
     /// Measures a bundle on an annotated data set.
@@ -66,6 +73,9 @@ pub fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Render(args)) => render::run(args),
         Some(Command::Deidentify(args)) => deidentify::run(args),
+        Some(Command::Project(args)) => project::run(args),
+        Some(Command::Export(args)) => project::export(args),
+        Some(Command::Import(args)) => project::import(args),
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Evaluate(args)) => evaluate::run(args),
         Some(Command::Bench(args)) => bench::run(args),

@@ -10,5 +10,5 @@ mod taxonomy;
 pub use measured::{Measure, Measured, Values, readable_value};
 pub use session::{Decision, Edit, MaskKey, Review, Session};
 pub use shape::{Certainty, Origin, Points, Shape, ShapeId, ShapeKind, drawn, with_point_moved};
-pub use store::{Document, Store, StoreError};
-pub use taxonomy::{Concept, Label, Taxonomy, TaxonomyError};
+pub use store::{Document, Store, StoreError, read_sessions};
+pub use taxonomy::{Label, Taxonomy, TaxonomyError};

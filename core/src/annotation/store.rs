@@ -242,6 +242,35 @@ impl Store {
     }
 }
 
+/// All readings in `folder`, in the order of their files, and what was wrong with files, for people. Nothing is changed; a folder that is not
+/// there holds none.
+///
+/// # Errors
+/// Where the folder or a file in it cannot be read.
+pub fn read_sessions(folder: &Path) -> Result<(Vec<Session>, Vec<String>), StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+        Err(error) => return Err(io_error(folder, "read", error)),
+    };
+    let is_session =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".session.jsonl"));
+    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_session).collect();
+    files.sort();
+    let (mut sessions, mut problems) = (Vec::new(), Vec::new());
+    for path in files {
+        let bytes = fs::read(&path).map_err(|source| io_error(&path, "read", source))?;
+        match replay(&bytes) {
+            Ok(replay) => {
+                problems.extend(replay.damage.map(|damage| format!("{}: {damage}", path.display())));
+                sessions.push(replay.document.session);
+            }
+            Err(cause) => problems.push(format!("{}: {cause}", path.display())),
+        }
+    }
+    Ok((sessions, problems))
+}
+
 /// Name of the session file: hashed, since UIDs in file names can be traced to people.
 fn file_name(series: &SeriesUid, weights_sha256: &str) -> String {
     let mut hash = Sha256::new();

@@ -2,16 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A coded concept (PS3.3 8.8).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Concept {
-    /// Coding Scheme Designator (0008,0102): `SCT` for SNOMED CT.
-    pub scheme: String,
-    /// Code Value (0008,0100).
-    pub value: String,
-    /// Code Meaning (0008,0104).
-    pub meaning: String,
-}
+use crate::study::CodedConcept;
 
 /// One label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +18,7 @@ pub struct Label {
     pub digit: Option<u8>,
     /// What it means to other programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concept: Option<Concept>,
+    pub concept: Option<CodedConcept>,
 }
 
 impl Label {
@@ -139,7 +130,7 @@ impl Default for Taxonomy {
             name: name.to_owned(),
             color: color.to_owned(),
             digit: Some(digit),
-            concept: Some(Concept { scheme: "SCT".to_owned(), value: value.to_owned(), meaning: meaning.to_owned() }),
+            concept: Some(CodedConcept::new(value, "SCT", meaning)),
         };
         let labels = vec![
             label(1, "lesion", "Lesion", "#ff6f61", "52988006", "Lesion"),

@@ -1,0 +1,295 @@
+//! `bifocal project`, `bifocal export` and `bifocal import`: many studies, several readers, other programs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+use bifocal_core::annotation::Taxonomy;
+use bifocal_core::dicom::index_paths;
+use bifocal_core::project::{
+    Case, CaseState, Project, agreement, collect, export_coco, export_segmentations, export_table, export_yolo,
+    import_coco, import_segmentation,
+};
+use bifocal_core::report::dicom_date_time;
+use bifocal_core::study::{SeriesUid, Source};
+use serde_json::json;
+
+use super::progress;
+
+/// Frames without anything drawn are exported from finished series of up to this many frames.
+const EMPTY_UP_TO: usize = 16;
+
+/// Arguments of `bifocal project`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Makes a project in an empty folder.
+    Create {
+        /// Its folder.
+        folder: PathBuf,
+        /// Its name for people.
+        #[arg(long)]
+        name: String,
+        /// Files or folders of images; they stay where they are and are only read.
+        #[arg(long, required = true)]
+        source: Vec<PathBuf>,
+        /// Labels, JSON; Bifocal's own for the chest where it is not given.
+        #[arg(long)]
+        labels: Option<PathBuf>,
+    },
+    /// Prints a reader's work list.
+    List {
+        /// The project's folder.
+        folder: PathBuf,
+        /// The reader.
+        #[arg(long)]
+        reader: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sets how far a reader is with a series.
+    Set {
+        /// The project's folder.
+        folder: PathBuf,
+        /// The reader.
+        #[arg(long)]
+        reader: String,
+        /// The series, as `list` prints it.
+        #[arg(long)]
+        series: String,
+        /// New, in-progress or done.
+        #[arg(long)]
+        state: Option<State>,
+        /// Set it aside to be looked at again, or no longer.
+        #[arg(long)]
+        flagged: Option<bool>,
+        /// A note.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Compares two readers: Dice of regions, Cohen's kappa of what a series shows.
+    Agreement {
+        /// The project's folder.
+        folder: PathBuf,
+        /// One reader.
+        first: String,
+        /// The other.
+        second: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum State {
+    New,
+    InProgress,
+    Done,
+}
+
+/// Runs `bifocal project`.
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Create { folder, name, source, labels } => create(folder, &name, &source, labels),
+        Command::List { folder, reader, json } => list(&Project::open(&folder)?, &reader, json),
+        Command::Set { folder, reader, series, state, flagged, note } => {
+            let project = Project::open(&folder)?;
+            let series = SeriesUid(series);
+            let mut case = project.work_list(&reader)?.remove(&series).unwrap_or_default();
+            case.state = match state {
+                Some(State::New) => CaseState::New,
+                Some(State::InProgress) => CaseState::InProgress,
+                Some(State::Done) => CaseState::Done,
+                None => case.state,
+            };
+            case.flagged = flagged.unwrap_or(case.flagged);
+            case.note = note.unwrap_or(case.note);
+            project.set_case(&reader, &series, case)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Agreement { folder, first, second, json } => {
+            let project = Project::open(&folder)?;
+            for reader in [&first, &second] {
+                known(&project, reader)?;
+            }
+            let task = progress::task();
+            let index = index_paths(&project.sources(), &task)?;
+            let rows = agreement(&project, [&first, &second], &index, &task)?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&rows)?);
+                return Ok(ExitCode::SUCCESS);
+            }
+            println!(
+                "{:<20} {:>6} {:>7} {:>6}  both / {first} / {second} / neither",
+                "label", "Dice", "frames", "kappa"
+            );
+            let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+            for row in rows {
+                let [both, one, other, neither] = row.series;
+                let (dice, kappa) = (number(row.dice), number(row.kappa));
+                println!(
+                    "{:<20} {dice:>6} {:>7} {kappa:>6}  {both} / {one} / {other} / {neither}",
+                    row.label, row.frames
+                );
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn create(folder: PathBuf, name: &str, source: &[PathBuf], labels: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let sources = source.iter().map(|path| path.canonicalize().with_context(|| path.display().to_string()));
+    let sources: Vec<PathBuf> = sources.collect::<anyhow::Result<_>>()?;
+    let labels = match labels {
+        None => Taxonomy::default(),
+        Some(file) => {
+            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            Taxonomy::parse(&text).with_context(|| file.display().to_string())?
+        }
+    };
+    Project::create(&folder, name, sources, labels)?;
+    println!("{}", folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn known(project: &Project, reader: &str) -> anyhow::Result<()> {
+    let readers = project.readers()?;
+    if !readers.iter().any(|other| other == reader) {
+        bail!("nobody called {reader:?} has read in this project; there are: {}", readers.join(", "));
+    }
+    Ok(())
+}
+
+fn list(project: &Project, reader: &str, as_json: bool) -> anyhow::Result<ExitCode> {
+    let work = project.work_list(reader)?;
+    let index = index_paths(&project.sources(), &progress::task())?;
+    let mut rows = Vec::new();
+    for study in &index.studies {
+        for series in study.series.iter().filter(|series| series.frame_count() > 0) {
+            let case = work.get(&series.reading_uid()).cloned().unwrap_or_default();
+            if as_json {
+                rows.push(json!({
+                    "series": series.reading_uid(), "modality": series.modality, "description": series.description,
+                    "patient": project.pseudonym(&study.patient.id), "date": study.date, "case": case,
+                }));
+                continue;
+            }
+            let Case { state, flagged, note } = case;
+            let state = match state {
+                CaseState::New => "new",
+                CaseState::InProgress => "in progress",
+                CaseState::Done => "done",
+            };
+            let flag = if flagged { "!" } else { " " };
+            println!(
+                "{flag} {state:<11} {} {:<3} {:<30} {}  {note}",
+                study.date,
+                series.modality,
+                series.description,
+                series.reading_uid()
+            );
+        }
+    }
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Arguments of `bifocal export`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    /// The project's folder.
+    project: PathBuf,
+    /// Whose annotations.
+    #[arg(long)]
+    reader: String,
+    /// What to write: coco (images, polygons, run lengths), yolo (images, boxes), seg (DICOM segmentations), csv (measurements).
+    #[arg(long)]
+    format: Format,
+    /// Folder for the files; made where it is missing.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Coco,
+    Yolo,
+    Seg,
+    Csv,
+}
+
+/// Runs `bifocal export`. Exit code 0, or 1 where something had to be left out (named).
+pub(super) fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
+    let project = Project::open(&args.project)?;
+    known(&project, &args.reader)?;
+    let task = progress::task();
+    let index = index_paths(&project.sources(), &task)?;
+    let empty = if matches!(args.format, Format::Coco | Format::Yolo) { EMPTY_UP_TO } else { 0 };
+    let mut collected = collect(&project, &args.reader, &index, empty, &task)?;
+    let frames = &collected.frames;
+    match args.format {
+        Format::Coco => {
+            let (images, annotations) = export_coco(&project, frames, &args.out)?;
+            println!("{images} images, {annotations} annotations: {}", args.out.join("coco.json").display());
+        }
+        Format::Yolo => {
+            let (images, boxes) = export_yolo(&project, frames, &args.out)?;
+            println!("{images} images, {boxes} boxes: {}", args.out.join("data.yaml").display());
+        }
+        Format::Csv => {
+            let lines = export_table(&project, frames, &args.out)?;
+            println!("{lines} numbers: {}", args.out.join("measurements.csv").display());
+        }
+        Format::Seg => {
+            let (date, time) = dicom_date_time(SystemTime::now());
+            let (written, problems) = export_segmentations(&project, &args.reader, frames, &args.out, (&date, &time))?;
+            collected.problems.extend(problems);
+            println!("{written} segmentations: {}", args.out.display());
+        }
+    }
+    Ok(told(&collected.problems))
+}
+
+/// Arguments of `bifocal import`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ImportArgs {
+    /// The project's folder.
+    project: PathBuf,
+    /// A DICOM segmentation, or a COCO file.
+    file: PathBuf,
+    /// Into whose sessions.
+    #[arg(long)]
+    reader: String,
+}
+
+/// Runs `bifocal import`. Exit code 0, or 1 where something had to be left out (named).
+pub(super) fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
+    let mut project = Project::open(&args.project)?;
+    let index = index_paths(&project.sources(), &progress::task())?;
+    let is_json = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let imported = if is_json {
+        import_coco(&mut project, &args.reader, &index, &args.file)?
+    } else {
+        import_segmentation(&mut project, &args.reader, &index, &Source::file(&args.file))?
+    };
+    println!("{} annotations on {} frames", imported.annotations, imported.frames);
+    if !imported.new_labels.is_empty() {
+        println!("new labels: {}", imported.new_labels.join(", "));
+    }
+    Ok(told(&imported.problems))
+}
+
+fn told(problems: &[String]) -> ExitCode {
+    problems.iter().for_each(|problem| eprintln!("bifocal: {problem}"));
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

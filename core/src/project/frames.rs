@@ -1,0 +1,154 @@
+//! What readers drew, gathered by frame.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use super::{CaseState, Project, ProjectError};
+use crate::annotation::{Session, Shape, read_sessions};
+use crate::dicom::pixels::FrameReader;
+use crate::measure::{Runs, Spacing};
+use crate::study::{Frame, Instance, InstanceKey, Problem, Series, Study, StudyIndex};
+use crate::task::Task;
+
+/// One frame with what one reader drew on it.
+#[derive(Debug, Clone)]
+pub struct AnnotatedFrame<'a> {
+    /// Its study.
+    pub study: &'a Study,
+    /// Its series.
+    pub series: &'a Series,
+    /// Its instance.
+    pub instance: &'a Instance,
+    /// The frame, from 0.
+    pub frame: usize,
+    /// The image.
+    pub image: Frame,
+    /// The reader is done with the series: labels that are not here are known to be absent.
+    pub complete: bool,
+    /// What was drawn, hidden shapes too.
+    pub shapes: Vec<Shape>,
+    /// What was painted, by label.
+    pub painted: BTreeMap<String, Runs>,
+    /// Spacing by the reader's hand.
+    pub calibration: Option<Spacing>,
+}
+
+impl AnnotatedFrame<'_> {
+    /// Pixels of each label: what was painted, and what shapes with that label go around.
+    pub fn regions(&self) -> BTreeMap<String, Runs> {
+        let mut regions = self.painted.clone();
+        for shape in &self.shapes {
+            if let Some(label) = shape.label.as_ref().filter(|_| shape.kind.is_region()) {
+                let region = shape.region(&self.image.display, self.image.shape());
+                let sum = regions.entry(label.clone()).or_default();
+                *sum = sum.union(&region);
+            }
+        }
+        regions.retain(|_, runs| !runs.is_empty());
+        regions
+    }
+}
+
+/// What [`collect`] found.
+#[derive(Debug)]
+pub struct Collected<'a> {
+    /// Frames in the order of studies, series and slices.
+    pub frames: Vec<AnnotatedFrame<'a>>,
+    /// What could not be taken: sessions of series that are absent, images that cannot be read, damaged journals.
+    pub problems: Vec<String>,
+}
+
+/// Gathers what `reader` drew. Of series that the reader is done with, frames without anything are gathered too where the series has at most
+/// `empty_up_to` frames (negatives teach; a thousand empty slices do not).
+pub fn collect<'a>(
+    project: &Project,
+    reader: &str,
+    index: &'a StudyIndex,
+    empty_up_to: usize,
+    task: &Task,
+) -> Result<Collected<'a>, ProjectError> {
+    let folder = project.readings(reader)?;
+    let (sessions, mut problems) = sessions_of(&folder)?;
+    let work_list = project.work_list(reader)?;
+    let all: Vec<(&Study, &Series)> =
+        index.studies.iter().flat_map(|study| study.series.iter().map(move |series| (study, series))).collect();
+    let known: BTreeSet<_> = all.iter().map(|(_, series)| series.reading_uid()).collect();
+    for session in sessions.values().flatten().filter(|session| !known.contains(&session.series_uid)) {
+        if !session.shapes.is_empty() || !session.masks.is_empty() {
+            problems.push(format!("series {} was read, but its images are not among the sources", session.series_uid));
+        }
+    }
+    let mut frames = Vec::new();
+    for (number, (study, series)) in all.iter().enumerate() {
+        task.check()?;
+        task.progress("Gathering", number as u64, all.len() as u64);
+        let none = Vec::new();
+        let sessions = sessions.get(&series.reading_uid()).unwrap_or(&none);
+        let complete = work_list.get(&series.reading_uid()).is_some_and(|case| case.state == CaseState::Done);
+        let with_empty = complete && series.frame_count() <= empty_up_to;
+        let mut open: Option<(InstanceKey, FrameReader)> = None;
+        for position in 0..series.frame_count() {
+            let Some((instance, frame)) = series.frame_at(position) else { continue };
+            let key = instance.key();
+            let mut shapes = Vec::new();
+            let mut painted: BTreeMap<String, Runs> = BTreeMap::new();
+            let mut calibration = None;
+            for session in sessions {
+                let here = |other: &InstanceKey, at: usize| *other == key && at == frame;
+                shapes.extend(session.shapes.values().filter(|shape| here(&shape.instance, shape.frame)).cloned());
+                for (mask, runs) in session.masks.iter().filter(|(mask, _)| here(&mask.instance, mask.frame)) {
+                    let sum = painted.entry(mask.label.clone()).or_default();
+                    *sum = sum.union(runs);
+                }
+                calibration = calibration.or(session.calibrations.get(&key).copied());
+            }
+            painted.retain(|_, runs| !runs.is_empty());
+            if shapes.is_empty() && painted.is_empty() && !with_empty {
+                continue;
+            }
+            if open.as_ref().is_none_or(|(at, _)| *at != key) {
+                open = match FrameReader::open(&instance.source) {
+                    Ok(reader) => Some((key.clone(), reader)),
+                    Err(error) => {
+                        problems.push(error.to_string());
+                        continue;
+                    }
+                };
+            }
+            let image = match open.as_ref().map(|(_, reader)| reader.frame(frame)) {
+                Some(Ok(image)) => image,
+                Some(Err(error)) => {
+                    problems.push(error.to_string());
+                    continue;
+                }
+                None => continue,
+            };
+            frames.push(AnnotatedFrame {
+                study,
+                series,
+                instance,
+                frame,
+                image,
+                complete,
+                shapes,
+                painted,
+                calibration,
+            });
+        }
+    }
+    let absent = index.problems.iter().map(Problem::to_string);
+    problems.extend(absent);
+    Ok(Collected { frames, problems })
+}
+
+type BySeries = HashMap<crate::study::SeriesUid, Vec<Session>>;
+
+/// A reader's sessions by series (one for each bundle that was open), and what was wrong with the files.
+pub(super) fn sessions_of(folder: &Path) -> Result<(BySeries, Vec<String>), ProjectError> {
+    let (sessions, problems) = read_sessions(folder)?;
+    let mut by_series = BySeries::new();
+    for session in sessions {
+        by_series.entry(session.series_uid.clone()).or_default().push(session);
+    }
+    Ok((by_series, problems))
+}

@@ -1,0 +1,250 @@
+//! From other programs into a reader's sessions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{Project, ProjectError};
+use crate::annotation::{Edit, Label, MaskKey, Shape, ShapeId, ShapeKind, Store};
+use crate::dataset::{CocoDataset, Geometry};
+use crate::dicom::pixels::FrameReader;
+use crate::dicom::read_segmentation;
+use crate::measure::Runs;
+use crate::study::{CodedConcept, Instance, Series, Source, StudyIndex};
+
+/// What an import brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Frames that something was added to.
+    pub frames: usize,
+    /// Shapes and painted regions.
+    pub annotations: usize,
+    /// Labels that the project did not have.
+    pub new_labels: Vec<String>,
+    /// What has no place in the project, for people.
+    pub problems: Vec<String>,
+}
+
+/// Colours of labels that arrive without one.
+const COLORS: [&str; 6] = ["#e6b34a", "#5fb0c9", "#c77dbb", "#8fbf5a", "#e07a5f", "#7a9fe0"];
+
+/// Paints the masks of the DICOM segmentation at `source` into `reader`'s sessions: probabilities from one half on. Each series is one step
+/// of undo.
+///
+/// # Errors
+/// Where the file is no segmentation, or a session cannot be kept. Masks of images that are not in the project are problems.
+pub fn import_segmentation(
+    project: &mut Project,
+    reader: &str,
+    index: &StudyIndex,
+    source: &Source,
+) -> Result<Imported, ProjectError> {
+    let segmentation = read_segmentation(source).map_err(|error| ProjectError::content(&source.file, error))?;
+    let mut imported = Imported::default();
+    let mut keys = HashMap::new();
+    for segment in &segmentation.segments {
+        let key = label_for(project, &segment.label, Some(&segment.property), segment.color, &mut imported)?;
+        keys.insert(segment.number, key);
+    }
+    let half = segmentation.kind.maximum().div_ceil(2);
+    let mut edits: BTreeMap<String, (&Series, Vec<Edit>)> = BTreeMap::new();
+    let mut frames = std::collections::BTreeSet::new();
+    for mask in &segmentation.masks {
+        let Some(origin) = &mask.source else {
+            imported.problems.push(format!("a mask of segment {} names no image", mask.segment));
+            continue;
+        };
+        let found = instances(index).find(|(_, instance)| instance.uid == origin.sop_instance_uid);
+        let Some((series, instance)) = found else {
+            imported.problems.push(format!("image {} is not in the project", origin.sop_instance_uid));
+            continue;
+        };
+        if (instance.rows, instance.columns) != mask.values.dim() {
+            imported.problems.push(format!("a mask of image {} has another size", origin.sop_instance_uid));
+            continue;
+        }
+        let Some(label) = keys.get(&mask.segment) else { continue };
+        let add = runs_of(mask.values.iter().map(|value| *value >= half));
+        if add.is_empty() {
+            continue;
+        }
+        let frame = origin.frame.unwrap_or(0);
+        frames.insert((instance.key(), frame));
+        let key = MaskKey { instance: instance.key(), frame, label: label.clone() };
+        let edit = Edit::Paint { mask: key, add, remove: Runs::default() };
+        edits.entry(series.reading_uid().0).or_insert_with(|| (series, Vec::new())).1.push(edit);
+        imported.annotations += 1;
+    }
+    imported.frames = frames.len();
+    keep(project, reader, edits)?;
+    imported.problems.sort();
+    imported.problems.dedup();
+    Ok(imported)
+}
+
+/// Fields by which Bifocal's own COCO files name the image that a picture was made from.
+#[derive(Deserialize)]
+struct Origins {
+    images: Vec<Origin>,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    id: u64,
+    file_name: String,
+    instance: Option<String>,
+    #[serde(default)]
+    frame: usize,
+}
+
+/// Draws the annotations of a COCO file into `reader`'s sessions: boxes and polygons as shapes, run lengths as painted regions. Pictures are found by
+/// `instance` and `frame` where the file has them, else by their file name without folder and extension.
+///
+/// # Errors
+/// Where the file is not COCO, or a session cannot be kept. Annotations of pictures that are not in the project are problems.
+pub fn import_coco(
+    project: &mut Project,
+    reader: &str,
+    index: &StudyIndex,
+    file: &Path,
+) -> Result<Imported, ProjectError> {
+    let dataset = CocoDataset::load(file).map_err(|error| ProjectError::content(file, error))?;
+    let text = std::fs::read(file).map_err(ProjectError::file(file))?;
+    let origins: Origins = serde_json::from_slice(&text).map_err(|error| ProjectError::content(file, error))?;
+    let origins: HashMap<u64, Origin> = origins.images.into_iter().map(|origin| (origin.id, origin)).collect();
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let mut imported = Imported::default();
+    let mut edits: BTreeMap<String, (&Series, Vec<Edit>)> = BTreeMap::new();
+    let mut next: HashMap<String, u64> = HashMap::new();
+    for image in dataset.images.iter().filter(|image| !image.shapes.is_empty()) {
+        let Some(origin) = origins.get(&image.id) else { continue };
+        let found = match &origin.instance {
+            Some(key) => instances(index).find(|(_, instance)| instance.key().0 == *key),
+            None => {
+                let name = stem(Path::new(&origin.file_name));
+                let named =
+                    |source: &Source| stem(&source.member.as_ref().map_or(source.file.clone(), Into::into)) == name;
+                instances(index).find(|(_, instance)| named(&instance.source))
+            }
+        };
+        let Some((series, instance)) = found else {
+            imported.problems.push(format!("picture {} is not in the project", origin.file_name));
+            continue;
+        };
+        if (instance.rows, instance.columns) != (image.height, image.width) {
+            imported.problems.push(format!("picture {} has another size than its image", origin.file_name));
+            continue;
+        }
+        let display = match FrameReader::open(&instance.source).and_then(|reader| reader.frame(origin.frame)) {
+            Ok(frame) => frame.display,
+            Err(error) => {
+                imported.problems.push(error.to_string());
+                continue;
+            }
+        };
+        let series_key = series.reading_uid().0;
+        let list = &mut edits.entry(series_key.clone()).or_insert_with(|| (series, Vec::new())).1;
+        let mut id = match next.get(&series_key) {
+            Some(id) => *id,
+            None => first_free(project, reader, series)?,
+        };
+        for annotation in &image.shapes {
+            let label = label_for(project, &annotation.category, None, None, &mut imported)?;
+            let mut shape = |kind, points: &[(f64, f64)]| {
+                let mut shape = Shape::new(kind, instance.key(), origin.frame, points, &display);
+                shape.label = Some(label.clone());
+                list.push(Edit::SetShape { id: ShapeId(id), shape: Some(Box::new(shape)) });
+                id += 1;
+            };
+            // From the corner of the first pixel to its centre.
+            let place = |x: f32, y: f32| (f64::from(y) - 0.5, f64::from(x) - 0.5);
+            match &annotation.geometry {
+                Geometry::Box { x, y, width, height } => {
+                    let (left, top, right, bottom) = (*x, *y, x + width, y + height);
+                    let corners = [place(left, top), place(right, top), place(right, bottom), place(left, bottom)];
+                    shape(ShapeKind::Rectangle, &corners);
+                    imported.annotations += 1;
+                }
+                Geometry::Polygon(polygons) => {
+                    for polygon in polygons.iter().filter(|polygon| polygon.len() >= 3) {
+                        let points: Vec<_> = polygon.iter().map(|(x, y)| place(*x, *y)).collect();
+                        shape(ShapeKind::Polygon, &points);
+                        imported.annotations += 1;
+                    }
+                }
+                Geometry::Mask(rle) => {
+                    let mask = MaskKey { instance: instance.key(), frame: origin.frame, label: label.clone() };
+                    let add = runs_of(rle.to_mask().iter().map(|value| *value > 0));
+                    list.push(Edit::Paint { mask, add, remove: Runs::default() });
+                    imported.annotations += 1;
+                }
+            }
+        }
+        next.insert(series_key, id);
+        imported.frames += 1;
+    }
+    keep(project, reader, edits)?;
+    Ok(imported)
+}
+
+fn instances(index: &StudyIndex) -> impl Iterator<Item = (&Series, &Instance)> {
+    let series = index.studies.iter().flat_map(|study| &study.series);
+    series.flat_map(|series| series.instances.iter().map(move |instance| (series, instance)))
+}
+
+/// Number of the first shape that a session does not have.
+fn first_free(project: &Project, reader: &str, series: &Series) -> Result<u64, ProjectError> {
+    let store = Store::open(&project.readings(reader)?, &series.reading_uid(), "")?;
+    Ok(store.session().shapes.keys().next_back().map_or(1, |id| id.0 + 1))
+}
+
+/// What is imported belongs to no bundle: it is kept in the reading without one.
+fn keep(project: &Project, reader: &str, edits: BTreeMap<String, (&Series, Vec<Edit>)>) -> Result<(), ProjectError> {
+    for (series, edits) in edits.into_values() {
+        let mut store = Store::open(&project.readings(reader)?, &series.reading_uid(), "")?;
+        store.apply(Edit::All { edits })?;
+    }
+    Ok(())
+}
+
+/// Key of the project's label by name, key or concept; a new label where there is none.
+fn label_for(
+    project: &mut Project,
+    name: &str,
+    concept: Option<&CodedConcept>,
+    color: Option<[u8; 3]>,
+    imported: &mut Imported,
+) -> Result<String, ProjectError> {
+    let same = |label: &&Label| label.key == name || label.name.eq_ignore_ascii_case(name);
+    if let Some(label) = project.labels().labels.iter().find(same) {
+        return Ok(label.key.clone());
+    }
+    let mut labels = project.labels().clone();
+    let letters = |c: char| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let base: String = name.chars().map(letters).collect();
+    let base = if base.trim_matches('_').is_empty() { "label".to_owned() } else { base };
+    let key = (1..).map(|n| if n == 1 { base.clone() } else { format!("{base}_{n}") });
+    let key = key.into_iter().find(|key| labels.label(key).is_none()).unwrap_or(base);
+    let color = match color {
+        Some([r, g, b]) => format!("#{r:02x}{g:02x}{b:02x}"),
+        None => COLORS.get(labels.labels.len() % COLORS.len()).map_or_else(String::new, |color| (*color).to_owned()),
+    };
+    let name = if name.trim().is_empty() { key.clone() } else { name.trim().to_owned() };
+    labels.labels.push(Label { key: key.clone(), name, color, digit: None, concept: concept.cloned() });
+    project.set_labels(labels)?;
+    imported.new_labels.push(key.clone());
+    Ok(key)
+}
+
+/// Pixels that are set, counted row by row.
+fn runs_of(pixels: impl Iterator<Item = bool>) -> Runs {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for (at, _) in (0u32..).zip(pixels).filter(|(_, set)| *set) {
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == at => *count += 1,
+            _ => runs.push((at, 1)),
+        }
+    }
+    Runs::new(runs)
+}

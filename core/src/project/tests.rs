@@ -1,0 +1,200 @@
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::agreement::kappa;
+use super::*;
+use crate::annotation::{Edit, MaskKey, Shape, ShapeId, ShapeKind, Store};
+use crate::dicom::pixels::FrameReader;
+use crate::dicom::{CtSlice, ImageContext, index_paths, uid_from_name, write_ct};
+use crate::measure::Runs;
+use crate::study::{PlaneGeometry, Source, StudyIndex, Window};
+use crate::task::Task;
+
+const ROWS: usize = 40;
+const COLUMNS: usize = 50;
+
+/// Three CT slices of 0.7 by 0.8 mm pixels.
+fn images(folder: &Path) -> StudyIndex {
+    std::fs::create_dir_all(folder).expect("a folder");
+    for slice in 0..3usize {
+        let hu = Array2::from_shape_fn((ROWS, COLUMNS), |(r, c)| (r * 10 + c) as i16);
+        let context = ImageContext {
+            patient_id: "4711".into(),
+            patient_name: "Doe^Jane".into(),
+            study_uid: uid_from_name("study"),
+            series_uid: uid_from_name("series"),
+            ..ImageContext::default()
+        };
+        let image = CtSlice {
+            sop_instance_uid: uid_from_name(&format!("ct {slice}")),
+            number: slice as u32,
+            hu: hu.view(),
+            geometry: PlaneGeometry {
+                position: [-20.0, 5.5, 3.0 * slice as f64],
+                row_direction: [1.0, 0.0, 0.0],
+                column_direction: [0.0, 1.0, 0.0],
+            },
+            spacing_mm: [0.7, 0.8],
+            thickness_mm: 3.0,
+            field_mm: 40.0,
+            frame_of_reference_uid: uid_from_name("frame of reference"),
+            kvp: 120.0,
+            patient_position: "HFS".into(),
+            contrast: String::new(),
+            windows: vec![Window::linear(200.0, 500.0)],
+        };
+        write_ct(&folder.join(format!("ct{slice}.dcm")), &context, &image).expect("written");
+    }
+    index_paths(&[folder.to_path_buf()], &Task::new()).expect("indexed")
+}
+
+/// What one reader draws: a polygon and an ellipse, a box, a length, and a painted spot.
+fn draw(project: &Project, reader: &str, index: &StudyIndex) {
+    let series = &index.studies[0].series[0];
+    let mut store = Store::open(&project.readings(reader).expect("a name"), &series.reading_uid(), "").expect("opens");
+    let mut id = 0;
+    let mut add = |slice: usize, kind, label: &str, points: &[(f64, f64)]| {
+        let instance = &series.instances[slice];
+        let display = FrameReader::open(&instance.source).and_then(|r| r.frame(0)).expect("decodes").display;
+        let mut shape = Shape::new(kind, instance.key(), 0, points, &display);
+        shape.label = (!label.is_empty()).then(|| label.to_owned());
+        id += 1;
+        store.apply(Edit::SetShape { id: ShapeId(id), shape: Some(Box::new(shape)) }).expect("kept");
+    };
+    add(0, ShapeKind::Polygon, "nodule", &[(5.2, 5.1), (5.4, 20.3), (17.7, 12.2)]);
+    add(0, ShapeKind::Ellipse, "mass", &[(30.0, 20.0), (30.0, 40.0), (25.0, 30.0), (35.0, 30.0)]);
+    add(1, ShapeKind::Rectangle, "nodule", &[(9.5, 19.5), (9.5, 29.5), (24.5, 29.5), (24.5, 19.5)]);
+    add(1, ShapeKind::Length, "", &[(10.0, 10.0), (10.0, 20.0)]);
+    let mask = MaskKey { instance: series.instances[2].key(), frame: 0, label: "effusion".into() };
+    let spot = Runs::new(vec![(100, 7), (150, 5), (1999, 1)]);
+    store.apply(Edit::Paint { mask, add: spot, remove: Runs::default() }).expect("kept");
+}
+
+fn project(folder: &Path) -> Project {
+    Project::create(folder, "Test", vec!["../images".into()], Taxonomy::default()).expect("made")
+}
+
+fn done(project: &Project, reader: &str, index: &StudyIndex) {
+    let case = Case { state: CaseState::Done, ..Case::default() };
+    project.set_case(reader, &index.studies[0].series[0].reading_uid(), case).expect("kept");
+}
+
+#[test]
+fn a_segmentation_and_a_coco_file_bring_the_same_pixels_to_another_reader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = images(&folder.path().join("images"));
+    let mut project = project(&folder.path().join("project"));
+    draw(&project, "anna", &index);
+    done(&project, "anna", &index);
+    let task = Task::new();
+    let drawn = collect(&project, "anna", &index, 0, &task).expect("gathered");
+    assert!(drawn.problems.is_empty(), "{:?}", drawn.problems);
+    assert_eq!(drawn.frames.len(), 3);
+    assert!(drawn.frames.iter().all(|frame| frame.complete));
+
+    let out = folder.path().join("seg");
+    let (written, problems) =
+        export_segmentations(&project, "anna", &drawn.frames, &out, ("20260101", "120000")).expect("written");
+    assert_eq!((written, problems.len()), (1, 0), "one series, one object");
+    let imported =
+        import_segmentation(&mut project, "ben", &index, &Source::file(out.join("001-ct.dcm"))).expect("imported");
+    assert_eq!((imported.frames, imported.annotations, imported.new_labels.len()), (3, 4, 0), "{imported:?}");
+
+    let out = folder.path().join("coco");
+    assert_eq!(export_coco(&project, &drawn.frames, &out).expect("written"), (3, 4), "a length has no place in COCO");
+    let imported = import_coco(&mut project, "cleo", &index, &out.join("coco.json")).expect("imported");
+    assert_eq!((imported.frames, imported.annotations), (3, 4), "{imported:?}");
+
+    // COCO has no ellipse: the polygon in its place may differ by a pixel here and there along the rim.
+    for (other, least) in [("ben", 1.0), ("cleo", 0.95)] {
+        done(&project, other, &index);
+        let rows = agreement(&project, ["anna", other], &index, &task).expect("compared");
+        let of = |key: &str| rows.iter().find(|row| row.label == key).expect(key).clone();
+        for (label, frames) in [("nodule", 2), ("mass", 1), ("effusion", 1)] {
+            let row = of(label);
+            assert_eq!((row.frames, row.series), (frames, [1, 0, 0, 0]), "{other} {label}");
+            assert!(row.dice.is_some_and(|dice| dice >= least), "{other} {label}: {:?}", row.dice);
+        }
+        assert_eq!((of("fracture").dice, of("fracture").series), (None, [0, 0, 0, 1]));
+    }
+    // The file trains: the reader is done, so that what is not drawn counts as absent.
+    let coco = crate::dataset::CocoDataset::load(&out.join("coco.json")).expect("COCO");
+    assert_eq!(coco.images[0].annotated.len(), Taxonomy::default().labels.len());
+    assert_eq!(coco.images[0].patient_id, project.pseudonym("4711"));
+    let text = std::fs::read_to_string(out.join("coco.json")).expect("text");
+    assert!(!text.contains("Doe") && !text.contains("4711"));
+}
+
+#[test]
+fn boxes_and_measurements_leave_with_the_right_numbers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = images(&folder.path().join("images"));
+    let project = project(&folder.path().join("project"));
+    draw(&project, "anna", &index);
+    let drawn = collect(&project, "anna", &index, 0, &Task::new()).expect("gathered");
+    assert_eq!(export_yolo(&project, &drawn.frames, &folder.path().join("yolo")).expect("written"), (3, 4));
+    let text = std::fs::read_to_string(folder.path().join("yolo/labels/000002-ct.txt")).expect("the second image");
+    // Rows 10 to 24 and columns 20 to 29 of 40 by 50: centre (17.5, 25), 15 by 10.
+    assert_eq!(text.trim(), "1 0.500000 0.437500 0.200000 0.375000");
+
+    export_table(&project, &drawn.frames, folder.path()).expect("written");
+    let table = std::fs::read_to_string(folder.path().join("measurements.csv")).expect("a table");
+    let of = |kind: &str, quantity: &str| -> f64 {
+        let line =
+            table.lines().find(|line| line.contains(&format!(",{kind},")) && line.contains(&format!(",{quantity},")));
+        let cells: Vec<&str> = line.unwrap_or_else(|| panic!("{kind} {quantity} in\n{table}")).split(',').collect();
+        cells[10].parse().expect("a number")
+    };
+    assert!((of("Length", "length") - 8.0).abs() < 1e-4, "ten columns of 0.8 mm");
+    assert!((of("Box", "area") - 15.0 * 0.7 * 10.0 * 0.8).abs() < 1e-3);
+    assert_eq!(of("Box", "pixels"), 150.0);
+    // Values are row * 10 + column.
+    assert!((of("Box", "mean") - (17.0 * 10.0 + 24.5)).abs() < 1e-6);
+    assert!(!table.contains("4711") && table.contains(&project.pseudonym("4711")));
+}
+
+#[test]
+fn work_lists_are_kept_by_reader_and_wrong_names_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = images(&folder.path().join("images"));
+    let place = folder.path().join("project");
+    let project = project(&place);
+    assert!(Project::create(&place, "again", Vec::new(), Taxonomy::default()).is_err());
+    done(&project, "anna", &index);
+    let again = Project::open(&place).expect("opens");
+    assert_eq!(again, project);
+    assert_eq!(again.readers().expect("listed"), ["anna"]);
+    assert_eq!(again.work_list("anna").expect("a list").len(), 1);
+    assert!(again.work_list("ben").expect("a list").is_empty());
+    for wrong in ["", "..", "a/b", "a b", &"x".repeat(65)] {
+        assert!(matches!(again.readings(wrong), Err(ProjectError::Reader(_))), "{wrong}");
+    }
+    std::fs::write(place.join("project.json"), "{}").expect("written");
+    let error = Project::open(&place).expect_err("no project").to_string();
+    assert!(error.contains("project.json"), "{error}");
+}
+
+#[test]
+fn a_damaged_journal_and_absent_images_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = images(&folder.path().join("images"));
+    let project = project(&folder.path().join("project"));
+    draw(&project, "anna", &index);
+    std::fs::write(project.readings("anna").expect("a name").join("torn.session.jsonl"), "{\"li").expect("written");
+    let drawn = collect(&project, "anna", &index, 0, &Task::new()).expect("gathered");
+    assert_eq!((drawn.frames.len(), drawn.problems.len()), (3, 1));
+    assert!(drawn.problems[0].contains("torn"), "{:?}", drawn.problems);
+    let nothing = StudyIndex::default();
+    let drawn = collect(&project, "anna", &nothing, 0, &Task::new()).expect("gathered");
+    assert!(drawn.frames.is_empty() && drawn.problems.iter().any(|problem| problem.contains("not among the sources")));
+}
+
+#[test]
+fn kappa_is_cohens() {
+    // Cohen's own kind of example: 20 both, 5 and 10 alone, 15 neither: observed 0.7, chance 0.5.
+    assert!((kappa([20, 5, 10, 15]).expect("defined") - 0.4).abs() < 1e-12);
+    assert_eq!(kappa([5, 0, 0, 5]), Some(1.0));
+    assert_eq!(kappa([7, 0, 0, 0]), None, "chance alone makes them agree");
+    assert_eq!(kappa([0, 0, 0, 0]), None);
+}
