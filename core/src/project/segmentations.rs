@@ -13,6 +13,9 @@ use crate::study::{
     CodedConcept, PlaneGeometry, Segment, SegmentAlgorithm, SegmentMask, Segmentation, SegmentationKind, SourceFrame,
 };
 
+/// A frame, and the pixels of each label on it.
+type Member<'f, 'a> = (&'f AnnotatedFrame<'a>, BTreeMap<String, Runs>);
+
 /// Writes a binary segmentation of each series into `folder` (of each image, where images have no place in the patient); returns how many, and
 /// what could not be written. Unlike the other exports these objects name the patient, since they belong beside the images.
 /// `date_time` is `YYYYMMDD` and `HHMMSS`.
@@ -24,7 +27,7 @@ pub fn export_segmentations(
     (date, time): (&str, &str),
 ) -> Result<(usize, Vec<String>), ProjectError> {
     fs::create_dir_all(folder).map_err(ProjectError::file(folder))?;
-    let mut groups: BTreeMap<(String, String), Vec<(&AnnotatedFrame<'_>, BTreeMap<String, Runs>)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, String), Vec<Member<'_, '_>>> = BTreeMap::new();
     for frame in frames {
         let regions = frame.regions();
         if regions.is_empty() {
@@ -78,7 +81,7 @@ fn orientation(plane: PlaneGeometry) -> [i64; 6] {
     [a, b, c, d, e, f].map(|v| (v * 1000.0).round() as i64)
 }
 
-fn segmentation(project: &Project, members: &[(&AnnotatedFrame<'_>, BTreeMap<String, Runs>)]) -> Segmentation {
+fn segmentation(project: &Project, members: &[Member<'_, '_>]) -> Segmentation {
     let mut keys: Vec<&String> = members.iter().flat_map(|(_, regions)| regions.keys()).collect();
     keys.sort();
     keys.dedup();
