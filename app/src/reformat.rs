@@ -42,7 +42,7 @@ impl Wanted {
 
     /// The plane in full resolution; `None` where it misses the volume.
     fn plane(&self, coarser: f64) -> Option<Plane> {
-        let spacing = self.volume.finest_mm() * coarser;
+        let spacing = self.orientation.spacing_mm(&self.volume.grid) * coarser;
         let Self { volume, orientation, through, anchor, slab } = self;
         Plane::across(&volume.grid, *orientation, *through, *anchor, slab.thickness_mm, spacing)
     }

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let orientation = kind.orientation(&volume.grid).rotated([0.6, 0.0, 0.8], degrees.to_radians());
             for thickness_mm in [0.0, 10.0] {
                 let slab = Slab { thickness_mm, projection: Projection::Mip };
-                let spacing = volume.finest_mm();
+                let spacing = orientation.spacing_mm(&volume.grid);
                 let plane = Plane::across(&volume.grid, orientation, center, center, thickness_mm, spacing);
                 let plane = plane.ok_or("the plane misses the volume")?;
                 // The best of several: what else the machine does is not the point.

@@ -180,7 +180,8 @@ fn reformat(args: &Args, series: &Series, kind: PlaneKind) -> anyhow::Result<Fra
     let through = args.at.map_or_else(|| grid.center(), |at| at.0);
     let slab = Slab { thickness_mm: args.slab, projection: args.projection };
     let corner = grid.patient_from_voxel([0.0; 3]);
-    let plane = Plane::across(grid, kind.orientation(grid), through, corner, slab.thickness_mm, volume.finest_mm());
+    let orientation = kind.orientation(grid);
+    let plane = Plane::across(grid, orientation, through, corner, slab.thickness_mm, orientation.spacing_mm(grid));
     let Some(plane) = plane else {
         let range = |axis: usize| {
             let corners = grid.corners().map(|corner| corner[axis]);

@@ -188,7 +188,8 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usi
         volume: std::sync::Arc::clone(&planes.volume),
         orientation: nominal.orientation,
         through: planes.crosshair,
-        anchor: nominal.origin,
+        // Where the plane lies along the voxels its pixels are voxels.
+        anchor: planes.volume.grid.patient_from_voxel([0.0; 3]),
         slab: planes.slab,
     };
     let cut = cx.reformatter.cut(index, &wanted, &voi);

@@ -86,6 +86,11 @@ impl Orientation {
         Self { row, column }
     }
 
+    /// Distance of pixels at which a plane shows all that the voxels hold, mm: the voxels' own where it lies along them.
+    pub fn spacing_mm(&self, grid: &Grid) -> f64 {
+        grid.step_mm(self.row).min(grid.step_mm(self.column))
+    }
+
     /// The nearest of the patient's planes, and whether this is it to within half a degree.
     pub fn nearest(&self) -> (PlaneKind, bool) {
         let [x, y, z] = self.normal().map(f64::abs);
@@ -237,7 +242,10 @@ mod tests {
         }
         assert!(dot(orientation.row, orientation.column).abs() < 1e-12);
         assert!((length(orientation.normal()) - 1.0).abs() < 1e-12);
-        let turned = PlaneKind::Axial.orientation(&grid()).rotated([1.0, 0.0, 0.0], 20_f64.to_radians());
+        let grid = grid();
+        let spacing = |kind: PlaneKind| kind.orientation(&grid).spacing_mm(&grid);
+        assert!((spacing(PlaneKind::Axial) - 1.0).abs() < 1e-12 && (spacing(PlaneKind::Coronal) - 1.0).abs() < 1e-12);
+        let turned = PlaneKind::Axial.orientation(&grid).rotated([1.0, 0.0, 0.0], 20_f64.to_radians());
         assert_eq!(turned.nearest(), (PlaneKind::Axial, false));
         assert_eq!(PlaneGeometry::direction_letters(turned.column), "PH");
     }
