@@ -101,6 +101,7 @@ impl App {
         app.state.network = Network::find(&app.state.settings.model);
         app.state.model = app.state.network.title();
         app.state.weights_sha256 = app.state.network.weights_sha256().to_owned();
+        app.load_labels(false);
         if !paths.is_empty() {
             app.open(paths);
         }
@@ -272,6 +273,8 @@ impl App {
                         self.toast(Tone::Warning, message);
                     }
                 }
+                self.put_drawing_down();
+                self.overlays.measured.forget();
                 self.state.reading = Some(reading);
                 self.state.screen = Screen::Reading;
                 self.series_shown();
@@ -284,6 +287,11 @@ impl App {
     pub(crate) fn open_document(&self, series: &SeriesUid) -> (ReadingDocument, Option<String>) {
         let folder = self.session_folder();
         ReadingDocument::open(folder.as_deref(), series, &self.state.weights_sha256)
+    }
+
+    /// So does the file of labels.
+    pub(crate) fn labels_path(&self) -> Option<PathBuf> {
+        self.settings_path.as_deref().and_then(Path::parent).map(|folder| folder.join(crate::labels::FILE))
     }
 
     /// Sessions lie beside the settings.

@@ -12,6 +12,7 @@ use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::reader::ReadCommand;
 use crate::report::ReportCommand;
+use crate::shape_commands::DrawCommand;
 use crate::state::{Lens, OverlaySettings, SortBy, Tone};
 use crate::view::{ImagePoint, Tool, ViewEdit};
 
@@ -51,6 +52,8 @@ pub enum Command {
     Desk(DeskCommand),
     /// Something about class activation maps and tests of maps.
     Explain(ExplainCommand),
+    /// Something about shapes, paint and labels.
+    Draw(DrawCommand),
     /// Something about the report.
     Report(ReportCommand),
     /// Something about findings, maps and notes.

@@ -168,7 +168,12 @@ impl App {
     pub(crate) fn desk(&mut self, command: DeskCommand) {
         match command {
             DeskCommand::Layout(layout) => self.set_layout(layout),
-            DeskCommand::Activate(pane) => self.activate_pane(pane),
+            DeskCommand::Activate(pane) => {
+                if pane != self.state.desk.active {
+                    self.put_drawing_down();
+                }
+                self.activate_pane(pane);
+            }
             DeskCommand::Maximise(pane) => {
                 self.activate_pane(pane);
                 self.state.desk.maximised = !self.state.desk.maximised;

@@ -23,7 +23,12 @@ impl ReadingDocument {
         let Some(folder) = folder else { return (in_memory(), None) };
         match Store::open(folder, series, weights_sha256) {
             Ok(store) => {
-                let message = store.recovered().map(|cause| format!("The saved reading was damaged: {cause}."));
+                let carried =
+                    "Measurements, key images and impression are taken over from the reading with another model.";
+                let message = match store.recovered() {
+                    Some(cause) => Some(format!("The saved reading was damaged: {cause}.")),
+                    None => store.was_carried_over().then(|| carried.to_owned()),
+                };
                 (Self::Stored(Box::new(store)), message)
             }
             Err(error) => (in_memory(), Some(format!("Reviews of this series will not be saved: {error}"))),
@@ -105,8 +110,10 @@ mod tests {
         assert!(again.undo().expect("saved"));
         assert!(again.session().key_images.is_empty());
         assert!(again.redo().expect("saved"));
-        let (other_weights, _) = ReadingDocument::open(Some(folder.path()), &series, "def");
-        assert!(other_weights.session().key_images.is_empty());
+        let (other_weights, message) = ReadingDocument::open(Some(folder.path()), &series, "def");
+        assert!(
+            other_weights.session().key_images.len() == 1 && message.is_some_and(|text| text.contains("taken over"))
+        );
     }
 
     #[test]

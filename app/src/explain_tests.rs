@@ -71,10 +71,10 @@ fn a_class_activation_map_is_chosen_made_tested_and_remembered() {
     harness.get_by_label_contains("Faithfulness of LayerCAM, stage 2:");
 
     // By keyboard to the next one, and back.
-    harness.key_press(Key::E);
+    harness.key_press(Key::J);
     harness.run_steps(2);
     assert_eq!(harness.state().state.local_kind(), MapKind::Cam { method: CamMethod::LayerCam, stage: 3 });
-    harness.key_press_modifiers(egui::Modifiers::SHIFT, Key::E);
+    harness.key_press_modifiers(egui::Modifiers::SHIFT, Key::J);
     harness.run_steps(2);
     assert_eq!(harness.state().state.local_kind(), chosen);
     assert!(tested(&harness.state().state, Lens::Local), "what was made is kept");

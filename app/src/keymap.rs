@@ -61,6 +61,23 @@ pub enum Action {
     CommentFinding,
     KeyImage,
     Report,
+    ToolLength,
+    ToolBidirectional,
+    ToolAngle,
+    ToolCobb,
+    ToolEllipse,
+    ToolBox,
+    ToolPolygon,
+    ToolFreehand,
+    ToolPoint,
+    ToolArrow,
+    ToolText,
+    ToolCalibrate,
+    ToolBrush,
+    ToolEraser,
+    BrushSmaller,
+    BrushLarger,
+    DeleteShape,
 }
 
 /// Where an action stands in the overlay of keys.
@@ -72,6 +89,8 @@ pub enum Group {
     Navigate,
     /// Mouse tools and what they show.
     View,
+    /// Measuring, annotating, painting.
+    Draw,
     /// Windows on digits.
     Window,
     /// Findings and report.
@@ -80,7 +99,7 @@ pub enum Group {
 
 impl Group {
     /// All, in the order they are shown in.
-    pub const ALL: [Self; 5] = [Self::Navigate, Self::View, Self::Window, Self::Read, Self::General];
+    pub const ALL: [Self; 6] = [Self::Navigate, Self::View, Self::Draw, Self::Window, Self::Read, Self::General];
 
     /// Heading.
     pub fn title(self) -> &'static str {
@@ -88,6 +107,7 @@ impl Group {
             Self::General => "General",
             Self::Navigate => "Images and series",
             Self::View => "View",
+            Self::Draw => "Measure and annotate",
             Self::Window => "Window presets",
             Self::Read => "Findings and report",
         }
@@ -126,6 +146,9 @@ impl Shortcut {
             Key::Comma => ",",
             Key::OpenBracket => "[",
             Key::CloseBracket => "]",
+            Key::Minus => "-",
+            Key::Plus => "+",
+            Key::Equals => "=",
             key => key.name(),
         });
         label
@@ -206,6 +229,23 @@ pub const ACTIONS: &[Entry] = {
         row(SlabThicker, &[key(Key::Period)], View, "Thicker slab", None),
         row(SlabThinner, &[key(Key::Comma)], View, "Thinner slab", None),
         row(Escape, &[key(Key::Escape)], View, "Leave, or reset the view", Some(Icon::RotateCcw)),
+        row(ToolLength, &[key(Key::D)], Draw, "Distance", Some(Icon::Ruler)),
+        row(ToolBidirectional, &[shift(Key::D)], Draw, "Two diameters (RECIST)", Some(Icon::Diameter)),
+        row(ToolAngle, &[key(Key::A)], Draw, "Angle", Some(Icon::Angle)),
+        row(ToolCobb, &[shift(Key::A)], Draw, "Cobb angle", Some(Icon::Tangent)),
+        row(ToolEllipse, &[key(Key::E)], Draw, "Ellipse", Some(Icon::Circle)),
+        row(ToolBox, &[shift(Key::E)], Draw, "Box", Some(Icon::Square)),
+        row(ToolPolygon, &[key(Key::G)], Draw, "Polygon", Some(Icon::Pentagon)),
+        row(ToolFreehand, &[shift(Key::G)], Draw, "Freehand", Some(Icon::Lasso)),
+        row(ToolPoint, &[key(Key::O)], Draw, "Point with value", Some(Icon::LocateFixed)),
+        row(ToolArrow, &[key(Key::Q)], Draw, "Arrow", Some(Icon::MoveUpLeft)),
+        row(ToolText, &[key(Key::X)], Draw, "Text", Some(Icon::Type)),
+        row(ToolBrush, &[key(Key::U)], Draw, "Brush", Some(Icon::Brush)),
+        row(ToolEraser, &[shift(Key::U)], Draw, "Eraser", Some(Icon::Eraser)),
+        row(BrushSmaller, &[key(Key::Minus)], Draw, "Smaller brush (or [ while painting)", None),
+        row(BrushLarger, &[key(Key::Plus), key(Key::Equals)], Draw, "Larger brush (or ] while painting)", None),
+        row(ToolCalibrate, &[key(Key::L)], Draw, "Calibrate by a line", Some(Icon::Scaling)),
+        row(DeleteShape, &[key(Key::Backspace)], Draw, "Delete the selected shape (or Delete)", Some(Icon::Trash2)),
         row(Preset(0), &[key(Key::Num0)], Window, "Auto", None),
         row(Preset(1), &[key(Key::Num1)], Window, "First of the file", None),
         row(Preset(2), &[key(Key::Num2)], Window, "Second of the file", None),
@@ -216,11 +256,11 @@ pub const ACTIONS: &[Entry] = {
         row(Preset(7), &[key(Key::Num7)], Window, "Lung", None),
         row(Analyse, &[command(Key::Enter)], Read, "Analyse", Some(Icon::Sparkles)),
         row(Probe, &[key(Key::B)], Read, "Attention probe", Some(Icon::Target)),
-        row(NextMap, &[key(Key::E)], Read, "Next map of the lens", None),
-        row(PreviousMap, &[shift(Key::E)], Read, "Previous map of the lens", None),
+        row(NextMap, &[key(Key::J)], Read, "Next map of the lens", None),
+        row(PreviousMap, &[shift(Key::J)], Read, "Previous map of the lens", None),
         row(NextFinding, &[key(Key::N)], Read, "Next finding", None),
         row(PreviousFinding, &[shift(Key::N)], Read, "Previous finding", None),
-        row(AcceptFinding, &[key(Key::A)], Read, "Accept the finding", Some(Icon::Check)),
+        row(AcceptFinding, &[key(Key::Y)], Read, "Accept the finding (or A while it is selected)", Some(Icon::Check)),
         row(RejectFinding, &[key(Key::Delete)], Read, "Reject it (or R while it is selected)", Some(Icon::X)),
         row(CommentFinding, &[key(Key::Enter)], Read, "Comment on the finding", None),
         row(KeyImage, &[key(Key::K)], Read, "Key image", Some(Icon::Star)),

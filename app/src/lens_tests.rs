@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bifocal_core::analysis::FindingId;
-use bifocal_core::annotation::{Decision, Review};
+use bifocal_core::annotation::{Decision, Points, Review, Shape, ShapeKind};
+use bifocal_core::measure::polygon_area;
 use bifocal_core::render;
 use eframe::egui::{self, Key};
 use egui_kittest::Harness;
@@ -16,7 +17,7 @@ use crate::analysis_fixture::analysis;
 use crate::app::App;
 use crate::images::FrameState;
 use crate::state::OverlaySettings;
-use crate::view::ImagePoint;
+use crate::view::{ImagePoint, ScreenFromImage};
 
 const SIDE: usize = 96;
 
@@ -138,6 +139,67 @@ fn a_comment_is_there_after_a_new_start() {
     }
     let harness = reading(folder.path(), Some(settings));
     assert_eq!(review(&harness, 1).comment, "old granuloma");
+}
+
+#[test]
+fn a_finding_is_taken_over_and_corrected() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut harness = reading(folder.path(), None);
+    decoded(&mut harness);
+    let shapes = |harness: &Harness<'_, App>| -> Vec<Shape> {
+        harness.state().state.session().expect("a session").shapes.values().cloned().collect()
+    };
+    harness.key_press(Key::N);
+    harness.run_steps(3);
+    harness.get_by_label("Take over finding 1 as contour").click();
+    harness.run_steps(3);
+    let taken = shapes(&harness);
+    let shape = taken.first().expect("a shape");
+    let origin = shape.origin.as_ref().expect("an origin");
+    assert_eq!((origin.finding, origin.class.as_str(), shape.kind), (FindingId(1), "lung_opacity", ShapeKind::Polygon));
+    let analysis = harness.state().state.reading.as_ref().and_then(|r| r.analysis.clone()).expect("an analysis");
+    let Points::Pixel(points) = &shape.points else { panic!("a picture has no patient") };
+    assert!(points.len() >= 6 && points.len() < analysis.findings[0].contour.len(), "few vertices: {}", points.len());
+    let area = |points: &[(f64, f64)]| polygon_area(&points.iter().map(|(r, c)| [*c, *r, 0.0]).collect::<Vec<_>>());
+    let contour: Vec<(f64, f64)> =
+        analysis.findings[0].contour.iter().map(|(r, c)| (f64::from(*r), f64::from(*c))).collect();
+    assert!(
+        (area(points) / area(&contour) - 1.0).abs() < 0.05,
+        "the same region: {} vertices of {}",
+        points.len(),
+        contour.len()
+    );
+
+    // A vertex is dragged outwards: the correction is one step, the take-over another.
+    let rect = harness.get_by_label("Local lens").rect();
+    let reading = harness.state().state.reading.as_ref().expect("a reading");
+    let key = reading.key_at(0).expect("an image");
+    let FrameState::Ready(frame) = harness.state().images.frame(&key) else { panic!("not decoded") };
+    let map = ScreenFromImage::new(&reading.view, frame.frame().shape(), &frame.frame().display, rect);
+    let from = map.row_column((points[0].0 as f32, points[0].1 as f32));
+    let to = from + egui::vec2(25.0, 15.0);
+    harness.hover_at(from);
+    harness.run_steps(2);
+    harness.drag_at(from);
+    harness.step();
+    harness.hover_at(to);
+    harness.step();
+    harness.drop_at(to);
+    harness.run_steps(3);
+    let corrected = shapes(&harness);
+    assert_ne!(corrected[0].points, shape.points);
+    assert_eq!(corrected[0].origin, shape.origin, "it still says where it comes from");
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, Key::Z);
+    harness.run_steps(3);
+    assert_eq!(shapes(&harness), taken);
+    harness.key_press_modifiers(egui::Modifiers::COMMAND, Key::Z);
+    harness.run_steps(3);
+    assert!(shapes(&harness).is_empty());
+    harness.key_press(Key::N);
+    harness.run_steps(3);
+    harness.get_by_label("Take over finding 1 as box").click();
+    harness.run_steps(3);
+    assert_eq!(shapes(&harness).first().map(|shape| shape.kind), Some(ShapeKind::Rectangle));
 }
 
 /// Presses and lets go of the left button.

@@ -8,6 +8,8 @@
 //! | [`state`] | everything that is shown |
 //! | [`command`] | what panels ask for, drained last in the frame |
 //! | [`document`] | reviews, key images and impression of a reading, undoable and saved |
+//! | [`drawing`] | gestures that draw, bend and paint; `shape_commands` carries them out |
+//! | [`labels`], [`measured`] | the file of labels; what shapes measure, remembered |
 //! | [`keymap`] | actions, their keys, words and icons |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
 //! | [`desk`] | layouts: lenses, planes, grids of viewports, and what links them |
@@ -33,6 +35,7 @@ pub mod cli;
 pub mod command;
 pub mod desk;
 pub mod document;
+pub mod drawing;
 pub mod explain;
 #[cfg(test)]
 mod explain_tests;
@@ -40,11 +43,15 @@ pub mod images;
 pub mod io;
 pub mod jobs;
 pub mod keymap;
+#[cfg(test)]
+mod kill_tests;
+pub mod labels;
 pub mod launch;
 #[cfg(test)]
 mod lens_tests;
 pub mod linked;
 pub mod listing;
+pub mod measured;
 pub mod network;
 pub mod overlays;
 mod perform;
@@ -54,6 +61,7 @@ pub mod reader;
 pub mod reformat;
 pub mod report;
 pub mod settings;
+pub mod shape_commands;
 pub mod state;
 pub mod theme;
 pub mod ui;

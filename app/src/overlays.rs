@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use crate::measured::MeasuredShapes;
+use crate::ui::shapes::MaskTextures;
 use bifocal_core::analysis::Analysis;
 use bifocal_core::render::{self, HeatStyle};
 use eframe::egui::{self, ColorImage, TextureHandle, TextureOptions, Vec2};
@@ -48,6 +50,10 @@ pub struct Overlays {
     inner: RefCell<Inner>,
     /// Size of a lens in the last frame: what jumping to a finding centres in.
     pub pane: Cell<Vec2>,
+    /// Painted regions on the graphics card.
+    pub masks: MaskTextures,
+    /// What shapes measure.
+    pub measured: MeasuredShapes,
 }
 
 /// Longest side of an overlay's texture. Maps are smooth: more shows nothing more.
@@ -58,7 +64,13 @@ const BARS_KEPT: usize = 4;
 impl Overlays {
     /// An empty store.
     pub fn new(ctx: egui::Context) -> Self {
-        Self { ctx, inner: RefCell::default(), pane: Cell::new(Vec2::splat(512.0)) }
+        Self {
+            ctx,
+            inner: RefCell::default(),
+            pane: Cell::new(Vec2::splat(512.0)),
+            masks: MaskTextures::default(),
+            measured: MeasuredShapes::default(),
+        }
     }
 
     /// The texture of a map in a style.

@@ -26,10 +26,16 @@ impl App {
             Command::Open(paths) => self.open(paths),
             Command::ShowSeries { study, series } => self.show_series(study, series),
             Command::View(edit) => self.edit_view(edit),
-            Command::Tool(tool) => self.state.tool = tool,
+            Command::Tool(tool) => {
+                self.state.drawing.cancel();
+                self.state.tool = tool;
+            }
             Command::Edit(edit) => self.edit_document(|document| document.apply(edit)),
             Command::Overlays(overlays) => self.with_reading(|reading| reading.overlays = overlays),
-            Command::Select(finding) => self.with_reading(|reading| reading.selected = finding),
+            Command::Select(finding) => {
+                self.state.drawing.selected = None;
+                self.with_reading(|reading| reading.selected = finding);
+            }
             Command::Probe(point) => self.with_reading(|reading| reading.probe = point),
             Command::Hover(hover) => self.with_reading(|reading| reading.hover = hover),
             Command::Activate(lens) => self.with_reading(|reading| reading.active = lens),
@@ -43,6 +49,7 @@ impl App {
             Command::Desk(command) => self.desk(command),
             Command::Read(command) => self.read(command),
             Command::Explain(command) => self.explain(command),
+            Command::Draw(command) => self.draw(command),
             Command::Report(command) => self.report(command),
             Command::Search(text) => self.state.browser.search = text,
             Command::SearchFocused => self.state.browser.focus_search = false,
@@ -160,10 +167,10 @@ impl App {
             }
             Action::NextViewport | Action::Planes | Action::Lenses | Action::SlabThicker | Action::SlabThinner => {}
             Action::Cine => self.edit_view(ViewEdit::ToggleCine),
-            Action::ToolWindow => self.state.tool = Tool::Window,
-            Action::ToolZoom => self.state.tool = Tool::Zoom,
-            Action::ToolPan => self.state.tool = Tool::Pan,
-            Action::ToolScroll => self.state.tool = Tool::Scroll,
+            Action::ToolWindow => self.perform(Command::Tool(Tool::Window)),
+            Action::ToolZoom => self.perform(Command::Tool(Tool::Zoom)),
+            Action::ToolPan => self.perform(Command::Tool(Tool::Pan)),
+            Action::ToolScroll => self.perform(Command::Tool(Tool::Scroll)),
             Action::Crosshair => self.edit_view(ViewEdit::ToggleCrosshair),
             Action::Maximise => {
                 let active = self.state.reading.as_ref().map_or(Lens::Local, |reading| reading.active);
@@ -174,6 +181,7 @@ impl App {
             Action::FlipHorizontal => self.edit_view(ViewEdit::FlipHorizontal),
             Action::FlipVertical => self.edit_view(ViewEdit::FlipVertical),
             Action::Overlays => self.edit_view(ViewEdit::ToggleOverlays),
+            Action::Preset(digit) if self.choose_label(digit) => {}
             Action::Preset(digit) => {
                 if let Some(window) = WindowChoice::preset(digit) {
                     self.edit_view(ViewEdit::Window(window));
@@ -188,6 +196,7 @@ impl App {
                     reading.probe = None;
                 }
             }),
+            Action::Undo if self.state.drawing.take_back_vertex() => {}
             Action::Undo => self.step_document(ReadingDocument::undo),
             Action::Redo => self.step_document(ReadingDocument::redo),
             Action::KeyImage => self.toggle_key_image(),
@@ -198,6 +207,23 @@ impl App {
             | Action::RejectFinding
             | Action::CommentFinding
             | Action::Report => self.act_on_analysis(action),
+            Action::ToolLength
+            | Action::ToolBidirectional
+            | Action::ToolAngle
+            | Action::ToolCobb
+            | Action::ToolEllipse
+            | Action::ToolBox
+            | Action::ToolPolygon
+            | Action::ToolFreehand
+            | Action::ToolPoint
+            | Action::ToolArrow
+            | Action::ToolText
+            | Action::ToolCalibrate
+            | Action::ToolBrush
+            | Action::ToolEraser
+            | Action::DeleteShape
+            | Action::BrushSmaller
+            | Action::BrushLarger => self.act_on_shapes(action),
         }
     }
 
@@ -227,11 +253,17 @@ impl App {
             self.state.keys_shown = false;
             return;
         }
+        if self.state.screen == Screen::Reading && self.state.report.is_none() && self.state.drawing.cancel() {
+            return;
+        }
         if self.state.toasts.pop().is_some() || self.state.screen == Screen::Start {
             return;
         }
         if self.state.report.is_some() {
             self.toggle_report();
+            return;
+        }
+        if self.leave_drawing() {
             return;
         }
         let mut left_probe = false;

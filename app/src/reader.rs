@@ -2,7 +2,7 @@
 //! can be undone, and is on the disk before the next frame is drawn.
 
 use bifocal_core::analysis::{Analysis, Finding, FindingId};
-use bifocal_core::annotation::{Decision, Edit, Review, Session};
+use bifocal_core::annotation::{Decision, Edit, Review, Session, Shape, ShapeId};
 use bifocal_core::render::Placement;
 use bifocal_core::study::InstanceKey;
 
@@ -25,6 +25,10 @@ pub enum ReadCommand {
     CommentFocused,
     /// Text of the impression while it is typed.
     Impression(String),
+    /// Name of a shape while it is typed.
+    ShapeName(ShapeId, String),
+    /// Note on a shape while it is typed.
+    ShapeText(ShapeId, String),
     /// The text field was left.
     TextDone,
     /// Shows a frame of the series.
@@ -38,6 +42,8 @@ pub enum ReadCommand {
 enum Field {
     Comment(InstanceKey, usize, FindingId),
     Impression,
+    ShapeName(ShapeId),
+    ShapeText(ShapeId),
 }
 
 #[derive(Debug)]
@@ -91,6 +97,20 @@ impl State {
         }
     }
 
+    /// The name of a shape, as it is typed.
+    pub fn shape_name(&self, id: ShapeId, shape: &Shape) -> String {
+        self.typed(&Field::ShapeName(id)).unwrap_or(&shape.name).to_owned()
+    }
+
+    /// The note on a shape, as it is typed.
+    pub fn shape_text(&self, id: ShapeId, shape: &Shape) -> String {
+        self.typed(&Field::ShapeText(id)).unwrap_or(&shape.text).to_owned()
+    }
+
+    fn typed(&self, field: &Field) -> Option<&str> {
+        self.reader.draft.as_ref().filter(|draft| draft.field == *field).map(|draft| draft.text.as_str())
+    }
+
     /// Makes an edit of what was typed.
     fn take_draft(&mut self) -> Option<Edit> {
         let Draft { field, text, .. } = self.reader.draft.take()?;
@@ -100,6 +120,12 @@ impl State {
                 Edit::SetReview { instance, frame, finding, review }
             }
             Field::Impression => Edit::SetImpression { text },
+            Field::ShapeName(id) | Field::ShapeText(id) => {
+                let mut shape = self.session()?.shapes.get(&id)?.clone();
+                let place = if matches!(field, Field::ShapeName(_)) { &mut shape.name } else { &mut shape.text };
+                *place = text;
+                Edit::SetShape { id, shape: Some(Box::new(shape)) }
+            }
         })
     }
 }
@@ -147,6 +173,8 @@ impl App {
             }
             ReadCommand::CommentFocused => self.state.reader.focus_comment = false,
             ReadCommand::Impression(text) => self.write(Field::Impression, text),
+            ReadCommand::ShapeName(id, text) => self.write(Field::ShapeName(id), text),
+            ReadCommand::ShapeText(id, text) => self.write(Field::ShapeText(id), text),
             ReadCommand::TextDone => self.text_done(),
             ReadCommand::GoTo(instance, frame) => self.go_to(&instance, frame),
             ReadCommand::Probe(point) => {

@@ -1,5 +1,6 @@
 //! The report of the series in view: pages laid out for the preview, files written, both as jobs.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bifocal_core::analysis::{Analysis, Explanations};
-use bifocal_core::annotation::Session;
+use bifocal_core::annotation::{Label, Session};
 use bifocal_core::model::Metadata;
 use bifocal_core::render::{ViewTransform, Voi};
 use bifocal_core::report::{self, ModelNotes, ReportImage, ReportInput, ReportOptions};
@@ -103,6 +104,7 @@ struct Material {
     series_index: usize,
     images: Vec<Picture>,
     session: Session,
+    labels: Vec<Label>,
     model: Option<ModelNotes>,
 }
 
@@ -152,6 +154,7 @@ impl Material {
             series,
             images: images.collect(),
             session: &self.session,
+            labels: &self.labels,
             model: self.model.clone(),
             created: SystemTime::now(),
         })
@@ -295,13 +298,18 @@ impl App {
         let series = reading.series()?;
         let analyses = self.state.network.analyses_of(&series.uid);
         let mut images = Vec::new();
+        let shapes = session.shapes.values().filter(|shape| !shape.hidden);
+        let drawn: HashSet<(InstanceKey, usize)> = shapes
+            .map(|shape| (shape.instance.clone(), shape.frame))
+            .chain(session.masks.keys().map(|mask| (mask.instance.clone(), mask.frame)))
+            .collect();
         for position in 0..reading.frame_count() {
             let Some((instance, frame_index)) = reading.instance_at(position) else { continue };
             let analysis = analyses.iter().find(|analysis| {
                 analysis.target.instance_uid == instance.key() && analysis.target.frame == frame_index
             });
             let key = session.key_images.contains(&(instance.key(), frame_index));
-            if key || analysis.is_some() {
+            if key || analysis.is_some() || drawn.contains(&(instance.key(), frame_index)) {
                 images.push(self.picture(reading, position, analysis.cloned())?);
             }
         }
@@ -313,6 +321,7 @@ impl App {
             series_index: reading.series_index,
             images,
             session: session.clone(),
+            labels: self.state.drawing.taxonomy.labels.clone(),
             model: self.state.network.metadata.as_deref().map(model_notes).filter(|_| !analyses.is_empty()),
         })
     }

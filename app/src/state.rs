@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bifocal_core::analysis::{Analysis, FindingId};
+use bifocal_core::measure::PixelScale;
 use bifocal_core::render::{Colormap, HeatStyle};
-use bifocal_core::study::{Instance, Problem, Series, Study};
+use bifocal_core::study::{DisplayAttributes, Instance, Problem, Series, Study};
 
 use crate::desk::{Desk, Layout};
 use crate::document::ReadingDocument;
+use crate::drawing::Drawing;
 use crate::explain::Explaining;
 use crate::images::FrameKey;
 use crate::keymap::Action;
@@ -84,6 +86,8 @@ pub struct State {
     pub report: Option<Report>,
     /// Text that is being typed into the notes.
     pub reader: Reader,
+    /// What is being drawn, and with what.
+    pub drawing: Drawing,
 }
 
 impl State {
@@ -107,6 +111,7 @@ impl State {
             explaining: Explaining::default(),
             report: None,
             reader: Reader::default(),
+            drawing: Drawing::default(),
         }
     }
 }
@@ -114,6 +119,7 @@ impl State {
 impl State {
     /// What a key means now: while a finding is selected, R rejects it instead of turning the image.
     pub fn meant(&self, action: Action) -> Action {
+        let action = self.meant_in_drawing(action);
         let selected = self.screen == Screen::Reading && self.reading.as_ref().is_some_and(|r| r.selected.is_some());
         if action == Action::Rotate && selected { Action::RejectFinding } else { action }
     }
@@ -334,6 +340,13 @@ impl Reading {
     /// The frame at a scroll position, as the store of images knows it.
     pub fn key_at(&self, position: usize) -> Option<FrameKey> {
         self.instance_at(position).map(|(instance, frame)| FrameKey { source: instance.source.clone(), frame })
+    }
+
+    /// What a pixel of the frame in view measures, by hand where the reader has calibrated it.
+    pub fn scale_of(&self, display: &DisplayAttributes) -> PixelScale {
+        let instance = self.instance_at(self.view.position).map(|(instance, _)| instance.key());
+        let by_hand = instance.and_then(|key| self.document.session().calibrations.get(&key).copied());
+        PixelScale::of(display, by_hand)
     }
 
     /// Whether the frame in view is picked for the report.

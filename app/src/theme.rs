@@ -152,6 +152,8 @@ pub struct ViewportPalette {
     #[serde(deserialize_with = "color")]
     pub warning: Color32,
     #[serde(deserialize_with = "color")]
+    pub mark: Color32,
+    #[serde(deserialize_with = "color")]
     pub halo: Color32,
     #[serde(deserialize_with = "color")]
     pub axial: Color32,
@@ -387,10 +389,10 @@ mod tests {
         let v = Theme::new(true).viewport();
         let over_white = (255.0 * (1.0 - crate::ui::widgets::PLATE_OPACITY)).round() as u8;
         let plate = Color32::from_gray(over_white);
-        for text in [v.text, v.weak, v.warm, v.cool, v.warning, v.axial, v.coronal, v.sagittal] {
+        for text in [v.text, v.weak, v.warm, v.cool, v.warning, v.mark, v.axial, v.coronal, v.sagittal] {
             assert!(contrast(text, plate) >= 4.5, "{text:?} on a plate over white: {:.2}", contrast(text, plate));
         }
-        for text in [v.text, v.weak, v.warm, v.cool, v.warning, v.axial, v.coronal, v.sagittal] {
+        for text in [v.text, v.weak, v.warm, v.cool, v.warning, v.mark, v.axial, v.coronal, v.sagittal] {
             assert!(contrast(text, v.background) >= 4.5);
         }
     }

@@ -6,6 +6,8 @@ use bifocal_core::render::{PRESETS, Placement, ViewTransform};
 use bifocal_core::study::{DisplayAttributes, Window};
 use eframe::egui::{Pos2, Rect, Vec2, pos2, vec2};
 
+use crate::drawing::DrawTool;
+
 /// A place on the image, pixels: the centre of the first pixel is (0, 0).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ImagePoint {
@@ -68,6 +70,8 @@ pub enum Tool {
     Pan,
     /// Down goes on through the series.
     Scroll,
+    /// Measures, annotates or paints.
+    Draw(DrawTool),
 }
 
 /// A series playing by itself.

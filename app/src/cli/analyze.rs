@@ -349,7 +349,8 @@ impl Job<'_> {
             })
             .collect();
         let model = Some(model_notes(&self.bundle.metadata));
-        let input = ReportInput { study, series, images, session: &session, model, created: SystemTime::now() };
+        let input =
+            ReportInput { study, series, images, session: &session, labels: &[], model, created: SystemTime::now() };
         write(
             &folder.join("report.json"),
             (serde_json::to_string_pretty(&report_json(&input, self.options))? + "\n").as_bytes(),

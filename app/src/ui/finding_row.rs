@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use bifocal_core::analysis::{Analysis, Finding};
-use bifocal_core::annotation::Decision;
+use bifocal_core::annotation::{Decision, ShapeKind};
 use eframe::egui::{
     self, Align, Align2, CornerRadius, Frame, Layout, Margin, RichText, Sense, Stroke, Ui, UiBuilder, vec2,
 };
 use lucide_icons::Icon;
 
 use super::{Cx, findings, names, text, widgets};
+use crate::command::Command;
 use crate::keymap::Action;
 use crate::reader::ReadCommand;
+use crate::shape_commands::DrawCommand;
 use crate::state::Reading;
 use crate::view::ImagePoint;
 
@@ -54,6 +56,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis
                 if selected {
                     comment(ui, cx, finding, &review.comment);
                     keys(ui, cx, finding);
+                    take_over(ui, cx, finding);
                 } else if !review.comment.trim().is_empty() {
                     let comment = RichText::new(review.comment.trim()).font(theme.small()).color(palette.text);
                     ui.add(egui::Label::new(comment).truncate());
@@ -148,5 +151,24 @@ fn keys(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding) {
                 cx.read(ReadCommand::Probe(ImagePoint { row, column }));
             }
         });
+    });
+}
+
+/// Makes an annotation of the finding, to be corrected by hand.
+fn take_over(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding) {
+    let theme = &cx.theme;
+    ui.horizontal(|ui| {
+        ui.spacing_mut().interact_size.y = 0.0;
+        widgets::caption(ui, theme, "Take over to correct");
+        for (icon, kind, what) in
+            [(Icon::Pentagon, ShapeKind::Polygon, "Contour"), (Icon::Square, ShapeKind::Rectangle, "Box")]
+        {
+            let icon = theme.icon(icon, theme.palette.weak).size(theme.tokens.text.body);
+            let words = RichText::new(what).font(theme.small()).color(theme.palette.text);
+            let name = format!("Take over finding {} as {}", finding.id.0, what.to_lowercase());
+            if widgets::named(ui.add(egui::Button::new((icon, words))), &name).clicked() {
+                cx.send(Command::Draw(DrawCommand::TakeOver(finding.id, kind)));
+            }
+        }
     });
 }

@@ -34,6 +34,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
                             Some(analysis) => answers(ui, cx, reading, analysis),
                             None => without_analysis(ui, cx, reading),
                         }
+                        super::annotations::show(ui, cx, reading);
                         notes(ui, cx, reading);
                         model(ui, cx, reading);
                     },

@@ -14,7 +14,8 @@ const MOUSE: &[(&str, &str)] = &[
     ("Right click", "menu"),
     ("Wheel", "scroll; zoom where there is one image"),
     ("Ctrl+Wheel", "zoom"),
-    ("Double click", "one viewport or all"),
+    ("Double click", "one viewport or all; closes a polygon"),
+    ("Ctrl+Click", "on a contour: vertex in or out"),
     ("Shift+Move", "linked crosshair"),
 ];
 
@@ -40,9 +41,9 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
         egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
             ui.spacing_mut().item_spacing.x = space.xl;
             ui.columns(3, |columns| {
-                column(&mut columns[0], cx, &[Group::Navigate, Group::General]);
-                column(&mut columns[1], cx, &[Group::View]);
-                column(&mut columns[2], cx, &[Group::Window, Group::Read]);
+                column(&mut columns[0], cx, &[Group::View, Group::Navigate]);
+                column(&mut columns[1], cx, &[Group::Draw]);
+                column(&mut columns[2], cx, &[Group::Read, Group::Window, Group::General]);
                 let ui = &mut columns[1];
                 ui.add_space(space.l);
                 widgets::heading(ui, theme, "Mouse on an image");

@@ -1,5 +1,6 @@
 //! The panels. Each reads [`Cx`] and queues commands; none changes state by itself.
 
+mod annotations;
 mod browser;
 mod drop_hint;
 mod finding_row;
@@ -13,11 +14,14 @@ pub(crate) mod lens_maps;
 mod lenses;
 mod names;
 mod organs;
+mod palette;
 mod plane_lines;
 mod planes;
 mod probe;
 mod reading;
 mod report_panel;
+mod shape_card;
+pub mod shapes;
 mod start;
 mod status_bar;
 pub mod text;
@@ -73,6 +77,11 @@ impl Cx<'_> {
     }
 }
 
+/// A lesion class in the bundle's words.
+pub(crate) fn names_of_class(state: &State, class: &str) -> String {
+    names::lesion(state, class)
+}
+
 /// What a frame has shown.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Drawn {
@@ -98,6 +107,7 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
                 if findings_shown {
                     findings::show(ui, cx);
                 }
+                palette::show(ui, cx);
                 drawn.image = reading::show(ui, cx);
             }
         }

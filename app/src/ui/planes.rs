@@ -467,8 +467,9 @@ fn texts(
         letters(orientation.row.map(|x| -x)),
     ];
     viewport::paint_letters(painter, cx, edges, pane);
-    if let Some(spacing) = planes.sample.frame().display.spacing {
-        viewport::paint_ruler(painter, cx, spacing.kind, map.points_per_mm(), pane);
+    if planes.sample.frame().display.spacing.is_some() {
+        // Cut out of a volume: measured in the patient.
+        viewport::paint_ruler(painter, cx, None, map.points_per_mm(), pane);
     }
     warnings(painter, cx, planes, pane);
 }

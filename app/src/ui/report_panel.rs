@@ -149,6 +149,7 @@ const WHAT: &[Switch] = &[
     ("Image-level answers", "Probability of each class for the whole image", |o| &mut o.predictions),
     ("Findings", "Table with place, size and your decision", |o| &mut o.findings),
     ("Rejected findings", "Struck through; without it they are left out", |o| &mut o.rejected),
+    ("Measurements", "Table of what was measured, annotated and painted", |o| &mut o.measurements),
     ("Key images", "Without overlay; those picked by K, else those with findings", |o| &mut o.key_images),
     ("Key images with overlay", "Heat map and contours", |o| &mut o.overlays),
     ("Attention and organs", "Attention map and organ table", |o| &mut o.attention),

@@ -1,14 +1,14 @@
 //! One image with everything that a reading room expects around it. Both lenses are this widget with different overlays.
 
 use bifocal_core::render::{self, Voi};
-use bifocal_core::study::{Frame, SpacingKind, Window};
+use bifocal_core::study::{Frame, Window};
 use eframe::egui::{
     self, Align2, Color32, Mesh, MouseWheelUnit, Painter, PointerButton, Pos2, Rect, Response, Sense, Shape, Stroke,
     Ui, pos2, vec2,
 };
 use lucide_icons::Icon;
 
-use super::{Cx, text, top_bar, widgets};
+use super::{Cx, shapes, text, top_bar, widgets};
 use crate::command::Command;
 use crate::images::{FrameState, LoadedFrame};
 use crate::keymap::{self, Action};
@@ -25,6 +25,8 @@ pub struct Interaction {
     pub hover: Option<ImagePoint>,
     /// The image point that was clicked with the left button.
     pub clicked: Option<ImagePoint>,
+    /// Whether the left button belongs to what is drawn.
+    pub drawing: bool,
 }
 
 /// Draws the frame in view and takes in mouse and wheel. `paint_overlay` draws between the image and its texts. `slot` is the
@@ -58,7 +60,7 @@ pub fn show(
     }
 
     let state = reading.key_at(reading.view.position).map(|key| (cx.images.frame(&key), key));
-    let mut interaction = Interaction { response, map: None, hover: None, clicked: None };
+    let mut interaction = Interaction { response, map: None, hover: None, clicked: None, drawing: false };
     match state {
         Some((FrameState::Ready(frame), key)) => {
             let display = &frame.frame().display;
@@ -68,6 +70,7 @@ pub fn show(
             let texture = cx.images.texture(&key, &frame, &voi, scale);
             paint_image(&painter, &map, &texture.handle, texture.covers);
             paint_overlay(&painter, &map, &frame);
+            interaction.drawing = shapes::show(ui, &painter, cx, reading, lens, &frame, &map, &interaction.response);
             take_input(ui, cx, reading, lens, &frame, &frame.window_of(&voi), &map, &mut interaction);
             paint_cursors(&painter, cx, reading, lens, &map);
             if rect.width() > 220.0 && rect.height() > 200.0 {
@@ -84,7 +87,7 @@ pub fn show(
         }
         None => {}
     }
-    if interaction.response.double_clicked() {
+    if interaction.response.double_clicked() && !interaction.drawing {
         cx.send(Command::ToggleMaximise(lens));
     }
     if interaction.response.clicked() || interaction.response.drag_started() || interaction.response.gained_focus() {
@@ -157,10 +160,12 @@ fn take_input(
             cx.send(Command::View(ViewEdit::ToggleCrosshair));
         }
     }
-    if response.clicked_by(PointerButton::Primary) {
+    if response.clicked_by(PointerButton::Primary) && !interaction.drawing {
         interaction.clicked = response.interact_pointer_pos().map(|position| map.image_point(position));
     }
-    drag(ui, cx, frame, window, response);
+    if !interaction.drawing || !response.dragged_by(PointerButton::Primary) {
+        drag(ui, cx, frame, window, response);
+    }
     scroll(ui, cx, reading, response);
     let tool = |button| cursor(cx.state.tool, button);
     if response.dragged() {
@@ -169,7 +174,7 @@ fn take_input(
                 ui.ctx().set_cursor_icon(tool(button));
             }
         }
-    } else if response.hovered() {
+    } else if response.hovered() && ui.output(|output| output.cursor_icon) == egui::CursorIcon::Default {
         ui.ctx().set_cursor_icon(egui::CursorIcon::Crosshair);
     }
     response.context_menu(|ui| context_menu(ui, cx));
@@ -179,6 +184,7 @@ fn cursor(tool: Tool, button: PointerButton) -> egui::CursorIcon {
     match (button, tool) {
         (PointerButton::Middle, _) | (PointerButton::Primary, Tool::Pan) => egui::CursorIcon::Grabbing,
         (PointerButton::Secondary, _) | (PointerButton::Primary, Tool::Zoom) => egui::CursorIcon::ZoomIn,
+        (_, Tool::Draw(_)) => egui::CursorIcon::Crosshair,
         (_, Tool::Scroll) => egui::CursorIcon::ResizeVertical,
         _ => egui::CursorIcon::ResizeNwSe,
     }
@@ -412,8 +418,9 @@ fn paint_texts(
     if let Some(letters) = render::edge_letters(&frame.display, &reading.view.transform) {
         paint_letters(painter, cx, letters, pane);
     }
-    if let Some(spacing) = frame.display.spacing {
-        paint_ruler(painter, cx, spacing.kind, map.points_per_mm(), pane);
+    let scale = reading.scale_of(&frame.display);
+    if scale.is_known() {
+        paint_ruler(painter, cx, scale.caveat(), f64::from(map.points_per_column()) / scale.column, pane);
     }
     paint_warnings(painter, cx, frame, pane);
 }
@@ -481,8 +488,8 @@ pub fn paint_letters(painter: &Painter, cx: &Cx<'_>, [top, right, bottom, left]:
     }
 }
 
-/// A ruler of a round length on the right edge, for a known scale.
-pub fn paint_ruler(painter: &Painter, cx: &Cx<'_>, spacing: SpacingKind, points_per_mm: f64, pane: Rect) {
+/// A ruler of a round length on the right edge, for a known scale, with what must be said of that.
+pub fn paint_ruler(painter: &Painter, cx: &Cx<'_>, caveat: Option<&str>, points_per_mm: f64, pane: Rect) {
     let theme = &cx.theme;
     let most = f64::from(pane.height()) * 0.3;
     let Some((length_mm, length)) = render::ruler_mm(points_per_mm, most) else { return };
@@ -502,10 +509,7 @@ pub fn paint_ruler(painter: &Painter, cx: &Cx<'_>, spacing: SpacingKind, points_
             painter.hline(x - long..=x, y, stroke);
         }
     }
-    let kind = match spacing {
-        SpacingKind::Patient => "",
-        SpacingKind::Detector => " at detector",
-    };
+    let kind = caveat.map(|caveat| format!(" {caveat}")).unwrap_or_default();
     let label = format!("{}{kind}", text::round_length(length_mm));
     let at = pos2(x, top + length + theme.space().xs);
     widgets::plated_text(painter, theme, at, Align2::RIGHT_TOP, label, theme.small(), colors.text);

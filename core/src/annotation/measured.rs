@@ -75,9 +75,14 @@ impl Measured {
     /// Measures `shape` on the frame that it was drawn on, by hand-made spacing where there is one.
     pub fn of(shape: &Shape, frame: &Frame, by_hand: Option<Spacing>, unit: Unit) -> Self {
         let scale = PixelScale::of(&frame.display, by_hand);
+        Self { values: values(shape, frame, scale, unit), ..Self::sizes_of(shape, scale) }
+    }
+
+    /// Its sizes alone, where its frame is not at hand.
+    pub fn sizes_of(shape: &Shape, scale: PixelScale) -> Self {
         let sizes = sizes(shape, scale);
         let has_length = sizes.iter().any(|size| size.unit != "°");
-        Self { sizes, scale: has_length.then_some(scale.kind), values: values(shape, frame, scale, unit) }
+        Self { sizes, scale: has_length.then_some(scale.kind), values: None }
     }
 
     /// What must be said beside its lengths; `None` where nothing must.

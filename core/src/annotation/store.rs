@@ -130,6 +130,7 @@ pub struct Store {
     path: PathBuf,
     file: File,
     restored: bool,
+    carried: bool,
     recovered: Option<String>,
 }
 
@@ -143,13 +144,15 @@ impl Store {
     pub fn open(folder: &Path, series: &SeriesUid, weights_sha256: &str) -> Result<Self, StoreError> {
         fs::create_dir_all(folder).map_err(|source| io_error(folder, "make the folder", source))?;
         let path = folder.join(file_name(series, weights_sha256));
-        let empty = || Document::new(Session::new(series.clone(), weights_sha256.to_owned()));
+        let fresh = || Document::new(Session::new(series.clone(), weights_sha256.to_owned()));
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(io_error(&path, "read", error)),
         };
         let mut recovered = None;
+        let carried = if bytes.is_empty() { carried_over(folder, &path, series, weights_sha256) } else { None };
+        let empty = || carried.clone().unwrap_or_else(fresh);
         let replayed = replay(&bytes);
         let restored = replayed.is_ok() && !bytes.is_empty();
         let (document, lines, whole) = match replayed {
@@ -171,7 +174,7 @@ impl Store {
             write_snapshot(&path, &document)?;
         }
         let file = OpenOptions::new().append(true).open(&path).map_err(|source| io_error(&path, "open", source))?;
-        Ok(Self { document, path, file, restored, recovered })
+        Ok(Self { document, path, file, restored, carried: carried.is_some(), recovered })
     }
 
     /// The document.
@@ -192,6 +195,11 @@ impl Store {
     /// Whether a reading was found on disk.
     pub fn was_restored(&self) -> bool {
         self.restored
+    }
+
+    /// Whether what the reader drew and wrote was taken over from a reading of the series by other weights.
+    pub fn was_carried_over(&self) -> bool {
+        self.carried
     }
 
     /// What was wrong with the file that was found, for people; `None` where it was whole.
@@ -269,6 +277,41 @@ pub fn read_sessions(folder: &Path) -> Result<(Vec<Session>, Vec<String>), Store
         }
     }
     Ok((sessions, problems))
+}
+
+/// What the reader drew and wrote on the series while other weights were in use, as a document of its own: shapes, paint,
+/// calibrations, key images and impression do not depend on the network, its findings' reviews do. The latest such file counts.
+fn carried_over(folder: &Path, own: &Path, series: &SeriesUid, weights_sha256: &str) -> Option<Document> {
+    // The first line begins with the series, so that a glance at each file is enough.
+    let wanted = format!("\"series_uid\":{},", serde_json::to_string(&series.0).ok()?);
+    let mut latest: Option<(std::time::SystemTime, Session)> = None;
+    for entry in fs::read_dir(folder).ok()?.flatten() {
+        let path = entry.path();
+        let is_session = path.to_str().is_some_and(|name| name.ends_with(".session.jsonl"));
+        if !is_session || path == own || !begins_with(&path, &wanted) {
+            continue;
+        }
+        let Some(changed) = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()) else { continue };
+        if latest.as_ref().is_some_and(|(before, _)| *before >= changed) {
+            continue;
+        }
+        if let Some(replay) = fs::read(&path).ok().and_then(|bytes| replay(&bytes).ok())
+            && replay.document.session.series_uid == *series
+        {
+            latest = Some((changed, replay.document.session));
+        }
+    }
+    let (_, session) = latest?;
+    let fresh = Session::new(series.clone(), weights_sha256.to_owned());
+    let session = Session { weights_sha256: fresh.weights_sha256.clone(), reviews: fresh.reviews.clone(), ..session };
+    (session != fresh).then(|| Document::new(session))
+}
+
+fn begins_with(path: &Path, wanted: &str) -> bool {
+    use std::io::Read;
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(512).read_to_end(&mut head));
+    read.is_ok() && String::from_utf8_lossy(&head).contains(wanted)
 }
 
 /// Name of the session file: hashed, since UIDs in file names can be traced to people.
@@ -609,8 +652,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut one = Store::open(folder.path(), &series(), "abc").expect("opens");
         one.apply(impression("for abc")).expect("kept");
-        let other = Store::open(folder.path(), &series(), "def").expect("opens");
-        assert_eq!(other.session().impression, "");
+        let review = Review { decision: Decision::Accepted, comment: String::new() };
+        let instance = InstanceKey("1.2.0".to_owned());
+        one.apply(Edit::SetReview { instance, frame: 0, finding: FindingId(1), review }).expect("kept");
+        let mut other = Store::open(folder.path(), &series(), "def").expect("opens");
+        assert!(other.was_carried_over() && !other.document().can_undo());
+        assert_eq!(other.session().impression, "for abc", "the reader's own work does not hang on the weights");
+        assert!(other.session().reviews.is_empty(), "reviews of other findings do");
+        other.apply(impression("for def")).expect("kept");
+        assert_eq!(Store::open(folder.path(), &series(), "abc").expect("opens").session().impression, "for abc");
+        let stranger = Store::open(folder.path(), &SeriesUid("1.2.840.12".to_owned()), "def").expect("opens");
+        assert!(!stranger.was_carried_over() && stranger.session().impression.is_empty());
         assert!(!one.path().display().to_string().contains("840"), "no UID in the file name");
     }
 

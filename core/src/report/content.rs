@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::analysis::{Analysis, Explanations, Finding, ModelIdentity};
-use crate::annotation::{Decision, Review, Session};
+use crate::annotation::{Decision, Label, Review, Session};
 use crate::render::{ViewTransform, Voi, date};
 use crate::study::{Frame, InstanceKey, Patient, Series, SpacingKind, Study};
 
@@ -24,6 +24,8 @@ pub struct ReportInput<'a> {
     pub images: Vec<ReportImage<'a>>,
     /// What the reader added.
     pub session: &'a Session,
+    /// What the labels of shapes and painted regions mean; may be empty.
+    pub labels: &'a [Label],
     /// What the bundle says about itself; `None` where nothing was analysed.
     pub model: Option<ModelNotes>,
     /// When the report was made.
@@ -131,6 +133,8 @@ pub struct ReportOptions {
     pub findings: bool,
     /// Findings that the reader rejected (struck through).
     pub rejected: bool,
+    /// What the reader measured, annotated and painted.
+    pub measurements: bool,
     /// Key images without overlay.
     pub key_images: bool,
     /// Key images with overlays.
@@ -151,6 +155,7 @@ impl Default for ReportOptions {
             predictions: true,
             findings: true,
             rejected: true,
+            measurements: true,
             key_images: true,
             overlays: true,
             attention: true,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::content::{RESEARCH_USE_ONLY, ReportImage, ReportInput, ReportOptions, hashed_uid};
 use super::layout::highest_predictions;
+use super::measurements::{painted_json, shapes_json};
 use super::time::Civil;
 use crate::analysis::Analysis;
 use crate::annotation::{Decision, Review};
@@ -171,6 +172,8 @@ impl Writer<'_> {
             "analysis_seconds": image.analysis.map(|analysis| analysis.seconds),
             "predictions": part(self.options.predictions, &|analysis| json!(analysis.predictions)),
             "findings": part(self.options.findings, &|analysis| self.findings(image, analysis)),
+            "measurements": if self.options.measurements { shapes_json(self.input, image) } else { Value::Null },
+            "painted": if self.options.measurements { painted_json(self.input, image) } else { Value::Null },
             "heat_maps": part(self.options.overlays, &heat_maps),
             "organs": part(self.options.attention, &organs),
             "attention": part(self.options.attention, &attention),

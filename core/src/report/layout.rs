@@ -7,6 +7,7 @@ use super::content::{
 };
 use super::faithfulness;
 use super::flow::{BODY, Cell, Column, Flow, GRAY, INK, MARGIN, RULE, SMALL, WIDTH, line_height};
+use super::measurements;
 use super::page::{Item, Page};
 use super::panel::{Overlay, lesion_style, paint_panel, panel_size};
 use super::time::Civil;
@@ -48,6 +49,9 @@ pub fn layout(input: &ReportInput<'_>, options: &ReportOptions) -> Vec<Page> {
     }
     if options.findings {
         findings(&mut flow, input, options);
+    }
+    if options.measurements {
+        measurements::table(&mut flow, input);
     }
     images(&mut flow, input, options);
     method(&mut flow, input, options);

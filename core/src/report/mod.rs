@@ -8,6 +8,7 @@ mod faithfulness;
 mod flow;
 mod json;
 mod layout;
+mod measurements;
 mod page;
 mod panel;
 mod pdf;

@@ -13,8 +13,11 @@ use crate::analysis::{
     MapFaithfulness, MapId, MapKind, ModelIdentity, OrganAttention, OrganMap, Prediction, SizeMm, Target,
     TokenAttention, Zone,
 };
-use crate::annotation::{Decision, Edit, Review, Session};
+use crate::annotation::{
+    Certainty, Decision, Edit, Label, MaskKey, Review, Session, Shape, ShapeId, ShapeKind, Taxonomy,
+};
 use crate::explain::{CamMethod, Faithfulness, RandomRange, Verdict};
+use crate::measure::Runs;
 use crate::study::{
     DisplayAttributes, Frame, GrayPixels, Instance, InstanceKey, InstanceUid, Patient, PixelSpacing, Pixels, Series,
     SeriesUid, Source, SpacingKind, Study, StudyUid,
@@ -150,6 +153,7 @@ struct Reading {
     session: Session,
     frame: Frame,
     analysis: Analysis,
+    labels: Vec<Label>,
 }
 
 const SECRETS: [&str; 9] = [
@@ -222,7 +226,7 @@ fn reading() -> Reading {
         text: "Right lower zone opacity, most likely pneumonia. No effusion. Follow-up in six weeks.".to_owned(),
     });
     session.apply(Edit::SetKeyImage { instance: InstanceKey("1.2.840.99.3".to_owned()), frame: 0, key: true });
-    Reading { study, session, frame: frame(), analysis: analysis(vec![source]) }
+    Reading { study, session, frame: frame(), analysis: analysis(vec![source]), labels: Taxonomy::default().labels }
 }
 
 impl Reading {
@@ -233,6 +237,7 @@ impl Reading {
             series,
             images: vec![ReportImage::new(&self.analysis.target.instance_uid, 0, 0, &self.frame, Some(&self.analysis))],
             session: &self.session,
+            labels: &self.labels,
             model: Some(ModelNotes {
                 intended_use: "Frontal chest radiographs of adults, for research on opacity detection.".to_owned(),
                 limits: vec!["Lateral views, children and CT were never seen in training.".to_owned()],
@@ -310,6 +315,47 @@ fn a_full_report_holds_everything_and_nothing_overlaps() {
 }
 
 #[test]
+fn measurements_are_in_the_table_and_in_the_json() {
+    let mut reading = reading();
+    let instance = InstanceKey("1.2.840.99.3".to_owned());
+    let display = reading.frame.display.clone();
+    let draw = |kind, points: &[(f64, f64)]| Shape::new(kind, instance.clone(), 0, points, &display);
+    let line = Shape {
+        label: Some("nodule".to_owned()),
+        certainty: Certainty::Probable,
+        text: "new since 2024".to_owned(),
+        ..draw(ShapeKind::Length, &[(10.0, 10.0), (40.0, 50.0)])
+    };
+    let hidden = Shape { hidden: true, ..draw(ShapeKind::Angle, &[(0.0, 9.0), (0.0, 0.0), (9.0, 0.0)]) };
+    let square = draw(ShapeKind::Rectangle, &[(1.5, 1.5), (1.5, 5.5), (5.5, 5.5), (5.5, 1.5)]);
+    for (id, shape) in [line, hidden, square].into_iter().enumerate() {
+        reading.session.apply(Edit::SetShape { id: ShapeId(id as u64 + 1), shape: Some(Box::new(shape)) });
+    }
+    let mask = MaskKey { instance: instance.clone(), frame: 0, label: "effusion".to_owned() };
+    reading.session.apply(Edit::Paint { mask, add: Runs::new(vec![(100, 40)]), remove: Runs::default() });
+    let pages = layout(&reading.input(), &ReportOptions::default());
+    check_pages(&pages);
+    let text = text_of(&pages);
+    for wanted in
+        ["Measurements and annotations", "length 50.0 mm", "Nodule", "at detector", "Painted", "Pleural effusion"]
+    {
+        assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
+    }
+    assert!(text.contains("Imager spacing"), "what the caveat means is explained");
+    let json = report_json(&reading.input(), &ReportOptions::default());
+    let image = &json["images"][0];
+    let shapes = image["measurements"].as_array().expect("a list");
+    assert_eq!(shapes.len(), 2, "hidden shapes stay out");
+    assert_eq!(shapes[0]["kind"], "length");
+    assert_eq!((&shapes[0]["sizes"][0]["value"], &shapes[0]["scale"]), (&50.0.into(), &"projected".into()));
+    assert_eq!(shapes[0]["concept"]["value"], "27925004");
+    assert_eq!((&shapes[1]["values"]["region"], &shapes[1]["values"]["count"]), (&serde_json::Value::Null, &16.into()));
+    assert_eq!((&image["painted"][0]["pixels"], &image["painted"][0]["area_mm2"]), (&40.into(), &40.0.into()));
+    let none = report_json(&reading.input(), &ReportOptions { measurements: false, ..ReportOptions::default() });
+    assert!(none["images"][0]["measurements"].is_null());
+}
+
+#[test]
 fn the_pdf_is_written_with_all_pages() {
     let reading = reading();
     let input = reading.input();
@@ -358,6 +404,7 @@ fn json_keeps_its_keys_whatever_is_left_out() {
         predictions: false,
         findings: false,
         rejected: false,
+        measurements: false,
         key_images: false,
         overlays: false,
         attention: false,

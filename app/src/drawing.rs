@@ -1,0 +1,618 @@
+//! Drawing on images: what the pointer does while a drawing tool is in hand, or on a shape that is there. Knows no window: places
+//! are (row, column) on the frame, and the result of a gesture is one [`Edit`].
+
+use bifocal_core::annotation::{Edit, MaskKey, Shape, ShapeId, ShapeKind, Taxonomy, drawn, with_point_moved};
+use bifocal_core::measure::{self, Brush, Pixel, PixelScale, Runs, ScaleKind, simplify};
+use bifocal_core::study::{Frame, InstanceKey};
+
+use crate::state::Tone;
+
+/// What is drawn with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DrawTool {
+    /// Draws shapes of a kind.
+    Shape(ShapeKind),
+    /// Draws the line that an image is calibrated by.
+    Calibrate,
+    /// Paints a label.
+    Brush,
+    /// Takes paint away.
+    Eraser,
+}
+
+impl DrawTool {
+    /// How many places are clicked; `None` where the reader says when it is enough.
+    fn places(self) -> Option<usize> {
+        match self {
+            Self::Shape(ShapeKind::Point | ShapeKind::Text) => Some(1),
+            Self::Shape(ShapeKind::Angle) => Some(3),
+            Self::Shape(ShapeKind::Cobb) => Some(4),
+            Self::Shape(ShapeKind::Polygon | ShapeKind::Freehand) | Self::Brush | Self::Eraser => None,
+            Self::Shape(_) | Self::Calibrate => Some(2),
+        }
+    }
+
+    /// Whether it paints pixels.
+    pub fn paints(self) -> bool {
+        matches!(self, Self::Brush | Self::Eraser)
+    }
+}
+
+/// The frame that is drawn on.
+#[derive(Clone, Copy)]
+pub struct Canvas<'a> {
+    /// Its instance.
+    pub instance: &'a InstanceKey,
+    /// Which frame of it, from 0.
+    pub frame_index: usize,
+    /// Its pixels.
+    pub frame: &'a Frame,
+    /// What is drawn already.
+    pub session: &'a bifocal_core::annotation::Session,
+}
+
+impl Canvas<'_> {
+    /// What a pixel measures.
+    pub fn scale(&self) -> PixelScale {
+        PixelScale::of(&self.frame.display, self.session.calibrations.get(self.instance).copied())
+    }
+}
+
+/// A part of a shape under the pointer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Part {
+    /// One of its points.
+    Point(usize),
+    /// Its line; the edge after the point of that number.
+    Line(usize),
+    /// Its caption, which lies at this place.
+    Caption(Pixel),
+}
+
+/// A shape under the pointer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// Which one.
+    pub id: ShapeId,
+    /// Which part of it.
+    pub part: Part,
+}
+
+/// What the pointer does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pointer {
+    /// The left button goes down.
+    Press {
+        /// Where.
+        at: Pixel,
+        /// How far the pointer may go and still count as standing, pixels of the image.
+        slack: f64,
+        /// What is there.
+        hit: Option<Hit>,
+        /// Ctrl is held: puts vertices in and takes them out.
+        ctrl: bool,
+    },
+    /// The pointer moves, with or without the button.
+    Move(Pixel),
+    /// The left button comes up.
+    Release(Pixel),
+    /// A double click: that is all of the polygon.
+    Close,
+}
+
+/// A shape being drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    tool: DrawTool,
+    instance: InstanceKey,
+    frame: usize,
+    placed: Vec<Pixel>,
+    cursor: Pixel,
+    pressed_at: Pixel,
+    slack: f64,
+    down: bool,
+    /// The press under way has placed a point of its own.
+    fresh: bool,
+}
+
+/// A shape being moved or bent.
+#[derive(Debug, Clone, PartialEq)]
+struct Grab {
+    hit: Hit,
+    start: Pixel,
+    slack: f64,
+    /// Its points before.
+    before: Vec<Pixel>,
+    /// Its points, or its caption's place, now.
+    now: Vec<Pixel>,
+    caption: Option<Pixel>,
+    moved: bool,
+}
+
+/// A stroke of the brush.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stroke {
+    /// What is painted.
+    pub mask: MaskKey,
+    /// Whether paint is taken away.
+    pub erase: bool,
+    /// Pixels so far.
+    pub pixels: Runs,
+    last: Pixel,
+    /// Whether the button is still down.
+    down: bool,
+}
+
+/// The brush.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BrushSettings {
+    /// Radius, mm; pixels where the spacing is unknown.
+    pub radius: f64,
+    /// Only pixels with values in this range are painted, in the modality's units.
+    pub range: Option<(f64, f64)>,
+}
+
+impl Default for BrushSettings {
+    fn default() -> Self {
+        Self { radius: 5.0, range: None }
+    }
+}
+
+/// Smallest and largest radius of the brush, mm.
+pub const BRUSH_RADIUS: (f64, f64) = (0.1, 100.0);
+
+/// What is typed at a place of the image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What for.
+    pub purpose: Purpose,
+    /// The text so far.
+    pub text: String,
+    /// Where, on the frame.
+    pub at: Pixel,
+    /// The instance.
+    pub instance: InstanceKey,
+    /// The frame.
+    pub frame: usize,
+    /// The field has had the keyboard.
+    pub focused: bool,
+}
+
+/// What a typed text is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Purpose {
+    /// Words of a new text shape.
+    Text,
+    /// The true length of a line, to calibrate by.
+    Calibrate(Pixel, Pixel),
+}
+
+/// What is in hand: tools, and gestures under way.
+#[derive(Debug, Default)]
+pub struct Drawing {
+    /// A shape being drawn.
+    pub draft: Option<Draft>,
+    grab: Option<Grab>,
+    /// A stroke being painted.
+    pub stroke: Option<Stroke>,
+    /// The shape that is selected.
+    pub selected: Option<ShapeId>,
+    /// A text being typed on the image.
+    pub entry: Option<Entry>,
+    /// The brush.
+    pub brush: BrushSettings,
+    /// Label that new shapes and paint are given.
+    pub label: Option<String>,
+    /// The labels there are.
+    pub taxonomy: Taxonomy,
+    /// Something to tell the reader.
+    pub message: Option<(Tone, String)>,
+}
+
+fn apart(a: Pixel, b: Pixel) -> f64 {
+    (a.0 - b.0).hypot(a.1 - b.1)
+}
+
+impl Drawing {
+    /// Takes in what the pointer does; the edit that a finished gesture makes.
+    pub fn pointer(&mut self, event: Pointer, tool: Option<DrawTool>, on: &Canvas<'_>) -> Option<Edit> {
+        match event {
+            Pointer::Press { at, slack, hit, ctrl } => self.press(at, slack, hit, ctrl, tool, on),
+            Pointer::Move(at) => {
+                self.moved(at, on);
+                None
+            }
+            Pointer::Release(at) => {
+                self.moved(at, on);
+                self.release(at, on)
+            }
+            Pointer::Close => match &mut self.draft {
+                Some(draft) if draft.tool == DrawTool::Shape(ShapeKind::Polygon) => {
+                    let slack = draft.slack;
+                    draft.placed.dedup_by(|a, b| apart(*a, *b) <= slack);
+                    self.finish(on)
+                }
+                _ => None,
+            },
+        }
+    }
+
+    fn press(
+        &mut self,
+        at: Pixel,
+        slack: f64,
+        hit: Option<Hit>,
+        ctrl: bool,
+        tool: Option<DrawTool>,
+        on: &Canvas<'_>,
+    ) -> Option<Edit> {
+        self.grab = None;
+        self.stroke = None;
+        if let Some(hit) = hit.filter(|_| self.draft.is_none()) {
+            return self.take_hold(hit, at, slack, ctrl, on);
+        }
+        let tool = tool?;
+        if tool.paints() {
+            let label = self.label_or_first()?.to_owned();
+            let mask = MaskKey { instance: on.instance.clone(), frame: on.frame_index, label };
+            let erase = tool == DrawTool::Eraser;
+            self.stroke = Some(Stroke { mask, erase, pixels: Runs::default(), last: at, down: true });
+            self.paint_to(at, on);
+            return None;
+        }
+        let same =
+            |draft: &Draft| draft.tool == tool && draft.instance == *on.instance && draft.frame == on.frame_index;
+        match self.draft.as_mut().filter(|draft| same(draft)) {
+            Some(draft) => {
+                draft.fresh = tool == DrawTool::Shape(ShapeKind::Cobb) && draft.placed.len() == 2;
+                if draft.fresh {
+                    draft.placed.push(at);
+                }
+                (draft.cursor, draft.pressed_at, draft.slack, draft.down) = (at, at, slack, true);
+            }
+            None => {
+                self.selected = None;
+                self.draft = Some(Draft {
+                    tool,
+                    instance: on.instance.clone(),
+                    frame: on.frame_index,
+                    placed: vec![at],
+                    cursor: at,
+                    pressed_at: at,
+                    slack,
+                    down: true,
+                    fresh: true,
+                });
+            }
+        }
+        None
+    }
+
+    fn take_hold(&mut self, hit: Hit, at: Pixel, slack: f64, ctrl: bool, on: &Canvas<'_>) -> Option<Edit> {
+        let shape = on.session.shapes.get(&hit.id)?;
+        self.selected = Some(hit.id);
+        let mut before = shape.pixels(&on.frame.display);
+        let mut hit = hit;
+        if ctrl && matches!(shape.kind, ShapeKind::Polygon | ShapeKind::Freehand) {
+            match hit.part {
+                Part::Point(index) if before.len() > 3 && index < before.len() => {
+                    before.remove(index);
+                    return Some(set(hit.id, shape, &before, on));
+                }
+                Part::Line(edge) => {
+                    let place = (edge + 1).min(before.len());
+                    before.insert(place, at);
+                    hit.part = Part::Point(place);
+                    self.grab =
+                        Some(Grab { hit, start: at, slack, now: before.clone(), before, caption: None, moved: true });
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        self.grab = Some(Grab { hit, start: at, slack, now: before.clone(), before, caption: None, moved: false });
+        None
+    }
+
+    fn moved(&mut self, at: Pixel, on: &Canvas<'_>) {
+        if self.stroke.as_ref().is_some_and(|stroke| stroke.down) {
+            self.paint_to(at, on);
+        }
+        if let Some(grab) = &mut self.grab
+            && let Some(shape) = on.session.shapes.get(&grab.hit.id)
+        {
+            grab.moved |= apart(at, grab.start) > grab.slack;
+            let step = (at.0 - grab.start.0, at.1 - grab.start.1);
+            match grab.hit.part {
+                Part::Caption(place) => grab.caption = Some((place.0 + step.0, place.1 + step.1)),
+                Part::Line(_) => grab.now = grab.before.iter().map(|p| (p.0 + step.0, p.1 + step.1)).collect(),
+                Part::Point(index) => {
+                    grab.now = with_point_moved(shape.kind, &grab.before, index, at, on.scale());
+                }
+            }
+        }
+        if let Some(draft) = &mut self.draft {
+            draft.cursor = at;
+            let freehand = draft.tool == DrawTool::Shape(ShapeKind::Freehand);
+            if freehand && draft.down && draft.placed.last().is_none_or(|last| apart(*last, at) > draft.slack / 4.0) {
+                draft.placed.push(at);
+            }
+        }
+    }
+
+    fn release(&mut self, at: Pixel, on: &Canvas<'_>) -> Option<Edit> {
+        if let Some(stroke) = self.stroke.take() {
+            return painted(stroke, on);
+        }
+        if let Some(grab) = self.grab.take() {
+            let shape = on.session.shapes.get(&grab.hit.id).filter(|_| grab.moved)?;
+            return Some(match grab.caption {
+                Some(place) => {
+                    let caption_at = Some((round(place.0), round(place.1)));
+                    Edit::SetShape { id: grab.hit.id, shape: Some(Box::new(Shape { caption_at, ..shape.clone() })) }
+                }
+                None => set(grab.hit.id, shape, &grab.now, on),
+            });
+        }
+        let draft = self.draft.as_mut().filter(|draft| draft.down)?;
+        draft.down = false;
+        let moved = apart(at, draft.pressed_at) > draft.slack;
+        let whole = match (draft.tool, draft.tool.places()) {
+            (DrawTool::Shape(ShapeKind::Freehand), _) => true,
+            (_, Some(1)) => {
+                draft.placed = vec![at];
+                true
+            }
+            (_, places) => {
+                let closes = places.is_none()
+                    && draft.placed.len() >= 3
+                    && draft.placed.first().is_some_and(|first| apart(*first, at) <= 2.0 * draft.slack);
+                if !closes && (!draft.fresh || moved) {
+                    draft.placed.push(at);
+                }
+                closes || places.is_some_and(|places| draft.placed.len() >= places)
+            }
+        };
+        draft.fresh = false;
+        if whole { self.finish(on) } else { None }
+    }
+
+    /// Makes a shape of what was drawn.
+    fn finish(&mut self, on: &Canvas<'_>) -> Option<Edit> {
+        let draft = self.draft.take()?;
+        let scale = on.scale();
+        let entry = |purpose, at| {
+            let (instance, frame) = (on.instance.clone(), on.frame_index);
+            Some(Entry { purpose, text: String::new(), at, instance, frame, focused: false })
+        };
+        let kind = match (draft.tool, draft.placed.as_slice()) {
+            (DrawTool::Calibrate, [from, to]) => {
+                // Whether the line can calibrate at all is known before its length is.
+                match measure::calibrate(&on.frame.display, *from, *to, 1.0) {
+                    Ok(_) => self.entry = entry(Purpose::Calibrate(*from, *to), *to),
+                    Err(error) => self.message = Some((Tone::Warning, format!("Not calibrated: {error}."))),
+                }
+                return None;
+            }
+            (DrawTool::Shape(ShapeKind::Text), [at]) => {
+                self.entry = entry(Purpose::Text, *at);
+                return None;
+            }
+            (DrawTool::Shape(kind), _) => kind,
+            _ => return None,
+        };
+        let points = finished(kind, &draft.placed, draft.slack, scale);
+        let mut shape = Shape::new(kind, on.instance.clone(), on.frame_index, &points, &on.frame.display);
+        shape.label.clone_from(&self.label);
+        if !shape.is_whole() || is_nothing(kind, &points) {
+            return None;
+        }
+        let lengths = !matches!(kind, ShapeKind::Angle | ShapeKind::Cobb | ShapeKind::Point | ShapeKind::Arrow);
+        if lengths && scale.kind == ScaleKind::Unknown {
+            self.message = scale.explanation().map(|text| (Tone::Warning, text.to_owned()));
+        }
+        let id = on.session.free_shape_id();
+        self.selected = Some(id);
+        Some(Edit::SetShape { id, shape: Some(Box::new(shape)) })
+    }
+
+    fn paint_to(&mut self, at: Pixel, on: &Canvas<'_>) {
+        let scale = on.scale();
+        let brush = Brush { radius: self.brush.radius, pixel: (scale.row, scale.column), shape: on.frame.shape() };
+        let Some(stroke) = &mut self.stroke else { return };
+        let mut swept = brush.sweep(stroke.last, at);
+        if let Some((low, high)) = self.brush.range.filter(|_| !stroke.erase) {
+            let columns = on.frame.shape().1.max(1);
+            swept = swept.filtered(|pixel| {
+                let value = on.frame.value_at(pixel as usize / columns, pixel as usize % columns);
+                value.is_some_and(|value| (low..=high).contains(&value))
+            });
+        }
+        stroke.pixels = stroke.pixels.union(&swept);
+        stroke.last = at;
+    }
+
+    /// The text on the image is typed.
+    pub fn entry_done(&mut self, on: &Canvas<'_>) -> Option<Edit> {
+        let entry = self.entry.take()?;
+        if entry.instance != *on.instance || entry.frame != on.frame_index {
+            return None;
+        }
+        match entry.purpose {
+            Purpose::Text => {
+                let text = entry.text.trim();
+                if text.is_empty() {
+                    return None;
+                }
+                let mut shape =
+                    Shape::new(ShapeKind::Text, entry.instance, entry.frame, &[entry.at], &on.frame.display);
+                shape.text = text.to_owned();
+                shape.label.clone_from(&self.label);
+                let id = on.session.free_shape_id();
+                self.selected = Some(id);
+                Some(Edit::SetShape { id, shape: Some(Box::new(shape)) })
+            }
+            Purpose::Calibrate(from, to) => {
+                let Some(length) = millimetres(&entry.text) else {
+                    self.message =
+                        Some((Tone::Warning, "Not calibrated: type a length, as 25 mm or 2.5 cm.".to_owned()));
+                    return None;
+                };
+                match measure::calibrate(&on.frame.display, from, to, length) {
+                    Ok(spacing) => {
+                        let text = format!(
+                            "Calibrated: a pixel is {:.4} × {:.4} mm. All sizes on this image follow.",
+                            spacing.row_mm, spacing.column_mm
+                        );
+                        self.message = Some((Tone::Info, text));
+                        Some(Edit::Calibrate { instance: entry.instance, spacing: Some(spacing) })
+                    }
+                    Err(error) => {
+                        self.message = Some((Tone::Warning, format!("Not calibrated: {error}.")));
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Key of the label that paint is given: the chosen one, else the first.
+    pub fn label_or_first(&self) -> Option<&str> {
+        self.label.as_deref().or_else(|| self.taxonomy.labels.first().map(|label| label.key.as_str()))
+    }
+
+    /// Lets go of a gesture under way; false where there is none.
+    pub fn cancel(&mut self) -> bool {
+        let any = self.draft.is_some() || self.grab.is_some() || self.stroke.is_some() || self.entry.is_some();
+        (self.draft, self.grab, self.stroke, self.entry) = (None, None, None, None);
+        any
+    }
+
+    /// Takes back the last vertex of a polygon that is being drawn; false where there is none.
+    pub fn take_back_vertex(&mut self) -> bool {
+        let Some(draft) = &mut self.draft else { return false };
+        draft.placed.pop();
+        if draft.placed.is_empty() {
+            self.draft = None;
+        }
+        true
+    }
+
+    /// Whether the pointer belongs to a gesture under way.
+    pub fn is_busy(&self) -> bool {
+        self.draft.is_some() || self.grab.is_some() || self.stroke.is_some()
+    }
+
+    /// Whether the left button is down in a gesture of this room.
+    pub fn is_down(&self) -> bool {
+        self.grab.is_some() || self.stroke.is_some() || self.draft.as_ref().is_some_and(|draft| draft.down)
+    }
+
+    /// A shape as it is to be shown while it is moved or bent.
+    pub fn shown(&self, id: ShapeId, shape: &Shape, on: &Canvas<'_>) -> Shape {
+        let mut shown = shape.clone();
+        if let Some(grab) = self.grab.as_ref().filter(|grab| grab.hit.id == id && grab.moved) {
+            match grab.caption {
+                Some(place) => shown.caption_at = Some(place),
+                None => shown.set_pixels(&grab.now, &on.frame.display),
+            }
+        }
+        shown
+    }
+
+    /// The shape being drawn, as it would be if the pointer were let go here; not whole yet where points are missing.
+    pub fn preview(&self, on: &Canvas<'_>) -> Option<Shape> {
+        let draft = self.draft.as_ref()?;
+        if draft.instance != *on.instance || draft.frame != on.frame_index {
+            return None;
+        }
+        let kind = match draft.tool {
+            DrawTool::Shape(kind) => kind,
+            _ => ShapeKind::Length,
+        };
+        let mut placed = draft.placed.clone();
+        let more = draft.tool.places().is_none_or(|places| placed.len() < places);
+        if more && draft.tool != DrawTool::Shape(ShapeKind::Freehand) {
+            placed.push(draft.cursor);
+        }
+        let points = match (kind, placed.as_slice()) {
+            (ShapeKind::Rectangle | ShapeKind::Ellipse | ShapeKind::Bidirectional, [from, to]) => {
+                drawn(kind, *from, *to, on.scale())
+            }
+            _ => placed,
+        };
+        let mut shape = Shape::new(kind, on.instance.clone(), on.frame_index, &points, &on.frame.display);
+        shape.label.clone_from(&self.label);
+        Some(shape)
+    }
+
+    /// The pixels of a painted region as they are to be shown, with the stroke under way.
+    pub fn painted(&self, mask: &MaskKey, pixels: &Runs) -> Runs {
+        match self.stroke.as_ref().filter(|stroke| stroke.mask == *mask) {
+            Some(stroke) if stroke.erase => pixels.difference(&stroke.pixels),
+            Some(stroke) => pixels.union(&stroke.pixels),
+            None => pixels.clone(),
+        }
+    }
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+/// The points of a whole shape from the places that were clicked.
+fn finished(kind: ShapeKind, placed: &[Pixel], slack: f64, scale: PixelScale) -> Vec<Pixel> {
+    match (kind, placed) {
+        (ShapeKind::Rectangle | ShapeKind::Ellipse | ShapeKind::Bidirectional, [from, to]) => {
+            drawn(kind, *from, *to, scale)
+        }
+        // Vertices few enough to take hold of, none of the line off by more than a point of the screen.
+        (ShapeKind::Freehand, _) => simplify(placed, slack / 4.0),
+        _ => placed.to_vec(),
+    }
+}
+
+/// Whether a shape has no size: a press that was not meant.
+fn is_nothing(kind: ShapeKind, points: &[Pixel]) -> bool {
+    let extent = |axis: fn(&Pixel) -> f64| {
+        let values = points.iter().map(axis);
+        values.clone().fold(f64::NEG_INFINITY, f64::max) - values.fold(f64::INFINITY, f64::min)
+    };
+    let (height, width) = (extent(|p| p.0), extent(|p| p.1));
+    match kind {
+        ShapeKind::Point | ShapeKind::Text => false,
+        kind if kind.is_region() => height <= 0.0 || width <= 0.0,
+        _ => height <= 0.0 && width <= 0.0,
+    }
+}
+
+fn set(id: ShapeId, shape: &Shape, points: &[Pixel], on: &Canvas<'_>) -> Edit {
+    let mut changed = shape.clone();
+    changed.set_pixels(points, &on.frame.display);
+    Edit::SetShape { id, shape: Some(Box::new(changed)) }
+}
+
+/// The edit of a stroke: only what it changes.
+fn painted(stroke: Stroke, on: &Canvas<'_>) -> Option<Edit> {
+    let before = on.session.masks.get(&stroke.mask).cloned().unwrap_or_default();
+    let (add, remove) = if stroke.erase {
+        (Runs::default(), stroke.pixels.intersection(&before))
+    } else {
+        (stroke.pixels.difference(&before), Runs::default())
+    };
+    (!add.is_empty() || !remove.is_empty()).then_some(Edit::Paint { mask: stroke.mask, add, remove })
+}
+
+/// A typed length in millimetres: `25`, `25 mm`, `2,5 cm`.
+fn millimetres(text: &str) -> Option<f64> {
+    let text = text.trim().to_lowercase().replace(',', ".");
+    let (number, factor) = match text.strip_suffix("cm") {
+        Some(number) => (number, 10.0),
+        None => (text.strip_suffix("mm").unwrap_or(&text), 1.0),
+    };
+    number.trim().parse::<f64>().ok().map(|value| value * factor).filter(|mm| mm.is_finite() && *mm > 0.0)
+}
+
+#[cfg(test)]
+#[path = "drawing_tests.rs"]
+mod tests;

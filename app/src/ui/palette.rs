@@ -1,0 +1,145 @@
+//! The bar on the left of the images: tools that measure, annotate and paint, and the label that new things are given.
+
+use eframe::egui::{self, Button, Frame, Margin, Panel, RichText, ScrollArea, Slider, Ui, vec2};
+use lucide_icons::Icon;
+
+use super::{Cx, shape_card, shapes, widgets};
+use crate::command::Command;
+use crate::drawing::{BRUSH_RADIUS, BrushSettings};
+use crate::images::FrameState;
+use crate::keymap::Action;
+use crate::shape_commands::{DrawCommand, tool_of};
+use crate::view::Tool;
+
+const TOOLS: &[&[Action]] = &[
+    &[Action::ToolLength, Action::ToolBidirectional, Action::ToolAngle, Action::ToolCobb],
+    &[Action::ToolEllipse, Action::ToolBox, Action::ToolPolygon, Action::ToolFreehand],
+    &[Action::ToolPoint, Action::ToolArrow, Action::ToolText],
+    &[Action::ToolBrush, Action::ToolEraser],
+    &[Action::ToolCalibrate],
+];
+
+/// Draws the bar.
+pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
+    if cx.state.reading.is_none() {
+        return;
+    }
+    let theme = &cx.theme;
+    let margin = Margin::symmetric(theme.space().xs as i8, theme.space().s as i8);
+    let frame = Frame::new().fill(theme.palette.panel).inner_margin(margin).stroke(theme.line());
+    Panel::left("drawing tools")
+        .exact_size(theme.size().control + 2.0 * theme.space().xs)
+        .resizable(false)
+        .show_separator_line(false)
+        .frame(frame)
+        .show(ui, |ui| {
+            ScrollArea::vertical().scroll_bar_visibility(egui::scroll_area::ScrollBarVisibility::AlwaysHidden).show(
+                ui,
+                |ui| {
+                    ui.spacing_mut().item_spacing = vec2(0.0, 2.0);
+                    for (index, group) in TOOLS.iter().enumerate() {
+                        if index > 0 {
+                            line(ui, cx);
+                        }
+                        for action in *group {
+                            let selected = tool_of(*action).is_some_and(|tool| cx.state.tool == Tool::Draw(tool));
+                            widgets::action_button(ui, cx, *action, selected);
+                        }
+                    }
+                    line(ui, cx);
+                    label(ui, cx);
+                    if matches!(cx.state.tool, Tool::Draw(tool) if tool.paints()) {
+                        brush(ui, cx);
+                    }
+                },
+            );
+        });
+}
+
+fn line(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let (rect, _) = ui.allocate_exact_size(vec2(theme.size().control, theme.space().s), egui::Sense::hover());
+    ui.painter().hline(rect.x_range().shrink(theme.space().xs), rect.center().y, theme.line());
+}
+
+/// The label that new shapes and paint are given.
+fn label(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let side = theme.size().control;
+    let drawing = &cx.state.drawing;
+    let chosen = drawing.label.as_deref();
+    let name = chosen.and_then(|key| drawing.taxonomy.label(key)).map_or("no label", |label| label.name.as_str());
+    let color = if chosen.is_some() && theme.dark { shapes::color_of(cx, chosen) } else { theme.palette.weak };
+    let button =
+        Button::new(theme.icon(Icon::Tag, color)).min_size(vec2(side, side)).frame_when_inactive(chosen.is_some());
+    ui.spacing_mut().button_padding = vec2(theme.space().xs, theme.space().xs);
+    let menu = egui::containers::menu::MenuButton::from_button(button);
+    let (response, _) = menu.ui(ui, |ui| {
+        ui.spacing_mut().button_padding = vec2(theme.space().s, theme.space().xs);
+        ui.set_min_width(220.0);
+        widgets::caption(ui, theme, format!("Label of what is drawn next  ·  {}", drawing.taxonomy.name));
+        shape_card::label_items(ui, cx, chosen, &mut |label| {
+            cx.send(Command::Draw(DrawCommand::Label(label)));
+        });
+        ui.separator();
+        let edit = Button::new(RichText::new("Read the file of labels again").font(theme.small()));
+        let tip = "labels.json lies beside the settings: names, colours, digits and coded concepts are yours to change";
+        if ui.add(edit).on_hover_text(tip).clicked() {
+            cx.send(Command::Draw(DrawCommand::ReloadLabels));
+        }
+    });
+    widgets::named(response, "Label of new shapes").on_hover_text(format!("Label of what is drawn next: {name}"));
+}
+
+/// Size of the brush, and which values it paints.
+fn brush(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let side = theme.size().control;
+    let brush = cx.state.drawing.brush;
+    let words = RichText::new(format!("{:.1}", brush.radius)).font(theme.small()).color(theme.palette.text);
+    let button = Button::new(words).min_size(vec2(side, side)).frame_when_inactive(true);
+    let config =
+        egui::containers::menu::MenuConfig::new().close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
+    let menu = egui::containers::menu::MenuButton::from_button(button).config(config);
+    let (response, _) = menu.ui(ui, |ui| {
+        ui.set_min_width(230.0);
+        let send = |brush: BrushSettings| cx.send(Command::Draw(DrawCommand::Brush(brush)));
+        widgets::caption(ui, theme, "Radius of the brush, mm (pixels without spacing)");
+        let mut radius = brush.radius;
+        let slider = Slider::new(&mut radius, BRUSH_RADIUS.0..=BRUSH_RADIUS.1).logarithmic(true).max_decimals(1);
+        if ui.add(slider).accessible_name("Radius of the brush").changed() {
+            send(BrushSettings { radius, ..brush });
+        }
+        let mut limited = brush.range.is_some();
+        if ui.checkbox(&mut limited, "Only values in a range").changed() {
+            send(BrushSettings { range: limited.then(|| window_range(cx)), ..brush });
+        }
+        if let Some((low, high)) = brush.range {
+            ui.horizontal(|ui| {
+                let (mut low, mut high) = (low, high);
+                let first = ui.add(egui::DragValue::new(&mut low)).accessible_name("Lowest value painted");
+                ui.label("to");
+                let second = ui.add(egui::DragValue::new(&mut high)).accessible_name("Highest value painted");
+                if first.changed() || second.changed() {
+                    send(BrushSettings { range: Some((low.min(high), high.max(low))), ..brush });
+                }
+            });
+        }
+    });
+    let range = brush.range.map(|(low, high)| format!(", values {low:.0} to {high:.0}")).unwrap_or_default();
+    let tip = format!("Brush of {:.1} mm radius{range}  ([ and ])", brush.radius);
+    widgets::named(response, "Brush settings").on_hover_text(tip);
+}
+
+/// The values that the window in use shows between black and white: what a range begins with.
+fn window_range(cx: &Cx<'_>) -> (f64, f64) {
+    let reading = cx.state.reading.as_ref();
+    let key = reading.and_then(|reading| reading.key_at(reading.view.position));
+    match (reading, key.map(|key| cx.images.frame(&key))) {
+        (Some(reading), Some(FrameState::Ready(loaded))) => {
+            let window = loaded.window_of(&loaded.voi(&reading.view.window, false));
+            ((window.center - window.width / 2.0).round(), (window.center + window.width / 2.0).round())
+        }
+        _ => (0.0, 1.0),
+    }
+}
