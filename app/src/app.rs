@@ -277,6 +277,7 @@ impl App {
                 self.overlays.measured.forget();
                 self.state.reading = Some(reading);
                 self.state.screen = Screen::Reading;
+                self.begin_case();
                 self.series_shown();
             }
             None => self.toast(Tone::Info, "This series holds no image."),
@@ -294,8 +295,11 @@ impl App {
         self.settings_path.as_deref().and_then(Path::parent).map(|folder| folder.join(crate::labels::FILE))
     }
 
-    /// Sessions lie beside the settings.
+    /// Sessions lie beside the settings; those of a project in its reader's folder.
     fn session_folder(&self) -> Option<PathBuf> {
+        if let Some(work) = &self.state.work {
+            return work.project.readings(&work.reader).ok();
+        }
         self.settings_path.as_deref().and_then(Path::parent).map(|folder| folder.join("sessions"))
     }
 

@@ -15,6 +15,7 @@ use crate::report::ReportCommand;
 use crate::shape_commands::DrawCommand;
 use crate::state::{Lens, OverlaySettings, SortBy, Tone};
 use crate::view::{ImagePoint, Tool, ViewEdit};
+use crate::work::WorkCommand;
 
 /// One thing that is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +53,8 @@ pub enum Command {
     Desk(DeskCommand),
     /// Something about class activation maps and tests of maps.
     Explain(ExplainCommand),
+    /// Something about the work list of a project.
+    Work(WorkCommand),
     /// Something about shapes, paint and labels.
     Draw(DrawCommand),
     /// Something about the report.

@@ -8,18 +8,19 @@ use eframe::egui;
 
 use crate::app::App;
 use crate::settings::Settings;
+use crate::work::Work;
 
 /// What is said where no window can be opened.
 const WITHOUT_DISPLAY: &str = "without a display, use: bifocal analyze PATH --out DIR";
 
-/// Opens the window on `paths`, or on the sample study where there are none, and returns when it is closed.
-pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
+/// Opens the window on a project, on `paths`, or on the sample study where there is neither, and returns when it is closed.
+pub fn run(mut paths: Vec<PathBuf>, work: Option<Work>) -> ExitCode {
     let started = Instant::now();
     if !has_display() {
         eprintln!("bifocal: no display (neither WAYLAND_DISPLAY nor DISPLAY is set); {WITHOUT_DISPLAY}");
         return ExitCode::FAILURE;
     }
-    if paths.is_empty() {
+    if paths.is_empty() && work.is_none() {
         paths = crate::io::sample_paths();
     }
     let settings_path = Settings::path();
@@ -42,6 +43,9 @@ pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
         options,
         Box::new(move |creation| {
             let mut app = App::new(&creation.egui_ctx, settings_path, paths);
+            if let Some(work) = work {
+                app.take_up(work);
+            }
             if measure {
                 app.measure(started);
             }

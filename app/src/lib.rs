@@ -66,3 +66,4 @@ pub mod state;
 pub mod theme;
 pub mod ui;
 pub mod view;
+pub mod work;

@@ -23,7 +23,10 @@ impl App {
     pub(crate) fn perform(&mut self, command: Command) {
         match command {
             Command::Do(action) => self.act(action),
-            Command::Open(paths) => self.open(paths),
+            Command::Open(paths) => {
+                self.leave_project();
+                self.open(paths);
+            }
             Command::ShowSeries { study, series } => self.show_series(study, series),
             Command::View(edit) => self.edit_view(edit),
             Command::Tool(tool) => {
@@ -47,6 +50,7 @@ impl App {
                 };
             }),
             Command::Desk(command) => self.desk(command),
+            Command::Work(command) => self.work(command),
             Command::Read(command) => self.read(command),
             Command::Explain(command) => self.explain(command),
             Command::Draw(command) => self.draw(command),

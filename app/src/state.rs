@@ -20,6 +20,7 @@ use crate::reader::Reader;
 use crate::report::Report;
 use crate::settings::Settings;
 use crate::view::{ImagePoint, Tool, ViewState};
+use crate::work::Work;
 
 /// Which screen fills the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,6 +89,8 @@ pub struct State {
     pub reader: Reader,
     /// What is being drawn, and with what.
     pub drawing: Drawing,
+    /// The project that is worked on, where one is open.
+    pub work: Option<Work>,
 }
 
 impl State {
@@ -112,6 +115,7 @@ impl State {
             report: None,
             reader: Reader::default(),
             drawing: Drawing::default(),
+            work: None,
         }
     }
 }

@@ -27,6 +27,12 @@ struct Cli {
     command: Option<Command>,
     /// Files, folders or ZIP archives to open in the window; the sample study where none is given.
     paths: Vec<PathBuf>,
+    /// Folder of a project to read in, in place of paths.
+    #[arg(long, conflicts_with = "paths", requires = "reader")]
+    project: Option<PathBuf>,
+    /// Who reads in the project.
+    #[arg(long, requires = "project")]
+    reader: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,7 +86,7 @@ pub fn main() -> ExitCode {
         Some(Command::Evaluate(args)) => evaluate::run(args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Phantom(args)) => phantom::run(args),
-        None => Ok(crate::launch::run(cli.paths)),
+        None => project::take_up(cli.project, cli.reader).map(|work| crate::launch::run(cli.paths, work)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("bifocal: {error:#}");

@@ -16,6 +16,7 @@ use bifocal_core::study::{SeriesUid, Source};
 use serde_json::json;
 
 use super::progress;
+use crate::work::Work;
 
 /// Frames without anything drawn are exported from finished series of up to this many frames.
 const EMPTY_UP_TO: usize = 16;
@@ -202,6 +203,14 @@ fn list(project: &Project, reader: &str, as_json: bool) -> anyhow::Result<ExitCo
         println!("{}", serde_json::to_string_pretty(&rows)?);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The project that the window opens, where one is asked for.
+pub(super) fn take_up(folder: Option<PathBuf>, reader: Option<String>) -> anyhow::Result<Option<Work>> {
+    match (folder, reader) {
+        (Some(folder), Some(reader)) => Ok(Some(Work::new(Project::open(&folder)?, &reader)?)),
+        _ => Ok(None),
+    }
 }
 
 /// Arguments of `bifocal export`.

@@ -7,7 +7,7 @@ use eframe::egui::{
 use lucide_icons::Icon;
 
 use super::widgets::ChipTone;
-use super::{Cx, start, text, widgets};
+use super::{Cx, start, text, widgets, work_list};
 use crate::command::Command;
 use crate::desk::DraggedSeries;
 use crate::images::FrameKey;
@@ -28,7 +28,10 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
         .frame(frame)
         .show(ui, |ui| {
             let space = theme.space();
-            Frame::new().inner_margin(Margin::same(space.m as i8)).show(ui, |ui| search_and_sort(ui, cx));
+            Frame::new().inner_margin(Margin::same(space.m as i8)).show(ui, |ui| {
+                work_list::show(ui, cx);
+                search_and_sort(ui, cx);
+            });
             let shown = listed(&cx.state.library.studies, &cx.state.browser.search, cx.state.browser.sort);
             if !cx.state.library.problems.is_empty() || !cx.state.library.remarks.is_empty() {
                 problems(ui, cx);
@@ -220,7 +223,8 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
         let color = if series.frame_count() > 0 { palette.text } else { palette.faint };
         painter.text(pos2(left, y), Align2::LEFT_CENTER, &title, theme.body(), color);
         y += line;
-        let detail = text::join([series.modality.clone(), text::series_size(series)]);
+        let work = work_list::mark(cx, series).unwrap_or_default();
+        let detail = text::join([series.modality.clone(), text::series_size(series), work]);
         painter.text(pos2(left, y), Align2::LEFT_CENTER, detail, theme.small(), palette.weak);
         if let Some(note) = series.notes.first() {
             y += line;

@@ -29,6 +29,7 @@ mod toasts;
 mod top_bar;
 pub mod viewport;
 pub mod widgets;
+mod work_list;
 
 use eframe::egui;
 
