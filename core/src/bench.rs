@@ -1,4 +1,4 @@
-//! How long the network of a bundle takes, measured on a fixed pattern.
+//! How long a network takes, measured on a fixed pattern.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,14 +6,45 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::model::{Bundle, Request};
+use crate::model::{Bundle, ModelConfig, Network, Request};
 use crate::task::Task;
 use crate::train::TrainingStep;
+
+/// A network that is measured.
+pub struct Subject {
+    /// The bundle's id, or the preset's name.
+    pub id: String,
+    /// The network.
+    pub network: Network,
+    /// Where it runs.
+    pub device: Device,
+    /// Name of the device, for people.
+    pub device_name: String,
+}
+
+impl Subject {
+    /// The network of the preset `name` with random weights.
+    ///
+    /// # Errors
+    /// Where there is no such preset, or the weights do not fit into memory.
+    pub fn preset(name: &str, device: Device, device_name: String) -> Result<Self> {
+        let Some(config) = ModelConfig::preset(name) else { candle_core::bail!("no preset is named {name:?}") };
+        let network = Network::random(&config, 0, &device)?;
+        Ok(Self { id: name.to_owned(), network, device, device_name })
+    }
+}
+
+impl From<Bundle> for Subject {
+    fn from(bundle: Bundle) -> Self {
+        let Bundle { metadata, network, device, device_name } = bundle;
+        Self { id: metadata.id, network, device, device_name }
+    }
+}
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// A forward pass without attention maps, on the bundle's device.
+    /// A forward pass without attention maps, on the network's device.
     Inference,
     /// Forward and backward pass, AdamW and moving average, on the processor.
     TrainingStep,
@@ -22,22 +53,21 @@ pub enum Work {
 /// Runs that are not timed: memory is taken and caches are filled.
 const WARM_UP: usize = 2;
 
-/// Milliseconds of `runs` runs with `batch` images at once, in the order of the runs.
+/// Milliseconds of `runs` runs of `subject` with `batch` images at once, in the order of the runs.
 ///
 /// # Errors
 /// Where the network cannot run, or the task is cancelled.
-pub fn measure(bundle: &Bundle, work: Work, batch: usize, runs: usize, task: &Task) -> Result<Vec<f64>> {
-    let input = pattern(batch.max(1), bundle.metadata.config.input_size)?;
-    let mut step: Box<dyn FnMut() -> Result<()>> = match work {
+pub fn measure(subject: &Subject, work: Work, batch: usize, runs: usize, task: &Task) -> Result<Vec<f64>> {
+    let network = &subject.network;
+    let input = pattern(batch.max(1), network.config().input_size)?;
+    let mut step: Box<dyn FnMut() -> Result<()> + '_> = match work {
         Work::Inference => {
-            let input = input.to_device(&bundle.device)?;
+            let input = input.to_device(&subject.device)?;
             // Reading a number waits for the device.
-            Box::new(move || {
-                bundle.network.forward(&input, &Request::default())?.class_logits.to_vec2::<f32>().map(drop)
-            })
+            Box::new(move || network.forward(&input, &Request::default())?.features.cls.to_vec2::<f32>().map(drop))
         }
         Work::TrainingStep => {
-            let mut step = TrainingStep::new(&bundle.metadata.config)?;
+            let mut step = TrainingStep::new(network.config())?;
             Box::new(move || step.run(&input, 1e-3).map(drop))
         }
     };
@@ -54,14 +84,15 @@ pub fn measure(bundle: &Bundle, work: Work, batch: usize, runs: usize, task: &Ta
     Ok(milliseconds)
 }
 
-/// Writes the pattern and the outputs for it (`input`, `lesion_logits`, `organ_logits`, `class_logits`) as safetensors, to be compared with
-/// another implementation.
+/// Writes the pattern and the outputs for it (`input`, and of `lesion_logits`, `organ_logits`, `class_logits` what the network has) as
+/// safetensors, to be compared with another implementation.
 ///
 /// # Errors
 /// Where the network cannot run or the file cannot be written.
-pub fn dump(bundle: &Bundle, batch: usize, file: &Path) -> Result<()> {
-    let input = pattern(batch.max(1), bundle.metadata.config.input_size)?.to_device(&bundle.device)?;
-    let output = bundle.network.forward(&input, &Request::default())?;
+pub fn dump(subject: &Subject, batch: usize, file: &Path) -> Result<()> {
+    let network = &subject.network;
+    let input = pattern(batch.max(1), network.config().input_size)?.to_device(&subject.device)?;
+    let output = network.forward(&input, &Request::default())?;
     let tensors = [
         ("input", input),
         ("lesion_logits", output.lesion_logits),
@@ -69,8 +100,9 @@ pub fn dump(bundle: &Bundle, batch: usize, file: &Path) -> Result<()> {
         ("class_logits", output.class_logits),
     ];
     let on_cpu = |tensor: Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous();
+    let tensors = tensors.into_iter().filter(|(_, tensor)| tensor.elem_count() > 0);
     let tensors: HashMap<&str, Tensor> =
-        tensors.into_iter().map(|(name, tensor)| Ok((name, on_cpu(tensor)?))).collect::<Result<_>>()?;
+        tensors.map(|(name, tensor)| Ok((name, on_cpu(tensor)?))).collect::<Result<_>>()?;
     candle_core::safetensors::save(&tensors, file)
 }
 

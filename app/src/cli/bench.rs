@@ -3,19 +3,25 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use bifocal_core::bench::{Work, dump, measure};
-use bifocal_core::model::DeviceChoice;
+use anyhow::{Context, bail};
+use bifocal_core::bench::{Subject, Work, dump, measure};
+use bifocal_core::model::{DeviceChoice, PRESETS, open_device};
 
 /// Arguments of `bifocal bench`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Bundle: its id under `assets/models`, or its folder.
-    #[arg(long, default_value = super::DEFAULT_MODEL)]
-    model: String,
-    /// Images at once.
-    #[arg(long, default_value_t = 1)]
-    batch: usize,
+    /// Bundle: its id under `assets/models`, or its folder; several times for several. The bundled one where nothing is named.
+    #[arg(long)]
+    model: Vec<String>,
+    /// A known network with random weights; several times for several.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(PRESETS))]
+    preset: Vec<String>,
+    /// The bundled network, ResNet-50, ViT-B/16 and their serial hybrid, with 1 image and with 8.
+    #[arg(long, conflicts_with_all = ["model", "preset", "batch"])]
+    zoo: bool,
+    /// Images at once; several, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    batch: Vec<usize>,
     /// Timed runs, after two that are not.
     #[arg(long, default_value_t = 10)]
     runs: usize,
@@ -28,44 +34,70 @@ pub(super) struct Args {
     /// Where the network runs: auto, cpu, cuda or metal. A training step runs on the processor.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Writes input and outputs as a safetensors file, to compare them with another implementation.
+    /// Writes input and outputs as a safetensors file, to compare them with another implementation; for one network and one batch.
     #[arg(long)]
     dump: Option<PathBuf>,
-    /// One line of JSON.
+    /// One line of JSON for each network and batch.
     #[arg(long)]
     json: bool,
 }
 
+/// Networks of `--zoo` beside the bundled one.
+const ZOO: [&str; 3] = ["resnet50", "vit-base", "serial-r50-vit-base"];
+
 /// Runs the subcommand.
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(threads) = args.threads {
         bifocal_core::task::limit_threads(threads)?;
     }
-    let bundle = super::open_bundle(&args.model, args.device)?;
-    let work = if args.train { Work::TrainingStep } else { Work::Inference };
-    let mut milliseconds = measure(&bundle, work, args.batch, args.runs.max(1), &super::progress::task())?;
-    if let Some(file) = &args.dump {
-        dump(&bundle, args.batch, file).with_context(|| file.display().to_string())?;
+    if args.zoo {
+        args.preset = ZOO.map(str::to_owned).to_vec();
+        args.batch = vec![1, 8];
     }
-    milliseconds.sort_by(f64::total_cmp);
-    let (median, last) = (milliseconds[milliseconds.len() / 2], milliseconds[milliseconds.len() - 1]);
-    let what = if args.train { "training step" } else { "inference" };
-    let (id, device) = (&bundle.metadata.id, &bundle.device_name);
-    if args.json {
-        let line = serde_json::json!({
-            "model": id, "what": what, "batch": args.batch, "device": device,
-            "median_ms": median, "milliseconds": milliseconds, "peak_mib": peak_mib(),
-        });
-        println!("{line}");
-    } else {
-        let memory = peak_mib().map_or(String::new(), |mib| format!(", peak memory {mib:.0} MiB"));
-        let (first, runs) = (milliseconds[0], milliseconds.len());
-        println!(
-            "{id} {what}, batch {}, {device}: median {median:.1} ms ({first:.1} to {last:.1}, {runs} runs){memory}",
-            args.batch
-        );
+    if args.zoo || (args.model.is_empty() && args.preset.is_empty()) {
+        args.model.push(super::DEFAULT_MODEL.to_owned());
+    }
+    if args.dump.is_some() && args.model.len() + args.preset.len() + args.batch.len() > 2 {
+        bail!("--dump: name one network and one batch");
+    }
+    for model in &args.model {
+        run_subject(&args, &super::open_bundle(model, args.device)?.into())?;
+    }
+    for name in &args.preset {
+        let (device, device_name, message) = open_device(args.device);
+        if let Some(message) = message {
+            eprintln!("bifocal: {message}");
+        }
+        run_subject(&args, &Subject::preset(name, device, device_name)?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_subject(args: &Args, subject: &Subject) -> anyhow::Result<()> {
+    let (work, what) = if args.train { (Work::TrainingStep, "training step") } else { (Work::Inference, "inference") };
+    let (id, device) = (&subject.id, &subject.device_name);
+    for &batch in &args.batch {
+        let mut milliseconds = measure(subject, work, batch, args.runs.max(1), &super::progress::task())?;
+        if let Some(file) = &args.dump {
+            dump(subject, batch, file).with_context(|| file.display().to_string())?;
+        }
+        milliseconds.sort_by(f64::total_cmp);
+        let (median, last) = (milliseconds[milliseconds.len() / 2], milliseconds[milliseconds.len() - 1]);
+        if args.json {
+            let line = serde_json::json!({
+                "model": id, "what": what, "batch": batch, "device": device,
+                "median_ms": median, "milliseconds": milliseconds, "peak_mib": peak_mib(),
+            });
+            println!("{line}");
+        } else {
+            let memory = peak_mib().map_or(String::new(), |mib| format!(", peak memory so far {mib:.0} MiB"));
+            let (first, runs) = (milliseconds[0], milliseconds.len());
+            println!(
+                "{id} {what}, batch {batch}, {device}: median {median:.1} ms ({first:.1} to {last:.1}, {runs} runs){memory}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The largest memory that this program has held, where the system tells.

@@ -7,6 +7,7 @@ mod evaluate;
 mod explain;
 mod index;
 mod inspect;
+mod model;
 mod phantom;
 mod progress;
 mod project;
@@ -59,6 +60,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Measures the speed of a bundle's network.
     Bench(bench::Args),
+    /// Describes networks, and imports weights of others.
+    Model(model::Args),
     /// Simulates a thorax with known truth as CT and radiograph.
     Phantom(phantom::Args),
 }
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Evaluate(args)) => evaluate::run(args),
         Some(Command::Bench(args)) => bench::run(args),
+        Some(Command::Model(args)) => model::run(args),
         Some(Command::Phantom(args)) => phantom::run(args),
         None => project::take_up(cli.project, cli.reader).map(|work| crate::launch::run(cli.paths, work)),
     };

@@ -1,6 +1,6 @@
 //! A bundle: weights with everything that one must know to use them.
 //!
-//! A folder `assets/models/<id>` with `metadata.json` and `model.safetensors` (half precision).
+//! A folder `assets/models/<id>` with `metadata.json` and `model.safetensors` (half precision, where it was trained here).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -219,11 +219,21 @@ pub fn read_metadata(folder: &Path) -> Result<Metadata, BundleError> {
     serde_json::from_str(&text).map_err(|error| BundleError::Content { file, cause: error.to_string() })
 }
 
-/// Writes weights (as half precision) and metadata into `folder`; sets the metadata's hash.
+/// How many bits a stored weight has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightPrecision {
+    /// 16.
+    Half,
+    /// 32.
+    Single,
+}
+
+/// Writes weights (in `precision`, which halves or doubles the file) and metadata into `folder`; sets the metadata's hash.
 pub fn write_bundle(
     folder: &Path,
     metadata: &mut Metadata,
     weights: &HashMap<String, Tensor>,
+    precision: WeightPrecision,
 ) -> Result<(), BundleError> {
     let at = |file: &Path| {
         let file = file.to_path_buf();
@@ -231,12 +241,16 @@ pub fn write_bundle(
     };
     fs::create_dir_all(folder).map_err(at(folder))?;
     let file = folder.join("model.safetensors");
-    let half: HashMap<String, Tensor> = weights
+    let dtype = match precision {
+        WeightPrecision::Half => DType::F16,
+        WeightPrecision::Single => DType::F32,
+    };
+    let stored: HashMap<String, Tensor> = weights
         .iter()
-        .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?)))
+        .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(dtype)?)))
         .collect::<candle_core::Result<_>>()
         .map_err(|error| BundleError::Content { file: file.clone(), cause: error.to_string() })?;
-    candle_core::safetensors::save(&half, &file)
+    candle_core::safetensors::save(&stored, &file)
         .map_err(|error| BundleError::Content { file: file.clone(), cause: error.to_string() })?;
     metadata.weights_sha256 = sha256_file(&file).map_err(at(&file))?;
     let json = serde_json::to_string_pretty(metadata)

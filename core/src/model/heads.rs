@@ -1,4 +1,4 @@
-//! Heads: lesion map from local features with global context, organ map from tokens, classes from CLS.
+//! Heads: lesion map from local features with global context, organ map from tokens, classes from CLS. Their normalisation is of groups.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -7,8 +7,9 @@ use candle_nn::init::Init;
 use super::Features;
 use super::alignment::map_of;
 use super::config::ModelConfig;
+use super::convolution::{ConvNorm, ConvNormSizes, Style};
 use super::dropout::Dropout;
-use super::layers::{ConvNorm, ConvNormSizes, Linear, Pointwise};
+use super::layers::{Linear, Pointwise};
 use crate::nn::resize_bilinear;
 
 /// Tokens as a map: (batch, dimension, rows, columns).
@@ -17,7 +18,8 @@ fn token_map(features: &Features) -> Result<Tensor> {
 }
 
 fn conv3(inputs: usize, outputs: usize, groups: usize, vb: VarBuilder<'_>) -> Result<ConvNorm> {
-    ConvNorm::new(ConvNormSizes { inputs, outputs, kernel: 3, stride: 1, groups, relu: true }, 1.0, vb)
+    let sizes = ConvNormSizes { inputs, outputs, kernel: 3, stride: 1, relu: true };
+    ConvNorm::new(sizes, Style::plain(groups), 1.0, vb)
 }
 
 /// Sites of dropout, behind those of the transformer's layers.
@@ -52,7 +54,7 @@ impl LesionHead {
         Ok(Self {
             fine: Pointwise::new(stage(1), channels, 0.0, vb.pp("fine"))?,
             coarse: Pointwise::new(stage(config.resnet.channels.len() - 1), channels, 0.0, vb.pp("coarse"))?,
-            context: Pointwise::new(config.transformer.dimension, channels, 0.0, vb.pp("context"))?,
+            context: Pointwise::new(config.feature_dimension(), channels, 0.0, vb.pp("context"))?,
             merge: conv3(channels, channels, groups, vb.pp("merge"))?,
             refine: conv3(channels, channels, groups, vb.pp("refine"))?,
             // Lesions are rare: the map starts at a probability of 5 %.
@@ -68,7 +70,7 @@ impl LesionHead {
         let context = self.context.forward(&token_map(features)?)?;
         let coarse = add_coarse(&self.coarse.forward(last)?, &context)?;
         let x = dropped(add_coarse(&self.fine.forward(fine)?, &coarse)?, dropout, LESION_SITE)?;
-        self.out.forward(&self.refine.forward(&self.merge.forward(&x)?)?)
+        self.out.forward(&self.refine.forward(&self.merge.forward(&x, false)?, false)?)
     }
 }
 
@@ -89,7 +91,7 @@ impl OrganHead {
         let stage = |index: usize| config.resnet.channels.get(index).copied().unwrap_or(groups);
         let narrow = stage(0);
         Ok(Self {
-            tokens: Pointwise::new(config.transformer.dimension, channels, 0.0, vb.pp("tokens"))?,
+            tokens: Pointwise::new(config.feature_dimension(), channels, 0.0, vb.pp("tokens"))?,
             guide2: Pointwise::new(stage(1), channels, 0.0, vb.pp("guide2"))?,
             merge2: conv3(channels, channels, groups, vb.pp("merge2"))?,
             narrow: Pointwise::new(channels, narrow, 0.0, vb.pp("narrow"))?,
@@ -106,8 +108,9 @@ impl OrganHead {
         };
         let tokens = self.tokens.forward(&token_map(features)?)?;
         let x = dropped(add_coarse(&self.guide2.forward(second)?, &tokens)?, dropout, ORGAN_SITE)?;
-        let x = self.merge2.forward(&x)?;
-        let x = self.merge1.forward(&add_coarse(&self.guide1.forward(first)?, &self.narrow.forward(&x)?)?)?;
+        let x = self.merge2.forward(&x, false)?;
+        let x = add_coarse(&self.guide1.forward(first)?, &self.narrow.forward(&x)?)?;
+        let x = self.merge1.forward(&x, false)?;
         self.out.forward(&x)
     }
 }
@@ -121,7 +124,7 @@ pub(super) struct ClassHead {
 impl ClassHead {
     pub(super) fn new(config: &ModelConfig, vb: &VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            cls: Linear::new(config.transformer.dimension, config.lesions.len(), 0.0, vb.pp("cls"))?,
+            cls: Linear::new(config.feature_dimension(), config.lesions.len(), 0.0, vb.pp("cls"))?,
             evidence: vb.get_with_hints(config.lesions.len(), "evidence", Init::Const(1.0))?,
         })
     }

@@ -4,9 +4,9 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::alignment::{Alignment, map_of, tokens_of};
+use super::alignment::{Grid, ToTokens, map_of};
 use super::config::ModelConfig;
-use super::layers::{Linear, Pointwise};
+use super::layers::Pointwise;
 use super::network::Request;
 use super::resnet::ResNet;
 use super::vit::{Entry, Transformer};
@@ -15,7 +15,7 @@ use crate::nn::resize_bilinear;
 
 /// One stage's transformer, with its ways in and out.
 struct Step {
-    projection: Linear,
+    projection: ToTokens,
     transformer: Transformer,
     back: Pointwise,
 }
@@ -26,7 +26,7 @@ pub struct Interleaved {
     steps: Vec<Step>,
     stage_channels: Vec<usize>,
     depth: usize,
-    alignment: Alignment,
+    grid: Grid,
 }
 
 impl Interleaved {
@@ -41,18 +41,18 @@ impl Interleaved {
             part.depth = (config.transformer.depth + index) / stages;
             let vb = vb.pp("interleaved").pp(index);
             steps.push(Step {
-                projection: Linear::projection(channels, dimension, vb.pp("proj"))?,
+                projection: ToTokens::new(config, index, channels, vb.pp("proj"))?,
                 transformer: Transformer::new(&part, vb.pp("vit"))?,
                 // Starts at zero: unfreezing the transformers does not disturb what the ResNet has learned.
                 back: Pointwise::zero(dimension, channels, vb.pp("back"))?,
             });
         }
         Ok(Self {
-            resnet: ResNet::new(&config.resnet, vb.pp("resnet"))?,
+            resnet: ResNet::new(config, vb.pp("resnet"))?,
             steps,
             stage_channels: config.resnet.channels.clone(),
             depth: config.transformer.depth,
-            alignment: Alignment::new(config),
+            grid: Grid::new(config),
         })
     }
 }
@@ -60,15 +60,15 @@ impl Interleaved {
 impl Hybrid for Interleaved {
     fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
         let (_, _, rows, columns) = x.dims4()?;
-        let grid = self.alignment.grid_for(rows, columns);
-        let mut x = self.resnet.stem(x)?;
+        let grid = self.grid.for_input(rows, columns)?;
+        let mut x = self.resnet.stem(x, request)?;
         let (mut stages, mut activations, mut attention) = (Vec::new(), Vec::new(), Vec::new());
         let mut last: Option<(Tensor, Tensor)> = None;
         let mut first_layer = 0;
         for (index, step) in self.steps.iter().enumerate() {
             x = self.resnet.stage(index, x, request)?;
             activations.push(x.clone());
-            let tokens = step.projection.forward(&tokens_of(&x, grid)?)?;
+            let tokens = step.projection.forward(&x, grid)?;
             let entry = Entry { first_layer, cls: last.as_ref().map(|(cls, _)| cls) };
             let (cls, tokens, seen) = step.transformer.forward(&tokens, grid, request, entry)?;
             first_layer += step.transformer.depth();

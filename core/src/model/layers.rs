@@ -1,68 +1,16 @@
-//! Layers with weights: convolution with normalisation, linear, layer norm. Weights come from a `VarBuilder` by name.
+//! Layers with weights: linear, 1x1 convolution, patches, layer norm. Weights come from a `VarBuilder` by name.
 
 use candle_core::{Result, Tensor};
-use candle_nn::init::{FanInOut, Init, NonLinearity, NormalOrUniform};
+use candle_nn::init::Init;
 use candle_nn::{VarBuilder, init};
 
-use crate::nn::{ConvShape, NormEnd, conv_norm, conv2d, layer_norm, linear};
-
-/// Variance of group normalisation is at least this, as in PyTorch.
-const GROUP_NORM_EPS: f64 = 1e-5;
-/// The same for layers, as in timm.
-const LAYER_NORM_EPS: f64 = 1e-6;
-
-/// Convolution and group normalisation.
-pub(super) struct ConvNorm {
-    weight: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
-    groups: usize,
-    shape: ConvShape,
-    relu: bool,
-}
-
-/// Sizes of a [`ConvNorm`].
-#[derive(Clone, Copy)]
-pub(super) struct ConvNormSizes {
-    pub inputs: usize,
-    pub outputs: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub groups: usize,
-    pub relu: bool,
-}
-
-/// He initialisation (He et al., 2015), normal, by outgoing connections.
-const HE: Init =
-    Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanIn, non_linearity: NonLinearity::ReLU };
-
-impl ConvNorm {
-    /// `gamma_start` is the scale that training starts from: 0 makes a residual block start as the identity.
-    pub(super) fn new(sizes: ConvNormSizes, gamma_start: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        let ConvNormSizes { inputs, outputs, kernel, stride, groups, relu } = sizes;
-        Ok(Self {
-            weight: vb.get_with_hints((outputs, inputs, kernel, kernel), "conv.weight", HE)?,
-            gamma: vb.get_with_hints(outputs, "norm.weight", Init::Const(gamma_start))?,
-            beta: vb.get_with_hints(outputs, "norm.bias", init::ZERO)?,
-            groups,
-            shape: ConvShape::same(kernel, stride),
-            relu,
-        })
-    }
-
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_with(x, None)
-    }
-
-    /// With `residual` added before ReLU.
-    pub(super) fn forward_with(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-        let end = NormEnd { groups: self.groups, eps: GROUP_NORM_EPS, residual, relu: self.relu };
-        conv_norm(x, &self.weight, (&self.gamma, &self.beta), self.shape, end)
-    }
-}
+use super::convolution::HE;
+use super::cost;
+use crate::nn::{ConvShape, conv2d, layer_norm, linear};
 
 /// A 1x1 convolution with bias.
 pub(super) struct Pointwise {
+    name: String,
     weight: Tensor,
     bias: Tensor,
 }
@@ -70,6 +18,7 @@ pub(super) struct Pointwise {
 impl Pointwise {
     pub(super) fn new(inputs: usize, outputs: usize, bias_start: f64, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
+            name: vb.prefix(),
             weight: vb.get_with_hints((outputs, inputs, 1, 1), "weight", HE)?,
             bias: vb.get_with_hints(outputs, "bias", Init::Const(bias_start))?,
         })
@@ -78,33 +27,42 @@ impl Pointwise {
     /// One that starts by giving zeros.
     pub(super) fn zero(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
+            name: vb.prefix(),
             weight: vb.get_with_hints((outputs, inputs, 1, 1), "weight", init::ZERO)?,
             bias: vb.get_with_hints(outputs, "bias", init::ZERO)?,
         })
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        conv2d(x, &self.weight, Some(&self.bias), ConvShape::same(1, 1))
+        let y = conv2d(x, &self.weight, Some(&self.bias), ConvShape::same(1, 1))?;
+        cost::convolution(&self.name, &y, &self.weight);
+        Ok(y)
     }
 }
 
-/// Patches of a one-channel image as tokens: a convolution whose stride is its kernel, written as a matrix product.
+/// Cells of a map as tokens: a convolution whose stride is its kernel, written as a matrix product.
 pub(super) struct PatchEmbedding {
     projection: Linear,
     patch: [usize; 2],
 }
 
 impl PatchEmbedding {
-    /// Patches of `patch` rows and columns.
-    pub(super) fn new(patch: [usize; 2], dimension: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        let values = patch[0] * patch[1];
-        Ok(Self { projection: Linear::projection(values, dimension, vb.pp("proj"))?, patch })
+    /// Patches of `patch` rows and columns of a map of `channels`; weights `weight` (dimension, channels · rows · columns) and `bias`.
+    pub(super) fn new(channels: usize, patch: [usize; 2], dimension: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let values = channels * patch[0] * patch[1];
+        Ok(Self { projection: Linear::projection(values, dimension, vb)?, patch })
     }
 
-    /// Tokens (batch, token, dimension) of `x` (batch, 1, height, width) on `grid`; what lies behind the last whole patch is padded with
-    /// zeros.
+    /// Rows and columns of patches that cover `x` (batch, channel, height, width).
+    pub(super) fn cells(&self, x: &Tensor) -> Result<(usize, usize)> {
+        let (_, _, height, width) = x.dims4()?;
+        Ok((height.div_ceil(self.patch[0]), width.div_ceil(self.patch[1])))
+    }
+
+    /// Tokens (batch, token, dimension) of `x` (batch, channel, height, width) on `grid`; what lies behind the last whole patch is padded
+    /// with zeros.
     pub(super) fn forward(&self, x: &Tensor, grid: (usize, usize)) -> Result<Tensor> {
-        let (batch, _, height, width) = x.dims4()?;
+        let (batch, channels, height, width) = x.dims4()?;
         let [rows, columns] = self.patch;
         let missing = |grid: usize, patch: usize, size: usize| (grid * patch).saturating_sub(size);
         let x = x
@@ -112,13 +70,15 @@ impl PatchEmbedding {
             .pad_with_zeros(3, 0, missing(grid.1, columns, width))?
             .narrow(2, 0, grid.0 * rows)?
             .narrow(3, 0, grid.1 * columns)?;
-        let patches = x.reshape((batch, grid.0, rows, grid.1, columns))?.permute((0, 1, 3, 2, 4))?.contiguous()?;
-        self.projection.forward(&patches.reshape((batch, grid.0 * grid.1, rows * columns))?)
+        let cells = x.contiguous()?.reshape(vec![batch, channels, grid.0, rows, grid.1, columns])?;
+        let patches = cells.permute(vec![0, 2, 4, 1, 3, 5])?.contiguous()?;
+        self.projection.forward(&patches.reshape((batch, grid.0 * grid.1, channels * rows * columns))?)
     }
 }
 
 /// A fully connected layer.
 pub(super) struct Linear {
+    name: String,
     weight: Tensor,
     bias: Tensor,
 }
@@ -128,6 +88,7 @@ impl Linear {
     pub(super) fn new(inputs: usize, outputs: usize, deviation: f64, vb: VarBuilder<'_>) -> Result<Self> {
         let start = if deviation > 0.0 { Init::Randn { mean: 0.0, stdev: deviation } } else { init::ZERO };
         Ok(Self {
+            name: vb.prefix(),
             weight: vb.get_with_hints((outputs, inputs), "weight", start)?,
             bias: vb.get_with_hints(outputs, "bias", init::ZERO)?,
         })
@@ -139,7 +100,9 @@ impl Linear {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        linear(x, &self.weight, &self.bias)
+        let y = linear(x, &self.weight, &self.bias)?;
+        cost::note(&self.name, &y, || (x.elem_count() * self.bias.elem_count()) as u64);
+        Ok(y)
     }
 }
 
@@ -147,17 +110,19 @@ impl Linear {
 pub(super) struct LayerNorm {
     gamma: Tensor,
     beta: Tensor,
+    eps: f64,
 }
 
 impl LayerNorm {
-    pub(super) fn new(dimension: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn new(dimension: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
             gamma: vb.get_with_hints(dimension, "weight", init::ONE)?,
             beta: vb.get_with_hints(dimension, "bias", init::ZERO)?,
+            eps,
         })
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        layer_norm(x, &self.gamma, &self.beta, LAYER_NORM_EPS)
+        layer_norm(x, &self.gamma, &self.beta, self.eps)
     }
 }

@@ -3,40 +3,59 @@
 //! A [`Hybrid`] turns an image into [`Features`]: maps of the ResNet's stages (local) and tokens with a CLS token (global). How the
 //! two are joined is its own affair, so that heads, explanations and training do not know it: [`Serial`] flattens and projects
 //! the ResNet's features and gives them to a transformer (TransUNet; Chen et al., 2021), [`Interleaved`] puts a transformer after
-//! each ResNet stage, [`Parallel`] runs both over the image and fuses them.
+//! each ResNet stage, [`Parallel`] runs both over the image and fuses them; [`ResNetAlone`] and [`VitAlone`] are one branch.
 //! A [`Network`] is a hybrid with its heads.
 
 mod alignment;
 mod bundle;
 mod config;
+mod convolution;
+mod cost;
+mod describe;
 mod device;
 mod dropout;
+mod features_file;
 mod heads;
+pub mod import;
 mod input;
 mod interleaved;
 mod layers;
 mod network;
 mod parallel;
+mod position;
+mod presets;
 mod resnet;
+mod seeded;
 mod serial;
 mod shuffle;
+mod single;
 #[cfg(test)]
 pub(crate) mod topology_tests;
+#[cfg(test)]
+mod variant_tests;
 mod vit;
 
 pub use bundle::{
     Bundle, BundleError, ClassCalibration, Familiarity, IntendedUse, LesionClass, Metadata, MetricValue, OrganClass,
-    bundle_ids, bundle_weights, find_bundle, read_metadata, sha256_file, write_bundle,
+    WeightPrecision, bundle_ids, bundle_weights, find_bundle, read_metadata, sha256_file, write_bundle,
 };
-pub use config::{Fusion, ModelConfig, ResNetConfig, Topology, TransformerConfig};
+pub use config::{
+    Alignment, AttentionKind, Block, Colour, Convolution, Fusion, MAX_HEADS, ModelConfig, Norm, Position, ResNetConfig,
+    Topology, TransformerConfig,
+};
+pub use describe::{Description, LayerCost, describe};
 pub use device::{DeviceChoice, open_device};
 pub use dropout::Dropout;
+pub use features_file::{features_of_file, output_tensors};
 pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, input_from_values, stretch};
 pub use interleaved::Interleaved;
 pub use network::{Network, Output, Request};
 pub use parallel::Parallel;
+pub use presets::{HALF, IMAGENET, PRESETS};
+pub use seeded::SeededVars;
 pub use serial::Serial;
 pub use shuffle::{Layer, layers_from_top};
+pub use single::{ResNetAlone, VitAlone};
 
 use candle_core::{Result, Tensor};
 
@@ -54,13 +73,15 @@ pub struct Features {
     pub tokens: Tensor,
     /// Rows and columns of the token grid.
     pub grid: (usize, usize),
-    /// Attention probabilities of each layer, (batch, head, token from, token to), the first token being CLS; empty unless requested.
+    /// Attention probabilities of each layer, (batch, head, token from, token to): CLS, then the tokens, then registers; empty unless
+    /// requested.
     pub attention: Vec<Tensor>,
 }
 
 /// A join of ResNet and transformer.
 pub trait Hybrid: Send + Sync {
-    /// Features of `x` (batch, channel, height, width); height and width are multiples of the coarsest stride.
+    /// Features of `x` (batch, channel, height, width); channels as configured, height and width multiples of the
+    /// coarsest stride.
     fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features>;
 
     /// Number of transformer layers.

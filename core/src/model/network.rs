@@ -1,14 +1,18 @@
 //! A hybrid with its heads.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{ModelConfig, Topology};
 use super::dropout::Dropout;
 use super::heads::{ClassHead, LesionHead, OrganHead};
+use super::input::{INPUT_MEAN, INPUT_SCALE};
 use super::interleaved::Interleaved;
+use super::layers::Linear;
 use super::parallel::Parallel;
+use super::seeded::SeededVars;
 use super::serial::Serial;
+use super::single::{ResNetAlone, VitAlone};
 use super::{Features, Hybrid};
 
 /// What a forward pass shall keep, and where gradients shall be readable.
@@ -25,27 +29,29 @@ pub struct Request<'a> {
     pub bypass_transformer: bool,
     /// Drop features at random, in training.
     pub dropout: Option<Dropout>,
+    /// Batch normalisation by the batch's own statistics, which the running ones follow where weights are variables.
+    pub training: bool,
 }
 
 /// Everything a forward pass returns.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Logits of the lesion maps: (batch, lesion, height / 8, width / 8).
+    /// Logits of the lesion maps: (batch, lesion, height / 8, width / 8); empty where there is no lesion class, as below.
     pub lesion_logits: Tensor,
     /// Logits of the organ maps: (batch, organ, height / 4, width / 4).
     pub organ_logits: Tensor,
-    /// Logits of the image-level classes: (batch, lesion), not calibrated.
+    /// Logits of the image-level classes: (batch, lesion + class), lesions first, not calibrated.
     pub class_logits: Tensor,
     /// Local features, tokens and attention.
     pub features: Features,
 }
 
-/// A hybrid network with lesion, organ and class heads.
+/// A hybrid network with lesion, organ and class heads: those that its configuration has classes for.
 pub struct Network {
     hybrid: Box<dyn Hybrid>,
-    lesions: LesionHead,
-    organs: OrganHead,
-    classes: ClassHead,
+    lesions: Option<(LesionHead, ClassHead)>,
+    organs: Option<OrganHead>,
+    classes: Option<Linear>,
     config: ModelConfig,
 }
 
@@ -57,14 +63,30 @@ impl Network {
             Topology::Serial => Box::new(Serial::new(config, vb)?),
             Topology::Interleaved => Box::new(Interleaved::new(config, vb)?),
             Topology::Parallel => Box::new(Parallel::new(config, vb)?),
+            Topology::Resnet => Box::new(ResNetAlone::new(config, vb)?),
+            Topology::Vit => Box::new(VitAlone::new(config, vb)?),
         };
-        Ok(Self {
-            hybrid,
-            lesions: LesionHead::new(config, &vb.pp("heads.lesion"))?,
-            organs: OrganHead::new(config, &vb.pp("heads.organ"))?,
-            classes: ClassHead::new(config, &vb.pp("heads.class"))?,
-            config: config.clone(),
-        })
+        let heads = vb.pp("heads");
+        let lesions = if config.lesions.is_empty() {
+            None
+        } else {
+            Some((LesionHead::new(config, &heads.pp("lesion"))?, ClassHead::new(config, &heads.pp("class"))?))
+        };
+        let organs = if config.organs.is_empty() { None } else { Some(OrganHead::new(config, &heads.pp("organ"))?) };
+        let classes = match config.classes.len() {
+            0 => None,
+            count => Some(Linear::new(config.feature_dimension(), count, 0.0, heads.pp("classifier"))?),
+        };
+        Ok(Self { hybrid, lesions, organs, classes, config: config.clone() })
+    }
+
+    /// The network of `config` with random weights, the same for the same `seed`, that stay as they are.
+    pub fn random(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+        let start = SeededVars::new(seed);
+        Self::new(config, &VarBuilder::from_backend(Box::new(start.clone()), DType::F32, Device::Cpu))?;
+        let weights =
+            start.into_vars().into_iter().map(|(name, var)| Ok((name, var.as_detached_tensor().to_device(device)?)));
+        Self::new(config, &VarBuilder::from_tensors(weights.collect::<Result<_>>()?, DType::F32, device))
     }
 
     /// What it was built from.
@@ -77,18 +99,57 @@ impl Network {
         self.hybrid.as_ref()
     }
 
-    /// Forward pass of `x` (batch, 1, height, width), scaled as by [`super::input_from_values`].
+    /// Forward pass of `x` (batch, 1, height, width), scaled as by [`super::input_from_values`]; a network for colour images also takes
+    /// (batch, 3, height, width), scaled as it was trained.
     pub fn forward(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
-        let features = self.hybrid.features(x, request)?;
-        let lesion_logits = self.lesions.forward(&features, request.dropout)?;
-        let organ_logits = self.organs.forward(&features, request.dropout)?;
-        let class_logits = self.classes.forward(&features, &lesion_logits, request.dropout)?;
+        let (batch, _, height, width) = x.dims4()?;
+        let features = self.hybrid.features(&self.coloured(x)?, request)?;
+        let empty = |shape: &[usize]| Tensor::zeros(shape, DType::F32, x.device());
+        let lesion_logits = match &self.lesions {
+            Some((maps, _)) => maps.forward(&features, request.dropout)?,
+            None => empty(&[batch, 0, height / 8, width / 8])?,
+        };
+        let organ_logits = match &self.organs {
+            Some(organs) => organs.forward(&features, request.dropout)?,
+            None => empty(&[batch, 0, height / 4, width / 4])?,
+        };
+        let class_logits = self.class_logits(&features, &lesion_logits, request)?;
         Ok(Output { lesion_logits, organ_logits, class_logits, features })
     }
 
     /// Logits of the image-level classes alone, (batch, lesion): a good part cheaper than [`Network::forward`].
     pub fn classify(&self, x: &Tensor) -> Result<Tensor> {
-        let features = self.hybrid.features(x, &Request::default())?;
-        self.classes.forward(&features, &self.lesions.forward(&features, None)?, None)
+        let request = Request::default();
+        let features = self.hybrid.features(&self.coloured(x)?, &request)?;
+        let maps = match &self.lesions {
+            Some((maps, _)) => maps.forward(&features, None)?,
+            None => Tensor::zeros(0, DType::F32, x.device())?,
+        };
+        self.class_logits(&features, &maps, &request)
+    }
+
+    /// Lesion classes, from CLS and their maps, then the other classes, from CLS alone.
+    fn class_logits(&self, features: &Features, lesion_maps: &Tensor, request: &Request<'_>) -> Result<Tensor> {
+        let mut logits = Vec::new();
+        if let Some((_, classes)) = &self.lesions {
+            logits.push(classes.forward(features, lesion_maps, request.dropout)?);
+        }
+        if let Some(classes) = &self.classes {
+            logits.push(classes.forward(&features.cls)?);
+        }
+        match logits.is_empty() {
+            true => Tensor::zeros((features.cls.dim(0)?, 0), DType::F32, features.cls.device()),
+            false => Tensor::cat(&logits, 1),
+        }
+    }
+
+    /// A grey image as the colour image that the network was made for, where it was made for one.
+    fn coloured(&self, x: &Tensor) -> Result<Tensor> {
+        let Some(colour) = self.config.colour.filter(|_| x.dims().get(1) == Some(&1)) else { return Ok(x.clone()) };
+        let grey = ((x / f64::from(INPUT_SCALE))? + f64::from(INPUT_MEAN))?;
+        let channel = |(mean, deviation): (f64, f64)| ((&grey - mean)? / deviation)?.contiguous();
+        let channels: Vec<Tensor> =
+            colour.mean.into_iter().zip(colour.deviation).map(channel).collect::<Result<_>>()?;
+        Tensor::cat(&channels, 1)
     }
 }

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::init::Init;
 
-use super::alignment::{Alignment, tokens_of};
+use super::alignment::{Grid, ToTokens};
 use super::config::{Fusion, ModelConfig};
 use super::layers::{LayerNorm, Linear, PatchEmbedding};
 use super::network::Request;
@@ -37,13 +37,13 @@ impl Join {
 /// Two branches over one image; tokens of both lie on the same grid.
 pub struct Parallel {
     resnet: ResNet,
-    projection: Linear,
+    projection: ToTokens,
     patches: PatchEmbedding,
     transformer: Transformer,
     join: Join,
     norm: LayerNorm,
     stage_channels: Vec<usize>,
-    alignment: Alignment,
+    grid: Grid,
 }
 
 impl Parallel {
@@ -60,14 +60,14 @@ impl Parallel {
             Fusion::Weighted => Join::Weighted(vb.get_with_hints(dimension, "fusion.weight", Init::Const(4.0))?),
         };
         Ok(Self {
-            resnet: ResNet::new(&config.resnet, vb.pp("resnet"))?,
-            projection: Linear::projection(last, dimension, vb.pp("patch_embed.proj"))?,
-            patches: PatchEmbedding::new(patch, dimension, vb.pp("vit.patch_embed"))?,
+            resnet: ResNet::new(config, vb.pp("resnet"))?,
+            projection: ToTokens::new(config, config.resnet.channels.len() - 1, last, vb.pp("patch_embed.proj"))?,
+            patches: PatchEmbedding::new(config.input_channels(), patch, dimension, vb.pp("vit.patch_embed.proj"))?,
             transformer: Transformer::new(&config.transformer, vb.pp("vit"))?,
             join,
-            norm: LayerNorm::new(dimension, vb.pp("fusion.norm"))?,
+            norm: LayerNorm::new(dimension, config.transformer.norm_eps, vb.pp("fusion.norm"))?,
             stage_channels: config.resnet.channels.clone(),
-            alignment: Alignment::new(config),
+            grid: Grid::new(config),
         })
     }
 }
@@ -75,10 +75,10 @@ impl Parallel {
 impl Hybrid for Parallel {
     fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
         let (_, _, rows, columns) = x.dims4()?;
-        let grid = self.alignment.grid_for(rows, columns);
+        let grid = self.grid.for_input(rows, columns)?;
         let stages = self.resnet.forward(x, request)?;
         let Some(last) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
-        let local = self.projection.forward(&tokens_of(last, grid)?)?;
+        let local = self.projection.forward(last, grid)?;
         let (tokens, cls, attention) = if request.bypass_transformer {
             (local.clone(), local.mean(1)?, Vec::new())
         } else {

@@ -1,40 +1,77 @@
-//! The local branch: a ResNet of basic blocks (He et al., 2016), with group normalisation (Wu and He, 2018), since batches are small.
+//! The local branch: a ResNet (He et al., 2016) of basic, bottleneck or re-parameterised blocks.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::config::ResNetConfig;
-use super::layers::{ConvNorm, ConvNormSizes};
+use super::config::{Block, ModelConfig, ResNetConfig};
+use super::convolution::{ConvNorm, ConvNormSizes, RepConv, Style};
 use super::network::Request;
 use crate::nn::max_pool2d;
 
-/// 3x3, 3x3, and the shortcut.
-struct BasicBlock {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
+/// Scale of the last normalisation of a block at the start of training: blocks start near the identity.
+const LAST_GAMMA: f64 = 0.2;
+
+/// The convolutions of a block, before the shortcut is added.
+enum Branch {
+    Basic([ConvNorm; 2]),
+    Bottleneck([ConvNorm; 3]),
+    Rep([RepConv; 2]),
+}
+
+/// A residual block with its shortcut.
+struct ResidualBlock {
+    branch: Branch,
     downsample: Option<ConvNorm>,
 }
 
-impl BasicBlock {
-    fn new(inputs: usize, outputs: usize, stride: usize, groups: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        let sizes = |inputs, kernel, stride, relu| ConvNormSizes { inputs, outputs, kernel, stride, groups, relu };
+impl ResidualBlock {
+    fn new(config: &ResNetConfig, inputs: usize, outputs: usize, stride: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        let style = Style::of(config);
+        let sizes = |inputs, outputs, kernel, stride| ConvNormSizes { inputs, outputs, kernel, stride, relu: true };
+        let conv = |name: &str, sizes, gamma| ConvNorm::new(sizes, style, gamma, vb.pp(name));
         let downsample = if stride != 1 || inputs != outputs {
-            Some(ConvNorm::new(sizes(inputs, 1, stride, false), 1.0, vb.pp("downsample"))?)
+            let sizes = ConvNormSizes { relu: false, ..sizes(inputs, outputs, 1, stride) };
+            Some(conv("downsample", sizes, 1.0)?)
         } else {
             None
         };
-        Ok(Self {
-            conv1: ConvNorm::new(sizes(inputs, 3, stride, true), 1.0, vb.pp("conv1"))?,
-            conv2: ConvNorm::new(sizes(outputs, 3, 1, true), 0.2, vb.pp("conv2"))?,
-            downsample,
-        })
+        let branch = match config.block {
+            Block::Basic => Branch::Basic([
+                conv("conv1", sizes(inputs, outputs, 3, stride), 1.0)?,
+                conv("conv2", sizes(outputs, outputs, 3, 1), LAST_GAMMA)?,
+            ]),
+            Block::Bottleneck => {
+                let inside = outputs / 4;
+                Branch::Bottleneck([
+                    conv("conv1", sizes(inputs, inside, 1, 1), 1.0)?,
+                    conv("conv2", sizes(inside, inside, 3, stride), 1.0)?,
+                    conv("conv3", sizes(inside, outputs, 1, 1), LAST_GAMMA)?,
+                ])
+            }
+            Block::Rep => Branch::Rep([
+                RepConv::new(sizes(inputs, outputs, 3, stride), true, 1.0, vb.pp("conv1"))?,
+                RepConv::new(sizes(outputs, outputs, 3, 1), false, LAST_GAMMA, vb.pp("conv2"))?,
+            ]),
+        };
+        Ok(Self { branch, downsample })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let inner = self.conv1.forward(x)?;
-        match &self.downsample {
-            Some(downsample) => self.conv2.forward_with(&inner, Some(&downsample.forward(x)?)),
-            None => self.conv2.forward_with(&inner, Some(x)),
+    fn forward(&self, x: &Tensor, training: bool) -> Result<Tensor> {
+        let shortcut = match &self.downsample {
+            Some(downsample) => downsample.forward(x, training)?,
+            None => x.clone(),
+        };
+        match &self.branch {
+            Branch::Basic([first, second]) => {
+                second.forward_with(&first.forward(x, training)?, Some(&shortcut), training)
+            }
+            Branch::Bottleneck([first, second, third]) => {
+                let inner = second.forward(&first.forward(x, training)?, training)?;
+                third.forward_with(&inner, Some(&shortcut), training)
+            }
+            Branch::Rep([first, second]) => {
+                second.forward_with(&first.forward_with(x, None, training)?, Some(&shortcut), training)
+            }
         }
     }
 }
@@ -42,39 +79,41 @@ impl BasicBlock {
 /// Stem (7x7, stride 2; 3x3 maximum, stride 2) and stages; stage i has stride `4 · 2^i`.
 pub(super) struct ResNet {
     stem: ConvNorm,
-    stages: Vec<Vec<BasicBlock>>,
+    pool_padding: (usize, usize),
+    stages: Vec<Vec<ResidualBlock>>,
 }
 
 impl ResNet {
-    /// A ResNet on one channel.
-    pub(super) fn new(config: &ResNetConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let groups = config.norm_groups;
-        let first = config.channels.first().copied().unwrap_or(groups);
-        let stem = ConvNormSizes { inputs: 1, outputs: first, kernel: 7, stride: 2, groups, relu: true };
+    /// The ResNet of `config` on its input channels.
+    pub(super) fn new(config: &ModelConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (inputs, config) = (config.input_channels(), &config.resnet);
+        let first = config.channels.first().copied().unwrap_or(config.norm_groups);
+        let mut channels = if config.block == Block::Bottleneck { first / 4 } else { first };
+        let stem = ConvNormSizes { inputs, outputs: channels, kernel: 7, stride: 2, relu: true };
         let mut stages = Vec::new();
-        let mut inputs = first;
         for (stage, (&outputs, &blocks)) in config.channels.iter().zip(&config.blocks).enumerate() {
             let vb = vb.pp(format!("layer{}", stage + 1));
             let mut built = Vec::new();
             for block in 0..blocks {
                 let stride = if block == 0 && stage > 0 { 2 } else { 1 };
-                built.push(BasicBlock::new(inputs, outputs, stride, groups, &vb.pp(block))?);
-                inputs = outputs;
+                built.push(ResidualBlock::new(config, channels, outputs, stride, &vb.pp(block))?);
+                channels = outputs;
             }
             stages.push(built);
         }
-        Ok(Self { stem: ConvNorm::new(stem, 1.0, vb.pp("stem"))?, stages })
+        let style = Style::of(config);
+        Ok(Self { stem: ConvNorm::new(stem, style, 1.0, vb.pp("stem"))?, pool_padding: style.pool_padding(), stages })
     }
 
     /// What the first stage takes.
-    pub(super) fn stem(&self, x: &Tensor) -> Result<Tensor> {
-        max_pool2d(&self.stem.forward(x)?, 3, 2, 1)
+    pub(super) fn stem(&self, x: &Tensor, request: &Request<'_>) -> Result<Tensor> {
+        max_pool2d(&self.stem.forward(x, request.training)?, 3, 2, self.pool_padding)
     }
 
     /// The map after stage `index` of what the stage before it gave, with the perturbation that `request` has for it: later stages see it.
     pub(super) fn stage(&self, index: usize, mut x: Tensor, request: &Request<'_>) -> Result<Tensor> {
         for block in self.stages.get(index).into_iter().flatten() {
-            x = block.forward(&x)?;
+            x = block.forward(&x, request.training)?;
         }
         match request.stage_perturbation {
             Some((stage, perturbation)) if stage == index => &x + perturbation,
@@ -84,7 +123,7 @@ impl ResNet {
 
     /// Maps after each stage, finest first.
     pub(super) fn forward(&self, x: &Tensor, request: &Request<'_>) -> Result<Vec<Tensor>> {
-        let mut x = self.stem(x)?;
+        let mut x = self.stem(x, request)?;
         let mut maps = Vec::with_capacity(self.stages.len());
         for index in 0..self.stages.len() {
             x = self.stage(index, x, request)?;

@@ -1,11 +1,10 @@
-//! The serial join: ResNet features, pooled to the token grid, flattened and projected, are the transformer's tokens.
+//! The serial join: ResNet features, brought onto the token grid, flattened and projected, are the transformer's tokens.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::alignment::{Alignment, tokens_of};
+use super::alignment::{Grid, ToTokens};
 use super::config::ModelConfig;
-use super::layers::Linear;
 use super::network::Request;
 use super::resnet::ResNet;
 use super::vit::{Entry, Transformer};
@@ -14,23 +13,22 @@ use super::{Features, Hybrid};
 /// ResNet -> alignment -> projection -> position embedding -> transformer.
 pub struct Serial {
     resnet: ResNet,
-    projection: Linear,
+    projection: ToTokens,
     transformer: Transformer,
     stage_channels: Vec<usize>,
-    alignment: Alignment,
+    grid: Grid,
 }
 
 impl Serial {
     /// Builds it with weights from `vb`: `resnet.*`, `patch_embed.proj.*`, `vit.*`.
     pub fn new(config: &ModelConfig, vb: &VarBuilder<'_>) -> Result<Self> {
         let last = config.resnet.channels.last().copied().unwrap_or(0);
-        let dimension = config.transformer.dimension;
         Ok(Self {
-            resnet: ResNet::new(&config.resnet, vb.pp("resnet"))?,
-            projection: Linear::projection(last, dimension, vb.pp("patch_embed.proj"))?,
+            resnet: ResNet::new(config, vb.pp("resnet"))?,
+            projection: ToTokens::new(config, config.resnet.channels.len() - 1, last, vb.pp("patch_embed.proj"))?,
             transformer: Transformer::new(&config.transformer, vb.pp("vit"))?,
             stage_channels: config.resnet.channels.clone(),
-            alignment: Alignment::new(config),
+            grid: Grid::new(config),
         })
     }
 }
@@ -38,10 +36,10 @@ impl Serial {
 impl Hybrid for Serial {
     fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
         let (_, _, rows, columns) = x.dims4()?;
-        let grid = self.alignment.grid_for(rows, columns);
+        let grid = self.grid.for_input(rows, columns)?;
         let stages = self.resnet.forward(x, request)?;
         let Some(last) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
-        let tokens = self.projection.forward(&tokens_of(last, grid)?)?;
+        let tokens = self.projection.forward(last, grid)?;
         let (cls, tokens, attention) = self.transformer.forward(&tokens, grid, request, Entry::default())?;
         Ok(Features { activations: stages.clone(), stages, cls, tokens, grid, attention })
     }

@@ -10,11 +10,14 @@ pub(crate) fn config(topology: Topology, fusion: Fusion) -> ModelConfig {
         topology,
         fusion,
         input_size: 64,
-        resnet: ResNetConfig { channels: vec![8, 16], blocks: vec![1, 1], norm_groups: 4 },
-        transformer: TransformerConfig { dimension: 16, depth: 3, heads: 2, mlp_ratio: 2, grid: [4, 4] },
+        alignment: Alignment::default(),
+        colour: None,
+        resnet: ResNetConfig { channels: vec![8, 16], blocks: vec![1, 1], norm_groups: 4, ..ResNetConfig::default() },
+        transformer: TransformerConfig::new(16, 3, 2, 2, [4, 4]),
         head_channels: 8,
         lesions: vec!["a".into()],
         organs: vec!["b".into(), "c".into()],
+        classes: Vec::new(),
     }
 }
 

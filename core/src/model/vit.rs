@@ -4,13 +4,16 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::init::Init;
 
-use super::config::TransformerConfig;
+use super::config::{AttentionKind, TransformerConfig};
+use super::cost;
 use super::dropout::Dropout;
 use super::layers::{LayerNorm, Linear};
 use super::network::Request;
-use crate::nn::{attention, attention_with_probabilities, bicubic_matrix, gelu};
+use super::position::PositionEmbedding;
+use crate::nn::{attention, attention_with_probabilities, gelu, linear_attention, linear_attention_with_probabilities};
 
 struct Layer {
+    name: String,
     norm1: LayerNorm,
     qkv: Linear,
     proj: Linear,
@@ -18,6 +21,7 @@ struct Layer {
     fc1: Linear,
     fc2: Linear,
     heads: usize,
+    attention: AttentionKind,
 }
 
 impl Layer {
@@ -25,14 +29,16 @@ impl Layer {
         let d = config.dimension;
         let hidden = d * config.mlp_ratio;
         Ok(Self {
-            norm1: LayerNorm::new(d, vb.pp("norm1"))?,
+            name: vb.pp("attn").prefix(),
+            norm1: LayerNorm::new(d, config.norm_eps, vb.pp("norm1"))?,
             qkv: Linear::projection(d, 3 * d, vb.pp("attn.qkv"))?,
             // Residual branches start at zero: unfreezing the transformer does not disturb what the ResNet has learned.
             proj: Linear::new(d, d, 0.0, vb.pp("attn.proj"))?,
-            norm2: LayerNorm::new(d, vb.pp("norm2"))?,
+            norm2: LayerNorm::new(d, config.norm_eps, vb.pp("norm2"))?,
             fc1: Linear::projection(d, hidden, vb.pp("mlp.fc1"))?,
             fc2: Linear::new(hidden, d, 0.0, vb.pp("mlp.fc2"))?,
             heads: config.heads,
+            attention: config.attention,
         })
     }
 
@@ -50,11 +56,26 @@ impl Layer {
         };
         let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
         let (mixed, probabilities) = if explicit || perturbation.is_some() {
-            let (mixed, probabilities) = attention_with_probabilities(&qkv, self.heads, perturbation)?;
+            let (mixed, probabilities) = match self.attention {
+                AttentionKind::Softmax => attention_with_probabilities(&qkv, self.heads, perturbation)?,
+                AttentionKind::Linear => linear_attention_with_probabilities(&qkv, self.heads, perturbation)?,
+            };
             (mixed, Some(probabilities))
         } else {
-            (attention(&qkv, self.heads)?, None)
+            match self.attention {
+                AttentionKind::Softmax => (attention(&qkv, self.heads)?, None),
+                AttentionKind::Linear => (linear_attention(&qkv, self.heads)?, None),
+            }
         };
+        cost::note(&self.name, &mixed, || {
+            // Each value of the output is a sum over tokens (softmax) or over a head's values (linear), and so is what it is weighted by.
+            let (tokens, dimension) = (mixed.dims()[1], mixed.dims()[2]);
+            let summands = match self.attention {
+                AttentionKind::Softmax => tokens,
+                AttentionKind::Linear => dimension / self.heads,
+            };
+            2 * (mixed.elem_count() * summands) as u64
+        });
         let x = (x + branch(self.proj.forward(&mixed)?, 0)?)?;
         let hidden = gelu(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
         Ok(((&x + branch(self.fc2.forward(&hidden)?, 1)?)?, probabilities))
@@ -70,27 +91,33 @@ pub(super) struct Entry<'a> {
     pub(super) cls: Option<&'a Tensor>,
 }
 
-/// CLS token, position embedding, layers and final norm.
+/// CLS token, position embedding, registers, layers and final norm.
 pub(super) struct Transformer {
     cls: Tensor,
-    position: Tensor,
+    registers: Option<Tensor>,
+    position: PositionEmbedding,
     layers: Vec<Layer>,
     norm: LayerNorm,
-    grid: (usize, usize),
 }
 
 impl Transformer {
+    /// Weights `cls_token` (1, 1, dimension), `registers` (1, register, dimension), those of the position embedding, `blocks.i.*`,
+    /// `norm.*`.
     pub(super) fn new(config: &TransformerConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let [rows, cols] = config.grid;
+        let d = config.dimension;
         let small = Init::Randn { mean: 0.0, stdev: 0.02 };
+        let registers = match config.registers {
+            0 => None,
+            count => Some(vb.get_with_hints((1, count, d), "registers", small)?),
+        };
         let layers =
             (0..config.depth).map(|index| Layer::new(config, &vb.pp("blocks").pp(index))).collect::<Result<_>>()?;
         Ok(Self {
-            cls: vb.get_with_hints((1, 1, config.dimension), "cls_token", small)?,
-            position: vb.get_with_hints((rows * cols, config.dimension), "pos_embed", small)?,
+            cls: vb.get_with_hints((1, 1, d), "cls_token", small)?,
+            registers,
+            position: PositionEmbedding::new(config, &vb)?,
             layers,
-            norm: LayerNorm::new(config.dimension, vb.pp("norm"))?,
-            grid: (rows, cols),
+            norm: LayerNorm::new(d, config.norm_eps, vb.pp("norm"))?,
         })
     }
 
@@ -98,25 +125,8 @@ impl Transformer {
         self.layers.len()
     }
 
-    /// Position embedding (token, dimension) for another grid: bicubic, antialiased, along each axis.
-    fn position_for(&self, grid: (usize, usize)) -> Result<Tensor> {
-        if grid == self.grid {
-            return Ok(self.position.clone());
-        }
-        let (_, dimension) = self.position.dims2()?;
-        let (from_rows, from_cols) = self.grid;
-        let device = self.position.device();
-        let by_row = bicubic_matrix(from_rows, grid.0, device)?.matmul(&self.position.reshape((from_rows, ()))?)?;
-        let columns_first = by_row.reshape((grid.0, from_cols, dimension))?.transpose(0, 1)?.contiguous()?;
-        let by_col = bicubic_matrix(from_cols, grid.1, device)?.matmul(&columns_first.reshape((from_cols, ()))?)?;
-        by_col
-            .reshape((grid.1, grid.0, dimension))?
-            .transpose(0, 1)?
-            .contiguous()?
-            .reshape((grid.0 * grid.1, dimension))
-    }
-
-    /// Tokens (batch, token, dimension) on `grid` to CLS (batch, dimension), tokens, and attention by layer where requested.
+    /// Tokens (batch, token, dimension) on `grid` to CLS (batch, dimension), tokens, and attention by layer where requested. Registers
+    /// stand behind the tokens, so that places keep their numbers.
     pub(super) fn forward(
         &self,
         tokens: &Tensor,
@@ -125,12 +135,16 @@ impl Transformer {
         entry: Entry<'_>,
     ) -> Result<(Tensor, Tensor, Vec<Tensor>)> {
         let (batch, count, dimension) = tokens.dims3()?;
-        let tokens = tokens.broadcast_add(&self.position_for(grid)?)?;
+        let tokens = self.position.add_to(tokens, grid)?;
         let mut cls = self.cls.broadcast_as((batch, 1, dimension))?.contiguous()?;
         if let Some(before) = entry.cls {
             cls = (cls + before.unsqueeze(1)?)?;
         }
-        let mut x = Tensor::cat(&[&cls, &tokens], 1)?;
+        let mut sequence = vec![cls, tokens];
+        if let Some(registers) = &self.registers {
+            sequence.push(registers.broadcast_as((batch, registers.dim(1)?, dimension))?.contiguous()?);
+        }
+        let mut x = Tensor::cat(&sequence, 1)?;
         let mut attention = Vec::new();
         if !request.bypass_transformer {
             for (index, layer) in (entry.first_layer..).zip(&self.layers) {

@@ -8,7 +8,7 @@ use super::gemm::{Into, Mat, MatMut, multiply};
 use super::raw::{on_cpu, slice, with_scratch, with_values};
 use super::winograd::Winograd;
 
-/// Stride, padding, dilation and groups of a convolution; padding is of zeros, on both sides.
+/// Stride, padding, dilation and groups of a convolution; padding is of zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
     /// Step between outputs, in both directions.
@@ -19,12 +19,20 @@ pub struct ConvShape {
     pub dilation: usize,
     /// Channel groups; input and output channels are multiples of it.
     pub groups: usize,
+    /// Zeros behind the last row and column, beyond those of `padding` (TensorFlow's "SAME" pads unevenly).
+    pub trailing: usize,
 }
 
 impl ConvShape {
     /// Kernel `size` with "same" padding at stride 1, or half of it at `stride`.
     pub fn same(size: usize, stride: usize) -> Self {
-        Self { stride, padding: size / 2, dilation: 1, groups: 1 }
+        Self { stride, padding: size / 2, dilation: 1, groups: 1, trailing: 0 }
+    }
+
+    /// Kernel `size` at `stride` with TensorFlow's "SAME" padding, for inputs whose height and width are multiples of the stride.
+    pub fn tensorflow_same(size: usize, stride: usize) -> Self {
+        let total = size.saturating_sub(stride);
+        Self { stride, padding: total / 2, dilation: 1, groups: 1, trailing: total % 2 }
     }
 }
 
@@ -34,6 +42,7 @@ impl ConvShape {
 /// Gradients flow to all three.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, shape: ConvShape) -> Result<Tensor> {
     if !on_cpu(x) {
+        let x = x.pad_with_zeros(2, 0, shape.trailing)?.pad_with_zeros(3, 0, shape.trailing)?;
         let y = x.conv2d(weight, shape.padding, shape.stride, shape.dilation, shape.groups)?;
         return match bias {
             Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
@@ -70,7 +79,7 @@ impl Sizes {
                 "conv2d takes (batch, channel, height, width) and (out, in, kernel height, kernel width), not {x:?} and {w:?}"
             );
         };
-        let ConvShape { stride, padding, dilation, groups } = shape;
+        let ConvShape { stride, padding, dilation, groups, trailing } = shape;
         if groups == 0 || stride == 0 || dilation == 0 || out_channels % groups != 0 || group_in * groups != in_channels
         {
             bail!(
@@ -78,7 +87,9 @@ impl Sizes {
             );
         }
         let out = |size: usize, kernel: usize| {
-            (size + 2 * padding).checked_sub(dilation * (kernel.max(1) - 1) + 1).map(|rest| rest / stride + 1)
+            (size + 2 * padding + trailing)
+                .checked_sub(dilation * (kernel.max(1) - 1) + 1)
+                .map(|rest| rest / stride + 1)
         };
         let (Some(out_height), Some(out_width)) = (out(height, kernel_height), out(width, kernel_width)) else {
             bail!("conv2d: an input of {height}x{width} is smaller than the kernel");
@@ -125,13 +136,18 @@ impl Sizes {
 
     /// A 1x1 kernel at stride 1: the input already is the column matrix.
     fn is_pointwise(&self) -> bool {
-        self.kernel_height == 1 && self.kernel_width == 1 && self.shape.stride == 1 && self.shape.padding == 0
+        self.kernel_height == 1
+            && self.kernel_width == 1
+            && self.shape.stride == 1
+            && self.shape.padding == 0
+            && self.shape.trailing == 0
     }
 
     /// Winograd's form, where it applies and pays.
     fn winograd(&self) -> Option<Winograd> {
-        let ConvShape { stride, padding, dilation, groups } = self.shape;
-        let applies = (self.kernel_height, self.kernel_width) == (3, 3) && (stride, dilation, groups) == (1, 1, 1);
+        let ConvShape { stride, padding, dilation, groups, trailing } = self.shape;
+        let applies =
+            (self.kernel_height, self.kernel_width) == (3, 3) && (stride, dilation, groups, trailing) == (1, 1, 1, 0);
         let winograd = Winograd {
             in_channels: self.in_channels,
             out_channels: self.out_channels,
@@ -376,7 +392,7 @@ fn sum_in_order(parts: Vec<Vec<f32>>) -> Vec<f32> {
 }
 
 /// Gradient with respect to the bias.
-fn bias_gradient(sizes: &Sizes, dy: &[f32]) -> Vec<f32> {
+pub(super) fn bias_gradient(sizes: &Sizes, dy: &[f32]) -> Vec<f32> {
     let mut db = vec![0.0; sizes.out_channels];
     for image in dy.chunks_exact((sizes.out_channels * sizes.out_plane()).max(1)) {
         for (b, plane) in db.iter_mut().zip(image.chunks_exact(sizes.out_plane())) {
@@ -475,18 +491,20 @@ mod tests {
     use super::{ConvShape, conv2d};
 
     const CASES: &[([usize; 4], [usize; 4], ConvShape)] = &[
-        ([2, 3, 7, 5], [4, 3, 3, 3], ConvShape { stride: 1, padding: 1, dilation: 1, groups: 1 }),
-        ([3, 2, 9, 6], [3, 2, 3, 3], ConvShape { stride: 2, padding: 1, dilation: 1, groups: 1 }),
-        ([1, 1, 13, 11], [2, 1, 7, 7], ConvShape { stride: 2, padding: 3, dilation: 1, groups: 1 }),
-        ([2, 4, 5, 6], [6, 2, 3, 2], ConvShape { stride: 1, padding: 0, dilation: 1, groups: 2 }),
-        ([5, 3, 4, 5], [2, 3, 1, 1], ConvShape { stride: 1, padding: 0, dilation: 1, groups: 1 }),
-        ([2, 3, 6, 5], [2, 3, 1, 1], ConvShape { stride: 2, padding: 0, dilation: 1, groups: 1 }),
-        ([2, 3, 9, 8], [3, 1, 3, 3], ConvShape { stride: 1, padding: 2, dilation: 2, groups: 3 }),
-        ([1, 1, 2, 2], [1, 1, 5, 5], ConvShape { stride: 3, padding: 4, dilation: 1, groups: 1 }),
+        ([2, 3, 7, 5], [4, 3, 3, 3], ConvShape { stride: 1, padding: 1, dilation: 1, groups: 1, trailing: 0 }),
+        ([3, 2, 9, 6], [3, 2, 3, 3], ConvShape { stride: 2, padding: 1, dilation: 1, groups: 1, trailing: 0 }),
+        ([1, 1, 13, 11], [2, 1, 7, 7], ConvShape { stride: 2, padding: 3, dilation: 1, groups: 1, trailing: 0 }),
+        ([2, 4, 5, 6], [6, 2, 3, 2], ConvShape { stride: 1, padding: 0, dilation: 1, groups: 2, trailing: 0 }),
+        ([5, 3, 4, 5], [2, 3, 1, 1], ConvShape { stride: 1, padding: 0, dilation: 1, groups: 1, trailing: 0 }),
+        ([2, 3, 6, 5], [2, 3, 1, 1], ConvShape { stride: 2, padding: 0, dilation: 1, groups: 1, trailing: 0 }),
+        ([2, 3, 9, 8], [3, 1, 3, 3], ConvShape { stride: 1, padding: 2, dilation: 2, groups: 3, trailing: 0 }),
+        ([2, 3, 8, 6], [2, 3, 7, 7], ConvShape { stride: 2, padding: 2, dilation: 1, groups: 1, trailing: 1 }),
+        ([1, 2, 6, 4], [3, 2, 3, 3], ConvShape { stride: 2, padding: 0, dilation: 1, groups: 1, trailing: 1 }),
+        ([1, 1, 2, 2], [1, 1, 5, 5], ConvShape { stride: 3, padding: 4, dilation: 1, groups: 1, trailing: 0 }),
         // By Winograd: tiles that end beyond the image, several images in a block, every padding.
-        ([2, 16, 9, 14], [16, 16, 3, 3], ConvShape { stride: 1, padding: 1, dilation: 1, groups: 1 }),
-        ([1, 16, 17, 18], [17, 16, 3, 3], ConvShape { stride: 1, padding: 0, dilation: 1, groups: 1 }),
-        ([1, 17, 13, 14], [16, 17, 3, 3], ConvShape { stride: 1, padding: 2, dilation: 1, groups: 1 }),
+        ([2, 16, 9, 14], [16, 16, 3, 3], ConvShape { stride: 1, padding: 1, dilation: 1, groups: 1, trailing: 0 }),
+        ([1, 16, 17, 18], [17, 16, 3, 3], ConvShape { stride: 1, padding: 0, dilation: 1, groups: 1, trailing: 0 }),
+        ([1, 17, 13, 14], [16, 17, 3, 3], ConvShape { stride: 1, padding: 2, dilation: 1, groups: 1, trailing: 0 }),
     ];
 
     #[test]
@@ -495,7 +513,8 @@ mod tests {
             let (x, w) = (random(x_dims, 1), random(w_dims, 2));
             let bias = random(&[w_dims[0]], 3);
             let ours = conv2d(&x, &w, Some(&bias), *shape).unwrap();
-            let theirs = x.conv2d(&w, shape.padding, shape.stride, shape.dilation, shape.groups).unwrap();
+            let padded = x.pad_with_zeros(2, 0, shape.trailing).unwrap().pad_with_zeros(3, 0, shape.trailing).unwrap();
+            let theirs = padded.conv2d(&w, shape.padding, shape.stride, shape.dilation, shape.groups).unwrap();
             let theirs = theirs.broadcast_add(&bias.reshape((1, (), 1, 1)).unwrap()).unwrap();
             assert_eq!(ours.dims(), theirs.dims());
             let difference = (ours - theirs).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
@@ -518,6 +537,8 @@ mod tests {
         let w = Tensor::zeros((2, 2, 3, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
         assert!(conv2d(&x, &w, None, ConvShape::same(3, 1)).is_err());
         let w = Tensor::zeros((2, 3, 9, 9), candle_core::DType::F32, &Device::Cpu).unwrap();
-        assert!(conv2d(&x, &w, None, ConvShape { stride: 1, padding: 0, dilation: 1, groups: 1 }).is_err());
+        assert!(
+            conv2d(&x, &w, None, ConvShape { stride: 1, padding: 0, dilation: 1, groups: 1, trailing: 0 }).is_err()
+        );
     }
 }

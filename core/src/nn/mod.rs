@@ -10,12 +10,15 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 mod conv;
+mod conv_bias;
 mod conv_norm;
 mod gemm;
 #[cfg(test)]
 mod gradient_check;
 mod linear;
+mod linear_attention;
 mod norm;
 mod pool;
 mod raw;
@@ -24,9 +27,12 @@ mod winograd;
 
 pub use activation::{add_relu, gelu, sigmoid, softmax};
 pub use attention::{attention, attention_with_probabilities};
+pub use batch_norm::{BatchStatistics, batch_norm, fold_norm, standardise_weight};
 pub use conv::{ConvShape, conv2d};
+pub use conv_bias::{ConvBias, conv_bias};
 pub use conv_norm::{NormEnd, conv_norm};
 pub use linear::linear;
+pub use linear_attention::{linear_attention, linear_attention_with_probabilities};
 pub use norm::{group_norm, layer_norm};
 pub use pool::{adaptive_avg_pool2d, max_pool2d};
-pub use resize::{bicubic_matrix, resize_bilinear};
+pub use resize::{Interpolation, resize_bilinear, resize_matrix};

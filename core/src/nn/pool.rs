@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::raw::{slice, with_values};
 
-/// Maximum over windows of `kernel`² at `stride`, the border padded by `padding` pixels that never win; for `x` (batch, channel, height,
-/// width). Any kernel and stride (candle's has no gradient where they differ). On CUDA and Metal it runs on the CPU.
-pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
+/// Maximum over windows of `kernel`² at `stride`, the border padded by `padding` pixels (before, after) that never win; for `x` (batch,
+/// channel, height, width). Any kernel and stride (candle's has no gradient where they differ). On CUDA and Metal it runs on the CPU.
+pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: (usize, usize)) -> Result<Tensor> {
     let op = MaxPool { kernel, stride, padding };
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op1(op);
@@ -18,27 +18,31 @@ pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> R
 struct MaxPool {
     kernel: usize,
     stride: usize,
-    padding: usize,
+    padding: (usize, usize),
 }
 
 impl MaxPool {
     fn out_size(&self, size: usize) -> Result<usize> {
-        if self.kernel == 0 || self.stride == 0 || self.padding >= self.kernel || size + 2 * self.padding < self.kernel
+        let (before, after) = self.padding;
+        if self.kernel == 0
+            || self.stride == 0
+            || before.max(after) >= self.kernel
+            || size + before + after < self.kernel
         {
             bail!(
-                "max_pool2d: kernel {}, stride {}, padding {} do not fit {size} pixels",
+                "max_pool2d: kernel {}, stride {}, padding {:?} do not fit {size} pixels",
                 self.kernel,
                 self.stride,
                 self.padding
             );
         }
-        Ok((size + 2 * self.padding - self.kernel) / self.stride + 1)
+        Ok((size + before + after - self.kernel) / self.stride + 1)
     }
 
     /// Input range that output `out` sees.
     fn window(&self, out: usize, size: usize) -> std::ops::Range<usize> {
         let start = out * self.stride;
-        start.saturating_sub(self.padding)..(start + self.kernel).saturating_sub(self.padding).min(size)
+        start.saturating_sub(self.padding.0)..(start + self.kernel).saturating_sub(self.padding.0).min(size)
     }
 
     /// Index of the largest value in a window; the first of equals, as PyTorch.
@@ -134,11 +138,13 @@ mod tests {
         // Values far apart: a finite difference must not change the winner.
         let values: Vec<f32> = (0..2 * 7 * 9).map(|i| ((i * 37) % 126) as f32 / 10.0).collect();
         let x = candle_core::Tensor::from_vec(values, (1, 2, 7, 9), &candle_core::Device::Cpu).unwrap();
-        for (kernel, stride, padding) in [(3, 2, 1), (2, 2, 0), (3, 1, 1), (2, 3, 0)] {
+        for (kernel, stride, padding) in
+            [(3, 2, (1, 1)), (2, 2, (0, 0)), (3, 1, (1, 1)), (2, 3, (0, 0)), (3, 2, (0, 1))]
+        {
             check(std::slice::from_ref(&x), |t| max_pool2d(&t[0], kernel, stride, padding));
         }
-        assert_eq!(max_pool2d(&x, 3, 2, 1).unwrap().dims(), [1, 2, 4, 5]);
-        assert!(max_pool2d(&x, 3, 0, 1).is_err());
+        assert_eq!(max_pool2d(&x, 3, 2, (1, 1)).unwrap().dims(), [1, 2, 4, 5]);
+        assert!(max_pool2d(&x, 3, 0, (1, 1)).is_err());
     }
 
     #[test]

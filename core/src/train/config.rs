@@ -153,6 +153,13 @@ impl TrainConfig {
     /// Checks that the parts fit each other; the error names the field.
     pub fn validate(&self) -> Result<(), String> {
         self.model.validate().map_err(|error| format!("model.{error}"))?;
+        if self.model.lesions.is_empty() || self.model.organs.is_empty() || !self.model.classes.is_empty() {
+            return Err(
+                "model.lesions, model.organs, model.classes: training teaches at least one lesion and one organ, \
+                        and no other classes"
+                    .into(),
+            );
+        }
         let names = |maps: &[ClassMap]| maps.iter().map(|map| map.class.clone()).collect::<Vec<_>>();
         if names(&self.data.lesions) != self.model.lesions || names(&self.data.organs) != self.model.organs {
             return Err(

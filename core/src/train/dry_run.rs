@@ -4,11 +4,11 @@ use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use ndarray::Array3;
 
-use super::checkpoint::SeededVars;
 use super::config::TrainConfig;
 use super::data::{Targets, draw_batch, load_items, pools};
 use super::run::{TrainError, label_organs, start_from};
 use crate::dataset::{CocoDataset, split_by_patient};
+use crate::model::SeededVars;
 use crate::model::{INPUT_MEAN, INPUT_SCALE, Network};
 use crate::task::Task;
 

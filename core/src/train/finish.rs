@@ -11,7 +11,8 @@ use crate::analysis::{familiarity_features, infer, largest_region};
 use crate::dataset::{CocoDataset, ImageStore, split_by_patient};
 use crate::evaluate::{Classes, EvaluateOptions, evaluate, fit_platt};
 use crate::model::{
-    Bundle, ClassCalibration, Familiarity, LesionClass, Metadata, MetricValue, OrganClass, write_bundle,
+    Bundle, ClassCalibration, Familiarity, LesionClass, Metadata, MetricValue, OrganClass, WeightPrecision,
+    write_bundle,
 };
 use crate::task::Task;
 
@@ -72,7 +73,8 @@ pub fn finish(
         .iter()
         .map(|(key, m)| (key.clone(), MetricValue { value: m.value, low: m.low, high: m.high, n: m.n }))
         .collect::<BTreeMap<_, _>>();
-    write_bundle(folder, &mut bundle.metadata, weights).map_err(|error| TrainError::Other(error.to_string()))?;
+    write_bundle(folder, &mut bundle.metadata, weights, WeightPrecision::Half)
+        .map_err(|error| TrainError::Other(error.to_string()))?;
     Ok(bundle.metadata)
 }
 

@@ -11,13 +11,15 @@ use candle_nn::VarBuilder;
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::checkpoint::{self, SeededVars};
+use super::checkpoint;
 use super::config::{StageConfig, TrainConfig};
 use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
 use super::loss::{class_loss, map_loss, union_loss};
 use super::optimizer::{Optimizer, StepRates};
 use crate::dataset::{CocoDataset, DatasetError, split_by_patient};
-use crate::model::{BundleError, Dropout, ModelConfig, Network, Output, Request, bundle_weights, read_metadata};
+use crate::model::{
+    BundleError, Dropout, ModelConfig, Network, Output, Request, SeededVars, bundle_weights, read_metadata,
+};
 use crate::nn::sigmoid;
 use crate::task::{Cancelled, Task};
 
@@ -231,7 +233,7 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
             let request = Request { bypass_transformer: stage.bypass_transformer, ..Request::default() };
             let seed = config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(done as u64);
             let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
-            let request_now = Request { dropout, ..request };
+            let request_now = Request { dropout, training: true, ..request };
             let loss = step(&network, &mut optimizer, &batch, &request_now, config, stage, done - start)?;
             done += 1;
             sums.organ_loss += loss.0.organ;
@@ -365,7 +367,7 @@ impl TrainingStep {
     /// Forward and backward pass of `input` (batch, 1, side, side), every logit having the gradient `gradient`, and one change of the
     /// weights by AdamW with their moving average.
     pub fn run(&mut self, input: &Tensor, gradient: f64) -> candle_core::Result<f64> {
-        let output = self.network.forward(input, &Request::default())?;
+        let output = self.network.forward(input, &Request { training: true, ..Request::default() })?;
         let of = |logits: &Tensor| Tensor::full(gradient as f32, logits.shape(), logits.device());
         let gradients = [of(&output.lesion_logits)?, of(&output.organ_logits)?, of(&output.class_logits)?];
         let rates = StepRates { rate: &|_| 1e-5, weight_decay: 0.05, clip_norm: 2.0, ema_decay: 0.999 };
