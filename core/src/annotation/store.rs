@@ -250,8 +250,8 @@ impl Store {
     }
 }
 
-/// All readings in `folder`, in the order of their files, and what was wrong with files, for people. Nothing is changed; a folder that is not
-/// there holds none.
+/// All readings in `folder`, the one that was changed last at the end, and what was wrong with files, for people. Nothing is changed; a folder
+/// that is not there holds none.
 ///
 /// # Errors
 /// Where the folder or a file in it cannot be read.
@@ -264,7 +264,8 @@ pub fn read_sessions(folder: &Path) -> Result<(Vec<Session>, Vec<String>), Store
     let is_session =
         |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".session.jsonl"));
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_session).collect();
-    files.sort();
+    let changed = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
+    files.sort_by_cached_key(|path| (changed(path), path.clone()));
     let (mut sessions, mut problems) = (Vec::new(), Vec::new());
     for path in files {
         let bytes = fs::read(&path).map_err(|source| io_error(&path, "read", source))?;

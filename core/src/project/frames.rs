@@ -7,7 +7,7 @@ use super::{CaseState, Project, ProjectError};
 use crate::annotation::{Session, Shape, read_sessions};
 use crate::dicom::pixels::FrameReader;
 use crate::measure::{Runs, Spacing};
-use crate::study::{Frame, Instance, InstanceKey, Problem, Series, Study, StudyIndex};
+use crate::study::{Frame, Instance, InstanceKey, Problem, Series, SeriesUid, Study, StudyIndex};
 use crate::task::Task;
 
 /// One frame with what one reader drew on it.
@@ -73,7 +73,7 @@ pub fn collect<'a>(
     let all: Vec<(&Study, &Series)> =
         index.studies.iter().flat_map(|study| study.series.iter().map(move |series| (study, series))).collect();
     let known: BTreeSet<_> = all.iter().map(|(_, series)| series.reading_uid()).collect();
-    for session in sessions.values().flatten().filter(|session| !known.contains(&session.series_uid)) {
+    for session in sessions.values().filter(|session| !known.contains(&session.series_uid)) {
         if !session.shapes.is_empty() || !session.masks.is_empty() {
             problems.push(format!("series {} was read, but its images are not among the sources", session.series_uid));
         }
@@ -82,8 +82,7 @@ pub fn collect<'a>(
     for (number, (study, series)) in all.iter().enumerate() {
         task.check()?;
         task.progress("Gathering", number as u64, all.len() as u64);
-        let none = Vec::new();
-        let sessions = sessions.get(&series.reading_uid()).unwrap_or(&none);
+        let session = sessions.get(&series.reading_uid());
         let complete = work_list.get(&series.reading_uid()).is_some_and(|case| case.state == CaseState::Done);
         let with_empty = complete && series.frame_count() <= empty_up_to;
         let mut open: Option<(InstanceKey, FrameReader)> = None;
@@ -93,7 +92,7 @@ pub fn collect<'a>(
             let mut shapes = Vec::new();
             let mut painted: BTreeMap<String, Runs> = BTreeMap::new();
             let mut calibration = None;
-            for session in sessions {
+            for session in session {
                 let here = |other: &InstanceKey, at: usize| *other == key && at == frame;
                 shapes.extend(session.shapes.values().filter(|shape| here(&shape.instance, shape.frame)).cloned());
                 for (mask, runs) in session.masks.iter().filter(|(mask, _)| here(&mask.instance, mask.frame)) {
@@ -141,14 +140,20 @@ pub fn collect<'a>(
     Ok(Collected { frames, problems })
 }
 
-type BySeries = HashMap<crate::study::SeriesUid, Vec<Session>>;
+type BySeries = HashMap<SeriesUid, Session>;
 
-/// A reader's sessions by series (one for each bundle that was open), and what was wrong with the files.
+/// A reader's sessions by series, and what was wrong with the files. A series has a session for each bundle that it was read with, and what was
+/// drawn is carried over into the next: the one that was changed last is what the reader stands by.
 pub(super) fn sessions_of(folder: &Path) -> Result<(BySeries, Vec<String>), ProjectError> {
-    let (sessions, problems) = read_sessions(folder)?;
+    let (sessions, mut problems) = read_sessions(folder)?;
     let mut by_series = BySeries::new();
     for session in sessions {
-        by_series.entry(session.series_uid.clone()).or_default().push(session);
+        let (series, shapes) = (session.series_uid.clone(), session.shapes.clone());
+        if let Some(before) = by_series.insert(series.clone(), session)
+            && before.shapes.iter().any(|(id, shape)| shapes.get(id) != Some(shape))
+        {
+            problems.push(format!("series {series} has an older session that holds other shapes: the latest is taken"));
+        }
     }
     Ok((by_series, problems))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::frames::sessions_of;
 use super::{Project, ProjectError};
 use crate::annotation::{Edit, Label, MaskKey, Shape, ShapeId, ShapeKind, Store};
 use crate::dataset::{CocoDataset, Geometry};
@@ -195,14 +196,22 @@ fn instances(index: &StudyIndex) -> impl Iterator<Item = (&Series, &Instance)> {
 
 /// Number of the first shape that a session does not have.
 fn first_free(project: &Project, reader: &str, series: &Series) -> Result<u64, ProjectError> {
-    let store = Store::open(&project.readings(reader)?, &series.reading_uid(), "")?;
+    let store = latest(project, reader, series)?;
     Ok(store.session().shapes.keys().next_back().map_or(1, |id| id.0 + 1))
 }
 
-/// What is imported belongs to no bundle: it is kept in the reading without one.
+/// The reader's latest session of a series; one that belongs to no bundle where there is none.
+fn latest(project: &Project, reader: &str, series: &Series) -> Result<Store, ProjectError> {
+    let folder = project.readings(reader)?;
+    let (sessions, _) = sessions_of(&folder)?;
+    let weights = sessions.get(&series.reading_uid()).map_or("", |session| session.weights_sha256.as_str());
+    Ok(Store::open(&folder, &series.reading_uid(), weights)?)
+}
+
+/// Each series is one step of undo.
 fn keep(project: &Project, reader: &str, edits: BTreeMap<String, (&Series, Vec<Edit>)>) -> Result<(), ProjectError> {
     for (series, edits) in edits.into_values() {
-        let mut store = Store::open(&project.readings(reader)?, &series.reading_uid(), "")?;
+        let mut store = latest(project, reader, series)?;
         store.apply(Edit::All { edits })?;
     }
     Ok(())

@@ -191,6 +191,31 @@ fn a_damaged_journal_and_absent_images_are_named() {
 }
 
 #[test]
+fn the_session_that_was_changed_last_counts_and_takes_what_is_imported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = images(&folder.path().join("images"));
+    let mut project = project(&folder.path().join("project"));
+    draw(&project, "anna", &index);
+    let series = &index.studies[0].series[0];
+    let place = project.readings("anna").expect("a name");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let mut other = Store::open(&place, &series.reading_uid(), "other weights").expect("opens");
+    let mask = MaskKey { instance: series.instances[0].key(), frame: 0, label: "effusion".into() };
+    other.apply(Edit::Paint { mask, add: Runs::new(vec![(3, 4)]), remove: Runs::default() }).expect("kept");
+    drop(other);
+    let task = Task::new();
+    let drawn = collect(&project, "anna", &index, 0, &task).expect("gathered");
+    assert_eq!((drawn.frames.len(), drawn.problems.len()), (1, 1), "{:?}", drawn.problems);
+    assert!(drawn.problems[0].contains("the latest is taken"));
+
+    let out = folder.path().join("coco");
+    export_coco(&project, &drawn.frames, &out).expect("written");
+    import_coco(&mut project, "anna", &index, &out.join("coco.json")).expect("imported");
+    let again = collect(&project, "anna", &index, 0, &task).expect("gathered");
+    assert_eq!(again.frames[0].regions(), drawn.frames[0].regions(), "the same pixels once more change nothing");
+}
+
+#[test]
 fn kappa_is_cohens() {
     // Cohen's own kind of example: 20 both, 5 and 10 alone, 15 neither: observed 0.7, chance 0.5.
     assert!((kappa([20, 5, 10, 15]).expect("defined") - 0.4).abs() < 1e-12);
