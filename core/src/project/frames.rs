@@ -92,7 +92,7 @@ pub fn collect<'a>(
             let mut shapes = Vec::new();
             let mut painted: BTreeMap<String, Runs> = BTreeMap::new();
             let mut calibration = None;
-            for session in session {
+            if let Some(session) = session {
                 let here = |other: &InstanceKey, at: usize| *other == key && at == frame;
                 shapes.extend(session.shapes.values().filter(|shape| here(&shape.instance, shape.frame)).cloned());
                 for (mask, runs) in session.masks.iter().filter(|(mask, _)| here(&mask.instance, mask.frame)) {
