@@ -200,19 +200,24 @@ fn the_session_that_was_changed_last_counts_and_takes_what_is_imported() {
     let place = project.readings("anna").expect("a name");
     std::thread::sleep(std::time::Duration::from_millis(20));
     let mut other = Store::open(&place, &series.reading_uid(), "other weights").expect("opens");
-    let mask = MaskKey { instance: series.instances[0].key(), frame: 0, label: "effusion".into() };
-    other.apply(Edit::Paint { mask, add: Runs::new(vec![(3, 4)]), remove: Runs::default() }).expect("kept");
+    // What was drawn is carried over into the next session; here the polygon is taken away.
+    other.apply(Edit::SetShape { id: ShapeId(1), shape: None }).expect("kept");
     drop(other);
     let task = Task::new();
     let drawn = collect(&project, "anna", &index, 0, &task).expect("gathered");
-    assert_eq!((drawn.frames.len(), drawn.problems.len()), (1, 1), "{:?}", drawn.problems);
-    assert!(drawn.problems[0].contains("the latest is taken"));
+    assert_eq!((drawn.frames.len(), drawn.frames[0].shapes.len()), (3, 1), "{:?}", drawn.problems);
+    assert!(matches!(drawn.problems.as_slice(), [one] if one.contains("the latest is taken")), "{:?}", drawn.problems);
 
     let out = folder.path().join("coco");
     export_coco(&project, &drawn.frames, &out).expect("written");
     import_coco(&mut project, "anna", &index, &out.join("coco.json")).expect("imported");
     let again = collect(&project, "anna", &index, 0, &task).expect("gathered");
-    assert_eq!(again.frames[0].regions(), drawn.frames[0].regions(), "the same pixels once more change nothing");
+    assert_eq!(again.frames[0].shapes.len(), 2, "the polygon in the ellipse's place has joined it");
+    assert_eq!(
+        again.frames[2].regions(),
+        drawn.frames[2].regions(),
+        "the same pixels painted once more change nothing"
+    );
 }
 
 #[test]
