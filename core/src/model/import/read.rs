@@ -17,14 +17,15 @@ const NESTED: [&str; 3] = ["state_dict", "model", "model_state_dict"];
 pub(super) fn read(file: &Path) -> Result<HashMap<String, Tensor>, ImportError> {
     let open = |source| ImportError::File { file: file.to_path_buf(), source };
     let start = {
-        let mut start = [0u8; 4];
+        let mut start = [0u8; 9];
         let mut opened = fs::File::open(file).map_err(open)?;
         std::io::Read::read(&mut opened, &mut start).map_err(open)?;
         start
     };
     let tensors = match start {
-        [b'P', b'K', 3, 4] => read_pickle(file, fs::metadata(file).map_err(open)?.len())?,
-        [0x80, ..] => {
+        [b'P', b'K', 3, 4, ..] => read_pickle(file, fs::metadata(file).map_err(open)?.len())?,
+        // Safetensors begin with the length of their JSON, which may look like the first byte of a pickle.
+        [0x80, _, _, _, a, b, c, d, e] if [a, b, c, d, e] != [0, 0, 0, 0, b'{'] => {
             let cause = "a pickle of PyTorch before 1.6; save it again with a newer PyTorch, or as safetensors";
             return Err(content(file, cause));
         }
