@@ -136,7 +136,7 @@ impl Faithfulness {
     }
 }
 
-/// Probabilities along a curve, at shares 0, [`SHARES`] and 1.
+/// Probabilities along a curve, at shares 0, 0.1, 0.25, 0.5, 0.75, 0.9 and 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curves {
     /// The hottest cells blurred first.

@@ -264,10 +264,9 @@ impl RepConv {
             let full = self.full.1.train(&conv2d(x, &self.full.0, None, shape)?)?;
             let point = self.point.1.train(&conv2d(x, &self.point.0, None, ConvShape::same(1, self.stride))?)?;
             let mut y = (full + point)?;
-            for branch in [self.identity.as_ref().map(|norm| norm.train(x)).transpose()?, residual.cloned()] {
-                if let Some(branch) = branch {
-                    y = (y + branch)?;
-                }
+            let identity = self.identity.as_ref().map(|norm| norm.train(x)).transpose()?;
+            for branch in identity.into_iter().chain(residual.cloned()) {
+                y = (y + branch)?;
             }
             if self.relu { y.relu()? } else { y }
         } else {
