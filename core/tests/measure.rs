@@ -1,5 +1,5 @@
-//! Measurements on real files, oblique, anisotropic, tilted, projected and enhanced, against pydicom and numpy: `references/measure.py`
-//! made `references/measure.json`.
+//! Measurements on real files, oblique, anisotropic, tilted, projected and enhanced, against pydicom and numpy: `reference/measure.py`
+//! made `reference/measure.json`.
 
 mod support;
 
@@ -48,7 +48,7 @@ fn compare(path: &str, ours: &Statistics, theirs: &Value) {
 #[test]
 fn measurements_agree_with_pydicom_and_numpy() {
     let Some(folder) = support::real_files() else { return };
-    let cases: Vec<Value> = serde_json::from_str(include_str!("references/measure.json")).expect("references");
+    let cases: Vec<Value> = serde_json::from_str(include_str!("reference/measure.json")).expect("references");
     assert_eq!(cases.len(), 5);
     for case in &cases {
         let path = case["path"].as_str().expect("a path");

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reference values for core/tests/measure.rs, by pydicom and numpy alone.
 
-    python core/tests/references/measure.py FOLDER > core/tests/references/measure.json
+    python core/tests/reference/measure.py FOLDER > core/tests/reference/measure.json
 
 FOLDER holds the public test files named below. Points are (row, column); the centre of the first pixel is (0, 0). Regions hold
 the pixels whose centres lie inside (even-odd rule, the ellipse's equation); standard deviations are numpy's (divided by n).
