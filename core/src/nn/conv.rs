@@ -522,6 +522,20 @@ mod tests {
         }
     }
 
+    /// Winograd's form costs digits, more or less of them by its points (with ±1 and ±2 the error here is four times as large).
+    #[test]
+    fn winograd_keeps_its_digits() {
+        let (channels, side) = (256, 16);
+        let x = random(&[1, channels, side, side], 1).relu().unwrap();
+        let w = random(&[16, channels, 3, 3], 2);
+        let y = conv2d(&x, &w, None, ConvShape::same(3, 1)).unwrap();
+        let exact = x.to_dtype(candle_core::DType::F64).unwrap();
+        let exact = exact.conv2d(&w.to_dtype(candle_core::DType::F64).unwrap(), 1, 1, 1, 1).unwrap();
+        let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+        let error = largest(&(y.to_dtype(candle_core::DType::F64).unwrap() - &exact).unwrap()) / largest(&exact);
+        assert!(error < 3e-6, "{error}");
+    }
+
     #[test]
     fn gradients_equal_finite_differences() {
         for (x_dims, w_dims, shape) in CASES {

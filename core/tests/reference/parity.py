@@ -5,7 +5,8 @@
     cargo build --release
     python core/tests/reference/parity.py --full     # sizes as published, in a temporary folder, through `bifocal model import`
 
-Nothing is downloaded: weights are random. --full prints the largest difference of each tensor, relative to its largest value.
+Nothing is downloaded: weights are random. --full prints the largest difference of each tensor, relative to its largest value, and how far both
+programs are from PyTorch in double precision: what rounding alone does.
 """
 
 import argparse
@@ -53,8 +54,11 @@ def randomise(model, half):
     return model.eval()
 
 
+HOOKS = []
+
+
 def hook(store, name, module, pick=lambda output: output):
-    module.register_forward_hook(lambda _m, _i, output: store.__setitem__(name, pick(output).detach().clone()))
+    HOOKS.append(module.register_forward_hook(lambda _m, _i, output: store.__setitem__(name, pick(output).detach().clone())))
 
 
 def run(model, x, hooks, **arguments):
@@ -241,9 +245,13 @@ def make_bundle(model, source, folder, arguments=()):
     return folder / "bundle"
 
 
-def expected_of(model, source, side, hooks, arguments, batch):
+def expected_of(model, source, side, hooks, arguments, double=False):
     generator = torch.Generator().manual_seed(11)
-    x = torch.randn(batch, 3, side, side, generator=generator)
+    x = torch.randn(1, 3, side, side, generator=generator)
+    while HOOKS:
+        HOOKS.pop().remove()
+    if double:
+        model, x = model.double(), x.double()
     store = run_hf(model, x, **arguments) if source == "hf-vit" else run(model, x, hooks, **arguments)
     # Registers stand behind the tokens in Bifocal, and behind CLS in timm.
     registers = getattr(model, "num_reg_tokens", 0)
@@ -251,7 +259,11 @@ def expected_of(model, source, side, hooks, arguments, batch):
         if name.startswith("attention") and registers:
             order = [0, *range(1 + registers, tensor.shape[-1]), *range(1, 1 + registers)]
             store[name] = tensor[:, :, order][:, :, :, order]
-    return {"input": x} | {name: tensor.float().contiguous() for name, tensor in store.items()}
+    return {"input": x} | {name: tensor.contiguous() for name, tensor in store.items()}
+
+
+def relative(a, b):
+    return float((a.double() - b.double()).abs().max() / b.abs().max())
 
 
 def write_tiny():
@@ -259,7 +271,7 @@ def write_tiny():
         randomise(model, half=True)
         folder = FIXTURES / name
         save_weights(model, source, folder, half=True)
-        save_file(expected_of(model, source, side, hooks, arguments, batch=1), folder / "expected.safetensors")
+        save_file(expected_of(model, source, side, hooks, arguments), folder / "expected.safetensors")
         print(name, sum(file.stat().st_size for file in folder.iterdir()) // 1024, "KiB")
     # One of PyTorch's own format, nested as training programs leave it.
     model = randomise(tiny_resnet(BasicBlock, [1, 2, 1, 1]), half=True).half()
@@ -267,8 +279,8 @@ def write_tiny():
 
 
 def compare_full(only):
-    print("| weights | from | largest difference of logits | of features | of attention |")
-    print("|---|---|---|---|---|")
+    print("| weights | from | largest difference of logits | of features | of attention | Bifocal from f64 | PyTorch from f64 |")
+    print("|---|---|---|---|---|---|---|")
     worst = 0.0
     for name, source, model, side, arguments, hooks, of_pass in cases(tiny=False):
         if only and only not in name:
@@ -277,19 +289,19 @@ def compare_full(only):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             bundle = make_bundle(model, source, folder, arguments)
-            expected = expected_of(model, source, side, hooks, of_pass, batch=1)
+            expected = expected_of(model, source, side, hooks, of_pass)
             save_file({"input": expected.pop("input")}, folder / "input.safetensors")
             command = [PROGRAM, "model", "features", bundle, folder / "input.safetensors", folder / "output.safetensors"]
             subprocess.run([str(part) for part in command], check=True)
             ours = load_file(folder / "output.safetensors")
-        columns = {"logits": 0.0, "features": 0.0, "attention": 0.0}
+        exact = expected_of(model, source, side, hooks, of_pass, double=True)
+        columns = {"logits": None, "features": None, "attention": None}
         for tensor_name, theirs in expected.items():
-            difference = float((ours[tensor_name] - theirs).abs().max() / theirs.abs().max())
             column = "logits" if "logits" in tensor_name else "attention" if "attention" in tensor_name else "features"
-            columns[column] = max(columns[column], difference)
-        if not any("attention" in name for name in expected):
-            columns["attention"] = None
+            columns[column] = max(columns[column] or 0.0, relative(ours[tensor_name], theirs))
         worst = max(worst, *(value for value in columns.values() if value is not None))
+        columns["ours"] = max(relative(ours[tensor_name], exact[tensor_name]) for tensor_name in expected)
+        columns["theirs"] = max(relative(theirs, exact[tensor_name]) for tensor_name, theirs in expected.items())
         print(f"| {name} | {source} | " + " | ".join("-" if value is None else f"{value:.1e}" for value in columns.values()) + " |", flush=True)
     return 0 if worst < 1e-4 else 1
 
