@@ -121,6 +121,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let start = Instant::now();
     let bundle = Arc::new(super::open_bundle(&args.model, args.device)?);
+    if bundle.metadata.lesions.is_empty() && bundle.metadata.organs.is_empty() {
+        eprintln!("bifocal: {} knows neither lesions nor organs: there is nothing to report", bundle.metadata.id);
+        return Ok(ExitCode::from(2));
+    }
     if let Err(message) = explain::check(&bundle, args.explain.as_deref().unwrap_or_default()) {
         eprintln!("bifocal: --explain: {message}");
         return Ok(ExitCode::from(2));

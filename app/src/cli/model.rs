@@ -153,7 +153,7 @@ fn run_describe(args: &DescribeArgs) -> anyhow::Result<ExitCode> {
 /// A configuration from a TOML file, or from a bundle.
 pub(super) fn read_config(file: &std::path::Path) -> anyhow::Result<ModelConfig> {
     let name = || file.display().to_string();
-    if !file.is_file() {
+    if !file.is_file() && file.extension().is_none_or(|extension| extension != "toml") {
         let folder = bifocal_core::model::find_bundle(&name())?;
         return Ok(bifocal_core::model::read_metadata(&folder)?.config);
     }

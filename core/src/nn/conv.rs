@@ -522,7 +522,7 @@ mod tests {
         }
     }
 
-    /// Winograd's form costs digits, more or less of them by its points (with ±1 and ±2 the error here is four times as large).
+    /// Winograd's form costs digits, more or less of them by its points (with ±1 and ±2 the error here is 5e-6).
     #[test]
     fn winograd_keeps_its_digits() {
         let (channels, side) = (256, 16);

@@ -122,7 +122,11 @@ fn transformer(
     let heads = match options.heads.or(beside.num_attention_heads) {
         Some(heads) => heads,
         None if dimension % 64 == 0 => dimension / 64,
-        None => return Err(format!("weights do not tell the number of heads of {dimension} values: give it")),
+        None => {
+            return Err(format!(
+                "weights of {dimension} values a token do not tell the number of attention heads: give it (--heads)"
+            ));
+        }
     };
     let input_size = options.input_size.unwrap_or(cells.isqrt() * stride);
     if input_size == 0 || !input_size.is_multiple_of(stride) {

@@ -39,6 +39,18 @@ pub enum Source {
     Bifocal,
 }
 
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Torchvision => "torchvision",
+            Self::HfVit => "hf-vit",
+            Self::TimmVit => "timm-vit",
+            Self::TimmHybrid => "timm-hybrid",
+            Self::Bifocal => "bifocal",
+        })
+    }
+}
+
 impl std::str::FromStr for Source {
     type Err = String;
 
@@ -169,7 +181,8 @@ pub fn import(files: &[(Source, PathBuf)], options: &ImportOptions) -> Result<Im
         let renamed = rename(*source, read::read(file)?)
             .map_err(|error| ImportError::Content { file: file.clone(), cause: error.to_string() })?;
         if renamed.tensors.is_empty() && renamed.positions.is_none() {
-            let cause = format!("no weight has a name that {source:?} gives, such as {:?}", renamed.left_over.first());
+            let first = renamed.left_over.first().map_or("it is empty", String::as_str);
+            let cause = format!("no weight has a name that {source} gives ({first})");
             return Err(ImportError::Content { file: file.clone(), cause });
         }
         all.tensors.extend(renamed.tensors);
