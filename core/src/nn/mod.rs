@@ -11,6 +11,7 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod boxes;
 mod conv;
 mod conv_bias;
 mod conv_norm;
@@ -23,11 +24,13 @@ mod norm;
 mod pool;
 mod raw;
 mod resize;
+mod roi_align;
 mod winograd;
 
 pub use activation::{add_relu, gelu, sigmoid, softmax};
 pub use attention::{attention, attention_with_probabilities};
 pub use batch_norm::{BatchStatistics, batch_norm, fold_norm, standardise_weight};
+pub use boxes::{BoundingBox, BoxCoder, nms};
 pub use conv::{ConvShape, conv2d};
 pub use conv_bias::{ConvBias, conv_bias};
 pub use conv_norm::{NormEnd, conv_norm};
@@ -36,3 +39,4 @@ pub use linear_attention::{linear_attention, linear_attention_with_probabilities
 pub use norm::{group_norm, layer_norm};
 pub use pool::{adaptive_avg_pool2d, max_pool2d};
 pub use resize::{Interpolation, resize_bilinear, resize_matrix};
+pub use roi_align::{Roi, RoiGrid, roi_align};
