@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::detection::DetectionConfig;
 use super::presets;
 use crate::nn::Interpolation;
 
@@ -211,6 +212,9 @@ pub struct ModelConfig {
     /// Classes of the image alone, behind the lesions' image-level logits.
     #[serde(default, skip_serializing_if = "is_default")]
     pub classes: Vec<String>,
+    /// Boxes around the lesions, beside their maps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection: Option<DetectionConfig>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -235,6 +239,9 @@ impl ModelConfig {
         }
         if self.has_maps() && !self.has_resnet() {
             return Err("lesions, organs: their maps need a ResNet; topology vit takes classes only".into());
+        }
+        if let Some(detection) = &self.detection {
+            detection.validate(self)?;
         }
         Ok(())
     }

@@ -8,9 +8,11 @@ use candle_nn::VarBuilder;
 use candle_nn::init::Init;
 use candle_nn::var_builder::SimpleBackend;
 
+use super::Features;
 use super::config::ModelConfig;
 use super::cost;
 use super::network::{Network, Request};
+use crate::nn::{BoundingBox, Roi};
 
 /// One layer with weights, or one weight that belongs to no layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +80,18 @@ pub(super) fn weight_shapes(config: &ModelConfig) -> Result<BTreeMap<String, Vec
     Ok(record(config)?.1)
 }
 
+/// One image through the network and, where there is one, its detector, which looks at all the regions that it may.
+fn pass(network: &Network, x: &Tensor) -> Result<Features> {
+    let features = network.forward(x, &Request::default())?.features;
+    if let Some(detector) = network.detector() {
+        let (_, _, rows, columns) = x.dims4()?;
+        let bounds = BoundingBox::new(0.0, 0.0, columns as f32, rows as f32);
+        let rois = vec![Roi { image: 0, bounds }; detector.config().proposals];
+        detector.classify(&detector.pyramid(&features)?, &rois, None)?;
+    }
+    Ok(features)
+}
+
 /// Builds the network of `config` with zeros for weights and watches one image pass.
 ///
 /// # Errors
@@ -86,8 +100,8 @@ pub fn describe(config: &ModelConfig) -> Result<Description> {
     let (network, weights) = record(config)?;
     let side = config.input_size;
     let x = Tensor::zeros((1, 1, side, side), DType::F32, &Device::Cpu)?;
-    let (output, notes) = cost::watch(|| network.forward(&x, &Request::default()));
-    let features = output?.features;
+    let (features, notes) = cost::watch(|| pass(&network, &x));
+    let features = features?;
     let mut layers: Vec<LayerCost> = notes
         .into_iter()
         .map(|note| LayerCost {

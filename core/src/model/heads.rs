@@ -13,11 +13,11 @@ use super::layers::{Linear, Pointwise};
 use crate::nn::resize_bilinear;
 
 /// Tokens as a map: (batch, dimension, rows, columns).
-fn token_map(features: &Features) -> Result<Tensor> {
+pub(super) fn token_map(features: &Features) -> Result<Tensor> {
     map_of(&features.tokens, features.grid)
 }
 
-fn conv3(inputs: usize, outputs: usize, groups: usize, vb: VarBuilder<'_>) -> Result<ConvNorm> {
+pub(super) fn conv3(inputs: usize, outputs: usize, groups: usize, vb: VarBuilder<'_>) -> Result<ConvNorm> {
     let sizes = ConvNormSizes { inputs, outputs, kernel: 3, stride: 1, relu: true };
     ConvNorm::new(sizes, Style::plain(groups), 1.0, vb)
 }
@@ -32,7 +32,7 @@ fn dropped(x: Tensor, dropout: Option<Dropout>, site: u64) -> Result<Tensor> {
 }
 
 /// `fine` + `coarse` resampled to its size.
-fn add_coarse(fine: &Tensor, coarse: &Tensor) -> Result<Tensor> {
+pub(super) fn add_coarse(fine: &Tensor, coarse: &Tensor) -> Result<Tensor> {
     let (_, _, rows, cols) = fine.dims4()?;
     fine + resize_bilinear(coarse, rows, cols)?
 }

@@ -12,6 +12,7 @@ mod config;
 mod convolution;
 mod cost;
 mod describe;
+mod detection;
 mod device;
 mod dropout;
 mod features_file;
@@ -44,6 +45,7 @@ pub use config::{
     Topology, TransformerConfig,
 };
 pub use describe::{Description, LayerCost, describe};
+pub use detection::{Detection, DetectionConfig, Detector, Pyramid};
 pub use device::{DeviceChoice, open_device};
 pub use dropout::Dropout;
 pub use features_file::{features_of_file, output_tensors};

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{ModelConfig, Topology};
+use super::detection::Detector;
 use super::dropout::Dropout;
 use super::heads::{ClassHead, LesionHead, OrganHead};
 use super::input::{INPUT_MEAN, INPUT_SCALE};
@@ -52,6 +53,7 @@ pub struct Network {
     lesions: Option<(LesionHead, ClassHead)>,
     organs: Option<OrganHead>,
     classes: Option<Linear>,
+    detector: Option<Detector>,
     config: ModelConfig,
 }
 
@@ -77,7 +79,11 @@ impl Network {
             0 => None,
             count => Some(Linear::new(config.feature_dimension(), count, 0.0, heads.pp("classifier"))?),
         };
-        Ok(Self { hybrid, lesions, organs, classes, config: config.clone() })
+        let detector = match &config.detection {
+            Some(detection) => Some(Detector::new(config, detection, &heads.pp("detection"))?),
+            None => None,
+        };
+        Ok(Self { hybrid, lesions, organs, classes, detector, config: config.clone() })
     }
 
     /// The network of `config` with random weights, the same for the same `seed`, that stay as they are.
@@ -97,6 +103,11 @@ impl Network {
     /// The joined branches.
     pub fn hybrid(&self) -> &dyn Hybrid {
         self.hybrid.as_ref()
+    }
+
+    /// The detector, where the configuration has one; it takes the features of a forward pass.
+    pub fn detector(&self) -> Option<&Detector> {
+        self.detector.as_ref()
     }
 
     /// Forward pass of `x` (batch, 1, height, width), scaled as by [`super::input_from_values`]; a network for colour images also takes

@@ -256,6 +256,7 @@ impl ModelConfig {
             lesions: Vec::new(),
             organs: Vec::new(),
             classes: (0..1000).map(|index| format!("class {index}")).collect(),
+            detection: None,
         })
     }
 }

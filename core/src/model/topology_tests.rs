@@ -18,6 +18,7 @@ pub(crate) fn config(topology: Topology, fusion: Fusion) -> ModelConfig {
         lesions: vec!["a".into()],
         organs: vec!["b".into(), "c".into()],
         classes: Vec::new(),
+        detection: None,
     }
 }
 

@@ -67,6 +67,7 @@ pub(super) fn config(
         lesions: Vec::new(),
         organs: Vec::new(),
         classes: (0..classes).map(class).collect(),
+        detection: None,
     })
 }
 
