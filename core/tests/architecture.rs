@@ -23,7 +23,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("annotation", &["study", "analysis", "measure"]),
     ("project", &["study", "task", "dicom", "annotation", "measure", "render", "dataset"]),
     ("dataset", &["study", "task", "image_io"]),
-    ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate"]),
+    // Rendering is for the picture of the curves beside the checkpoints.
+    ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate", "render"]),
     ("evaluate", &["dataset", "task", "model", "explain", "analysis", "render", "image_io", "study"]),
     ("bench", &["model", "train", "task"]),
     ("phantom", &["study", "task"]),

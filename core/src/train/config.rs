@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Augmentation, ClassMap, OpacityOptions, UnionTarget};
+use crate::dataset::{Augmentation, ClassMap, CocoDataset, OpacityOptions, Split, UnionTarget, split_by_patient};
 use crate::model::{IntendedUse, ModelConfig};
 use crate::study::CodedConcept;
 
@@ -23,6 +23,12 @@ pub struct TrainConfig {
     pub ema_decay: f64,
     /// The largest norm of a step's gradient; larger ones are scaled down.
     pub clip_norm: f64,
+    /// Steps between lines of the log.
+    #[serde(default = "twenty")]
+    pub log_every: usize,
+    /// Steps between validations, each with a checkpoint.
+    #[serde(default = "two_hundred")]
+    pub validate_every: usize,
     /// Data.
     pub data: DataConfig,
     /// Network.
@@ -53,6 +59,9 @@ pub struct DataConfig {
     pub validation_fraction: f64,
     /// Seed of the split.
     pub split_seed: u64,
+    /// Patients kept for validation, by name; where there are none, `validation_fraction` and `split_seed` choose them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validation_patients: Vec<String>,
     /// Categories of each lesion class of the model, in its order.
     pub lesions: Vec<ClassMap>,
     /// Categories of each organ class of the model, in its order.
@@ -73,6 +82,18 @@ pub struct DataConfig {
     /// Pairs of classes to be exchanged when an image is mirrored.
     #[serde(default)]
     pub mirrored: Vec<[String; 2]>,
+}
+
+impl DataConfig {
+    /// Images for training and for validation.
+    pub fn split(&self, dataset: &CocoDataset) -> Split {
+        if self.validation_patients.is_empty() {
+            return split_by_patient(dataset, self.validation_fraction, self.split_seed);
+        }
+        let kept = |index: &usize| self.validation_patients.contains(&dataset.images[*index].patient_id);
+        let (validation, train) = (0..dataset.images.len()).partition(kept);
+        Split { train, validation }
+    }
 }
 
 /// Shares of the kinds of images in a batch; they need not sum to 1.
@@ -116,12 +137,23 @@ pub struct StageConfig {
     /// Share of channels that are dropped in the heads; half of it are layers of the transformer.
     #[serde(default)]
     pub dropout: f32,
+    /// The stage ends early after this many validations without a lower loss; 0 lets it run to its end.
+    #[serde(default)]
+    pub patience: usize,
     /// What batches are made of.
     pub sampling: SamplingConfig,
 }
 
 fn one() -> f64 {
     1.0
+}
+
+fn twenty() -> usize {
+    20
+}
+
+fn two_hundred() -> usize {
+    200
 }
 
 /// What the bundle says of itself.
@@ -179,6 +211,9 @@ impl TrainConfig {
         }
         if self.batch == 0 || self.stages.is_empty() || self.stages.iter().any(|stage| stage.steps == 0) {
             return Err("batch, stages: at least one image, one stage, one step a stage".into());
+        }
+        if self.log_every == 0 || self.validate_every == 0 {
+            return Err("log_every, validate_every: at least one step".into());
         }
         if let Some(stage) = self.stages.iter().find(|stage| !(0.0..1.0).contains(&stage.dropout)) {
             return Err(format!("stages.{}.dropout: 0 up to 1, without 1", stage.name));

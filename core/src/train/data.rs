@@ -47,6 +47,10 @@ impl Item {
         self.lesions.get(class).and_then(|target| target.as_ref()).map(|target| target.positive)
     }
 
+    pub(super) fn has_lesion_labels(&self) -> bool {
+        self.lesions.iter().any(Option::is_some)
+    }
+
     fn new(record: &ImageRecord, store: &ImageStore, config: &TrainConfig) -> Result<Self, DatasetError> {
         let image = store.get(record)?;
         let stretched = stretch(image.mapv(f32::from).view()).mapv(|v| (v * 255.0).round() as u8);
@@ -230,7 +234,7 @@ fn draw_image(
     let side = config.model.input_size;
     let (rows, columns) = item.image.dim();
     let draw = config.augmentation.draw(rows, columns, side, rng);
-    let annotated = item.lesions.iter().any(Option::is_some);
+    let annotated = item.has_lesion_labels();
     let organs: BTreeMap<usize, Array2<f32>> = organ_maps(item, config, &draw);
     // A lesion is simulated on the plain image, so that augmentation treats it as the rest.
     let lungs = || organs.values().take(2).fold(Array2::<f32>::zeros((side, side)), |sum, map| sum + map);

@@ -7,7 +7,7 @@ use ndarray::Array3;
 use super::config::TrainConfig;
 use super::data::{Targets, draw_batch, load_items, pools};
 use super::run::{TrainError, label_organs, start_from};
-use crate::dataset::{CocoDataset, split_by_patient};
+use crate::dataset::CocoDataset;
 use crate::model::SeededVars;
 use crate::model::{INPUT_MEAN, INPUT_SCALE, Network};
 use crate::task::Task;
@@ -42,7 +42,7 @@ pub struct StagePlan {
 pub fn dry_run(config: &TrainConfig, step: u64, task: &Task) -> Result<DryRun, TrainError> {
     config.validate().map_err(TrainError::Config)?;
     let dataset = CocoDataset::load(&config.data.coco)?;
-    let split = split_by_patient(&dataset, config.data.validation_fraction, config.data.split_seed);
+    let split = config.data.split(&dataset);
     let mut items = load_items(&dataset, &split.train, config, task)?;
     let vars = SeededVars::new(config.seed);
     let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, Device::Cpu);

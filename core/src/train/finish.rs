@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use super::config::TrainConfig;
 use super::run::{TrainError, network_of};
 use crate::analysis::{familiarity_features, infer, largest_region};
-use crate::dataset::{CocoDataset, ImageStore, split_by_patient};
+use crate::dataset::{CocoDataset, ImageStore};
 use crate::evaluate::{Classes, EvaluateOptions, evaluate, fit_platt};
 use crate::model::{
     Bundle, ClassCalibration, Familiarity, LesionClass, Metadata, MetricValue, OrganClass, WeightPrecision,
@@ -40,7 +40,7 @@ pub fn finish(
 ) -> Result<Metadata, TrainError> {
     config.validate().map_err(TrainError::Config)?;
     let dataset = CocoDataset::load(&config.data.coco)?;
-    let split = split_by_patient(&dataset, config.data.validation_fraction, config.data.split_seed);
+    let split = config.data.split(&dataset);
     let stored: HashMap<String, Tensor> = weights
         .iter()
         .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?.to_dtype(DType::F32)?)))

@@ -6,14 +6,18 @@
 
 mod checkpoint;
 mod config;
+mod curves;
 mod data;
 mod dry_run;
 mod finish;
+mod log;
 mod loss;
 mod optimizer;
 mod run;
 
 pub use config::{BundleText, DataConfig, SamplingConfig, StageConfig, TrainConfig};
+pub use curves::{Curves, ticks};
 pub use dry_run::{DryRun, StagePlan, dry_run};
 pub use finish::finish;
-pub use run::{Report, TrainError, TrainingStep, best_or_last, train};
+pub use log::{LogSplit, Report};
+pub use run::{TrainError, TrainingStep, best_or_last, train, train_watched};

@@ -2,33 +2,27 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use ndarray::Array2;
-use serde::Serialize;
-
 use super::checkpoint;
 use super::config::{StageConfig, TrainConfig};
 use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
+use super::log::{Log, LogSplit, Report};
 use super::loss::{class_loss, map_loss, union_loss};
 use super::optimizer::{Optimizer, StepRates};
-use crate::dataset::{CocoDataset, DatasetError, split_by_patient};
+use crate::dataset::{CocoDataset, DatasetError};
 use crate::model::{
     BundleError, Dropout, ModelConfig, Network, Output, Request, SeededVars, bundle_weights, read_metadata,
 };
 use crate::nn::sigmoid;
 use crate::task::{Cancelled, Task};
 
-/// Steps between lines of the log, checkpoints and validations.
-const LOG_EVERY: usize = 20;
 /// File of the best averaged weights.
 const BEST: &str = "best.safetensors";
-const CHECKPOINT_EVERY: usize = 200;
-const VALIDATE_EVERY: usize = 200;
 /// Weight of Dice beside cross entropy.
 const ORGAN_DICE: f32 = 1.0;
 const LESION_DICE: f32 = 0.5;
@@ -54,34 +48,6 @@ pub enum TrainError {
     Other(String),
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-}
-
-/// A line of `log.jsonl`.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Report {
-    /// Step, from 1.
-    pub step: usize,
-    /// Stage.
-    pub stage: String,
-    /// `train` or `validation`.
-    pub split: &'static str,
-    /// Mean losses since the last line: organ maps, lesion maps, image-level classes.
-    pub organ_loss: f32,
-    /// See `organ_loss`.
-    pub lesion_loss: f32,
-    /// See `organ_loss`.
-    pub class_loss: f32,
-    /// Norm of the last gradient, before clipping.
-    pub gradient_norm: f64,
-    /// Images a second.
-    pub images_per_second: f64,
-}
-
-impl Report {
-    /// The sum that is minimised.
-    fn loss(&self) -> f32 {
-        self.organ_loss + self.lesion_loss + self.class_loss
-    }
 }
 
 /// Losses of a batch and the gradients of its logits.
@@ -172,19 +138,25 @@ fn rate_at(stage: &StageConfig, step: usize) -> f64 {
     stage.rate * (LAST + (1.0 - LAST) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()))
 }
 
-/// Runs all stages that are not done yet, into `folder`: `checkpoint.safetensors`, `best.safetensors`, `log.jsonl`, `config.toml`. A run
-/// that was stopped goes on from its last checkpoint; its result is the same as if it had not stopped. Returns the averaged
-/// weights at the validation of the last stage whose loss was the lowest.
+/// Runs all stages that are not done yet, into `folder`: `checkpoint.safetensors`, `best.safetensors`, `log.jsonl`, `curves.png`,
+/// `config.toml`. A run that was stopped goes on from its last checkpoint; its result is the same as if it had not stopped. Returns
+/// the averaged weights at the validation of the last stage whose loss was the lowest.
 pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap<String, Tensor>, TrainError> {
+    train_watched(config, folder, task, &|_| {})
+}
+
+/// As [`train`]; each line of the log goes to `watch` too, those of an earlier start of the run first.
+pub fn train_watched(
+    config: &TrainConfig,
+    folder: &Path,
+    task: &Task,
+    watch: &dyn Fn(&Report),
+) -> Result<HashMap<String, Tensor>, TrainError> {
     config.validate().map_err(TrainError::Config)?;
-    let at = |file: &Path| {
-        let file = file.to_path_buf();
-        move |source| TrainError::File { file, source }
-    };
-    fs::create_dir_all(folder).map_err(at(folder))?;
+    fs::create_dir_all(folder).map_err(|source| TrainError::File { file: folder.to_path_buf(), source })?;
     remember_config(config, folder)?;
     let dataset = CocoDataset::load(&config.data.coco)?;
-    let split = split_by_patient(&dataset, config.data.validation_fraction, config.data.split_seed);
+    let split = config.data.split(&dataset);
     let mut items = load_items(&dataset, &split.train, config, task)?;
     let validation = load_items(&dataset, &split.validation, config, task)?;
 
@@ -198,8 +170,8 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
     let mut optimizer = Optimizer::new(vars)?;
     let file = folder.join("checkpoint.safetensors");
     let mut done = if file.is_file() { checkpoint::load(&file, &mut optimizer)? as usize } else { 0 };
-    let log = folder.join("log.jsonl");
-    let mut log = fs::OpenOptions::new().create(true).append(true).open(&log).map_err(at(&log))?;
+    let mut log = Log::open(folder, done, watch)?;
+    let best = folder.join(BEST);
 
     let mut start = 0;
     for (index, stage) in config.stages.iter().enumerate() {
@@ -225,12 +197,26 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
                 stage.name
             )));
         }
-        let mut sums = Report { stage: stage.name.clone(), split: "train", ..Report::default() };
+        let request = Request { bypass_transformer: stage.bypass_transformer, ..Request::default() };
+        let is_last = index + 1 == config.stages.len();
+        let check = |optimizer: &Optimizer, step: usize| -> Result<Report, TrainError> {
+            let weights = optimizer.averages()?;
+            let mut report = validate(&network_of(&config.model, weights.clone())?, &validation, config, &request, task)?;
+            if is_last {
+                checkpoint::keep_best(&best, weights, report.loss())?;
+            }
+            (report.step, report.stage) = (step, stage.name.clone());
+            Ok(report)
+        };
+        if done == 0 && config.start_from.is_some() && log.is_empty() {
+            // Where the run starts from: without it nobody could tell whether it has gained anything.
+            log.write(check(&optimizer, 0)?)?;
+        }
+        let mut sums = Report { stage: stage.name.clone(), ..Report::default() };
         let mut clock = Instant::now();
         while done < end {
             task.check()?;
             let batch = draw_batch(&items, &pools, config, stage.pseudo_organ_weight, done as u64)?;
-            let request = Request { bypass_transformer: stage.bypass_transformer, ..Request::default() };
             let seed = config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(done as u64);
             let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
             let request_now = Request { dropout, training: true, ..request };
@@ -241,28 +227,25 @@ pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap
             sums.class_loss += loss.0.class;
             sums.gradient_norm = loss.1;
             task.progress(&format!("Stage {}", stage.name), (done - start) as u64, stage.steps as u64);
-            if done % LOG_EVERY == 0 {
+            if done.is_multiple_of(config.log_every) {
                 sums.step = done;
-                let count = LOG_EVERY as f32;
+                let count = config.log_every as f32;
                 sums.organ_loss /= count;
                 sums.lesion_loss /= count;
                 sums.class_loss /= count;
-                sums.images_per_second = (LOG_EVERY * config.batch) as f64 / clock.elapsed().as_secs_f64();
-                write_line(&mut log, &sums)?;
-                sums = Report { stage: stage.name.clone(), split: "train", ..Report::default() };
+                sums.images_per_second = (config.log_every * config.batch) as f64 / clock.elapsed().as_secs_f64();
+                log.write(sums)?;
+                sums = Report { stage: stage.name.clone(), ..Report::default() };
                 clock = Instant::now();
             }
-            if done % CHECKPOINT_EVERY == 0 || done == end {
-                checkpoint::save(&file, &optimizer, done as u64)?;
-            }
-            if done % VALIDATE_EVERY == 0 || done == end {
-                let network = network_of(&config.model, optimizer.averages()?)?;
-                let mut report = validate(&network, &validation, config, &request)?;
-                if index + 1 == config.stages.len() {
-                    checkpoint::keep_best(&folder.join(BEST), optimizer.averages()?, report.loss())?;
+            if done.is_multiple_of(config.validate_every) || done == end {
+                log.write(check(&optimizer, done)?)?;
+                log.draw_curves()?;
+                if stage.patience > 0 && log.validations_without_gain(start) >= stage.patience {
+                    done = end;
                 }
-                (report.step, report.stage) = (done, stage.name.clone());
-                write_line(&mut log, &report)?;
+                // Last, so that a run that is stopped here validates again.
+                checkpoint::save(&file, &optimizer, done as u64)?;
                 clock = Instant::now();
             }
         }
@@ -301,18 +284,14 @@ fn remember_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError
     let file = folder.join("config.toml");
     let text = toml::to_string(config).map_err(|error| TrainError::Config(error.to_string()))?;
     match fs::read_to_string(&file) {
-        Ok(before) if before == text => Ok(()),
+        // Compared by what they say: a file of an older version lacks fields that have defaults now.
+        Ok(before) if toml::from_str(&before).is_ok_and(|before: TrainConfig| before == *config) => Ok(()),
         Ok(_) => Err(TrainError::Config(format!(
             "{} holds a run of another configuration: name another folder, or delete it",
             folder.display()
         ))),
         Err(_) => fs::write(&file, text).map_err(|source| TrainError::File { file, source }),
     }
-}
-
-fn write_line(log: &mut fs::File, report: &Report) -> Result<(), TrainError> {
-    let line = serde_json::to_string(report).map_err(|error| TrainError::Other(error.to_string()))?;
-    writeln!(log, "{line}").map_err(|source| TrainError::File { file: "log.jsonl".into(), source })
 }
 
 fn step(
@@ -381,11 +360,13 @@ fn validate(
     items: &[Item],
     config: &TrainConfig,
     request: &Request<'_>,
+    task: &Task,
 ) -> Result<Report, TrainError> {
-    let mut report = Report { split: "validation", ..Report::default() };
-    let used: Vec<&Item> = items.iter().filter(|item| item.has_organs() || item.lesion_label(0).is_some()).collect();
+    let mut report = Report { split: LogSplit::Validation, ..Report::default() };
+    let used: Vec<&Item> = items.iter().filter(|item| item.has_organs() || item.has_lesion_labels()).collect();
     let mut batches = 0.0f32;
     for items in used.chunks(8) {
+        task.check()?;
         let batch = plain_batch(items, config)?;
         let loss = batch_loss(&network.forward(&batch.input, request)?, &batch.targets, config)?;
         report.organ_loss += loss.organ;
@@ -443,6 +424,7 @@ mod tests {
             bypass_transformer: false,
             pseudo_organ_weight: 0.0,
             dropout: 0.0,
+            patience: 0,
             sampling: SamplingConfig::default(),
         };
         let rates: Vec<f64> = (0..100).map(|step| rate_at(&stage, step)).collect();
