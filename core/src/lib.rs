@@ -23,6 +23,7 @@
 //! | [`project`] | many studies, several readers; what leaves for other programs and comes from them |
 //! | [`dataset`] | COCO data sets, splits by patient, augmentation |
 //! | [`train`] | training runs from a configuration file |
+//! | [`tune`] | a bundle fine-tuned on the cases of a project, and compared with the one before |
 //! | [`evaluate`] | metrics with intervals, and the page that shows them |
 //! | [`mod@bench`] | how long a bundle's network takes |
 //! | [`phantom`] | a simulated thorax with known truth |
@@ -46,4 +47,5 @@ pub mod report;
 pub mod study;
 pub mod task;
 pub mod train;
+pub mod tune;
 pub mod volume;

@@ -26,6 +26,8 @@ const EDGES: &[(&str, &[&str])] = &[
     // Rendering is for the picture of the curves beside the checkpoints.
     ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate", "render"]),
     ("evaluate", &["dataset", "task", "model", "explain", "analysis", "render", "image_io", "study"]),
+    // A project on one side, training and measuring on the other: they do not know each other.
+    ("tune", &["project", "annotation", "study", "task", "dataset", "model", "analysis", "train", "evaluate"]),
     ("bench", &["model", "train", "task"]),
     ("phantom", &["study", "task"]),
     ("report", &["study", "analysis", "explain", "annotation", "measure", "render", "task"]),

@@ -2,110 +2,28 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/spots.rs"]
+mod spots;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bifocal_core::model::Bundle;
 use bifocal_core::task::Task;
-use bifocal_core::train::{TrainConfig, TrainError, best_or_last, dry_run, finish, train};
-
-/// Twelve 64 x 64 images of twelve patients: two dark fields in a bright body; every second image has a bright spot in one.
-fn write_dataset(folder: &Path) {
-    let (mut images, mut annotations) = (Vec::new(), Vec::new());
-    for id in 0..12u32 {
-        let spot = (20 + id % 3 * 8, if id % 4 == 0 { 18 } else { 46 });
-        let ill = id % 2 == 0;
-        let picture = image::GrayImage::from_fn(64, 64, |x, y| {
-            let lung = (12..52).contains(&y) && ((8..28).contains(&x) || (36..56).contains(&x));
-            let near = x.abs_diff(spot.1) <= 4 && y.abs_diff(spot.0) <= 4;
-            let texture = (x * 7 + y * 13 + id * 29) % 23;
-            image::Luma([(if ill && near {
-                190
-            } else if lung {
-                60
-            } else {
-                150
-            }) + texture as u8])
-        });
-        picture.save(folder.join(format!("{id}.png"))).unwrap();
-        images.push(format!(
-            r#"{{"id":{id},"file_name":"{id}.png","width":64,"height":64,"patient_id":"p{id}","source":"s","annotated_category_ids":[1,2,3]}}"#
-        ));
-        let mut add = |category: u32, shape: String| {
-            let number = annotations.len();
-            annotations.push(format!(r#"{{"id":{number},"image_id":{id},"category_id":{category},{shape}}}"#));
-        };
-        if ill {
-            add(1, format!(r#""bbox":[{},{},9,9]"#, spot.1 - 4, spot.0 - 4));
-        }
-        add(2, r#""segmentation":[[36,12,56,12,56,52,36,52]]"#.into());
-        add(3, r#""segmentation":[[8,12,28,12,28,52,8,52]]"#.into());
-    }
-    let categories = r#"[{"id":1,"name":"spot"},{"id":2,"name":"left"},{"id":3,"name":"right"}]"#;
-    let text = format!(
-        r#"{{"categories":{categories},"images":[{}],"annotations":[{}]}}"#,
-        images.join(","),
-        annotations.join(",")
-    );
-    std::fs::write(folder.join("coco.json"), text).unwrap();
-}
-
-fn config(folder: &Path) -> TrainConfig {
-    let text = format!(
-        r#"
-seed = 3
-batch = 4
-weight_decay = 0.01
-ema_decay = 0.9
-clip_norm = 2.0
-[data]
-coco = "{}"
-validation_fraction = 0.25
-split_seed = 1
-lesions = [{{ class = "spot", any_of = [["spot"]] }}]
-organs = [{{ class = "left", any_of = [["left"]] }}, {{ class = "right", any_of = [["right"]] }}]
-mirrored = [["left", "right"]]
-[model]
-input_size = 64
-head_channels = 16
-lesions = ["spot"]
-organs = ["left", "right"]
-resnet = {{ channels = [16, 16], blocks = [1, 1], norm_groups = 8 }}
-transformer = {{ dimension = 16, depth = 1, heads = 2, mlp_ratio = 2, grid = [4, 4] }}
-[augmentation]
-mirror = 0.2
-[[stages]]
-name = "first"
-steps = 30
-rate = 1e-2
-bypass_transformer = true
-sampling = {{ organs = 1.0 }}
-[[stages]]
-name = "second"
-steps = 20
-rate = 5e-3
-dropout = 0.2
-pseudo_organ_weight = 0.3
-sampling = {{ organs = 0.5, positive = 0.3, negative = 0.2 }}
-[bundle]
-id = "spots"
-name = "Spots"
-version = "1.0.0"
-display = ["Spot", "Left", "Right"]
-false_positive_rate = 0.2
-licence = "none"
-data = ["simulated"]
-intended_use = {{ statement = "a test", modalities = ["OT"], body_parts = [], views = [], limits = [] }}
-"#,
-        folder.join("coco.json").display()
-    );
-    toml::from_str(&text).unwrap()
-}
+use bifocal_core::train::{TrainError, best_or_last, dry_run, finish, train};
+use spots::{config, write_dataset};
 
 fn losses(run: &Path, split: &str) -> Vec<f64> {
     let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
     let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     lines.filter(|line| line["split"] == split).map(|line| line["organ_loss"].as_f64().unwrap()).collect()
+}
+
+/// Step and split of each line.
+fn log(run: &Path) -> Vec<(u64, String)> {
+    let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.map(|line| (line["step"].as_u64().unwrap(), line["split"].as_str().unwrap().to_owned())).collect()
 }
 
 #[test]
@@ -140,6 +58,9 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
         assert_eq!(values(tensor), values(&resumed[name]), "{name}");
     }
 
+    assert_eq!(log(&whole), log(&parted), "nothing is logged twice");
+    assert!(image::open(parted.join("curves.png")).unwrap().width() > 600);
+
     // Another configuration does not mix into the folder.
     let mut other = config.clone();
     other.seed = 4;
@@ -166,6 +87,17 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     train(&again, &first, &Task::new()).unwrap();
     let (start, end) = (losses(&first, "validation")[0], *validation.last().unwrap());
     assert!((start - end).abs() < 0.1, "{start} after one step from {end}");
+    // With patience the stage ends once nothing is gained: at that rate nothing ever is.
+    again.stages[0] =
+        bifocal_core::train::StageConfig { steps: 12, rate: 1e-12, patience: 2, ..again.stages[0].clone() };
+    again.validate_every = 2;
+    let patient = folder.path().join("patient");
+    train(&again, &patient, &Task::new()).unwrap();
+    let last = log(&patient).last().unwrap().0;
+    assert!((4..12).contains(&last), "{last}: it went on");
+    again.data.validation_patients = vec!["p3".into(), "p4".into()];
+    let plan = dry_run(&again, 0, &Task::new()).unwrap();
+    assert_eq!(plan.images, (10, 2), "patients by name");
     again.model.head_channels = 24;
     let error = train(&again, &folder.path().join("other"), &Task::new()).unwrap_err().to_string();
     assert!(error.contains("start_from"), "{error}");

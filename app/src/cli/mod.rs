@@ -13,6 +13,7 @@ mod progress;
 mod project;
 mod render;
 mod train;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,7 +49,7 @@ enum Command {
     Render(render::Args),
     /// Copies images without identifiers (PS3.15 basic profile).
     Deidentify(deidentify::Args),
-    /// Makes and lists projects, and compares their readers.
+    /// Makes and lists projects, compares their readers, fine-tunes bundles on them.
     Project(project::Args),
     /// Writes a reader's annotations for other programs: COCO, YOLO, DICOM segmentations, CSV.
     Export(project::ExportArgs),

@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use bifocal_core::annotation::Taxonomy;
 use bifocal_core::dicom::index_paths;
 use bifocal_core::project::{
-    Case, CaseState, Project, agreement, collect, export_coco, export_segmentations, export_table, export_yolo,
-    import_coco, import_segmentation,
+    Case, CaseState, EMPTY_UP_TO, Project, agreement, collect, export_coco, export_segmentations, export_table,
+    export_yolo, import_coco, import_segmentation,
 };
 use bifocal_core::report::dicom_date_time;
 use bifocal_core::study::{SeriesUid, Source};
@@ -17,9 +17,6 @@ use serde_json::json;
 
 use super::progress;
 use crate::work::Work;
-
-/// Frames without anything drawn are exported from finished series of up to this many frames.
-const EMPTY_UP_TO: usize = 16;
 
 /// Arguments of `bifocal project`.
 #[derive(Debug, clap::Args)]
@@ -87,13 +84,25 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Fine-tunes a bundle on a reader's cases, and compares it with the one before on held-out patients.
+    Tune(super::tune::Args),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum State {
+pub(super) enum State {
     New,
     InProgress,
     Done,
+}
+
+impl From<State> for CaseState {
+    fn from(state: State) -> Self {
+        match state {
+            State::New => Self::New,
+            State::InProgress => Self::InProgress,
+            State::Done => Self::Done,
+        }
+    }
 }
 
 /// Runs `bifocal project`.
@@ -105,17 +114,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             let project = Project::open(&folder)?;
             let series = SeriesUid(series);
             let mut case = project.work_list(&reader)?.remove(&series).unwrap_or_default();
-            case.state = match state {
-                Some(State::New) => CaseState::New,
-                Some(State::InProgress) => CaseState::InProgress,
-                Some(State::Done) => CaseState::Done,
-                None => case.state,
-            };
+            case.state = state.map_or(case.state, CaseState::from);
             case.flagged = flagged.unwrap_or(case.flagged);
             case.note = note.unwrap_or(case.note);
             project.set_case(&reader, &series, case)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Tune(args) => super::tune::run(args),
         Command::Agreement { folder, first, second, json } => {
             let project = Project::open(&folder)?;
             for reader in [&first, &second] {
@@ -161,7 +166,7 @@ fn create(folder: PathBuf, name: &str, source: &[PathBuf], labels: Option<PathBu
     Ok(ExitCode::SUCCESS)
 }
 
-fn known(project: &Project, reader: &str) -> anyhow::Result<()> {
+pub(super) fn known(project: &Project, reader: &str) -> anyhow::Result<()> {
     let readers = project.readers()?;
     if !readers.iter().any(|other| other == reader) {
         bail!("nobody called {reader:?} has read in this project; there are: {}", readers.join(", "));
@@ -298,7 +303,7 @@ pub(super) fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(told(&imported.problems))
 }
 
-fn told(problems: &[String]) -> ExitCode {
+pub(super) fn told(problems: &[String]) -> ExitCode {
     problems.iter().for_each(|problem| eprintln!("bifocal: {problem}"));
     if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -76,7 +76,7 @@ fn show_plan(plan: &DryRun, out: &Path) -> anyhow::Result<ExitCode> {
 /// Restarts the program with an allocator that keeps large blocks, in huge pages, instead of giving them back after every operation: a
 /// training step allocates the same sizes again and again, and taking fresh pages for them costs a fifth of its time. glibc
 /// reads these settings only when a program starts. Elsewhere, or where the variable is set already, nothing happens.
-fn keep_memory() {
+pub(super) fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         use std::os::unix::process::CommandExt;

@@ -19,5 +19,5 @@ pub use classes::{ClassMap, UnionTarget};
 pub use coco::{CocoDataset, DatasetError, Geometry, ImageRecord, Shape};
 pub use rle::{Rle, RleError};
 pub use simulate::{OpacityOptions, Simulated, simulate_distractors, simulate_opacity};
-pub use split::{Split, split_by_patient};
+pub use split::{Split, hold_out, split_by_patient};
 pub use transplant::{lung_on_lung, transplant};

@@ -47,6 +47,22 @@ pub fn split_by_patient(dataset: &CocoDataset, validation_fraction: f64, seed: u
     Split { train, validation }
 }
 
+/// The patients to hold out of `patients`, each with its stratum: of each stratum of two patients or more the share `fraction` with the smallest
+/// hash of seed and id, rounded, but at least one and never all.
+pub fn hold_out(patients: &BTreeMap<String, String>, fraction: f64, seed: u64) -> BTreeSet<String> {
+    let mut strata: BTreeMap<&str, Vec<([u8; 32], &str)>> = BTreeMap::new();
+    for (patient, stratum) in patients {
+        strata.entry(stratum).or_default().push((patient_hash(patient, seed), patient));
+    }
+    let mut held_out = BTreeSet::new();
+    for members in strata.values_mut().filter(|members| members.len() > 1) {
+        members.sort_unstable();
+        let count = ((members.len() as f64 * fraction).round() as usize).clamp(1, members.len() - 1);
+        held_out.extend(members.iter().take(count).map(|(_, patient)| (*patient).to_owned()));
+    }
+    held_out
+}
+
 fn patient_hash(patient: &str, seed: u64) -> [u8; 32] {
     Sha256::new().chain_update(seed.to_le_bytes()).chain_update(patient.as_bytes()).finalize().into()
 }
@@ -94,6 +110,22 @@ mod tests {
         let old: BTreeSet<usize> = before.validation.iter().copied().collect();
         let new: BTreeSet<usize> = after.validation.iter().copied().filter(|i| *i < 400).collect();
         assert!(old.symmetric_difference(&new).count() <= 16, "{}", old.symmetric_difference(&new).count());
+    }
+
+    #[test]
+    fn every_stratum_is_held_out_from_and_keeps_some() {
+        let strata = [("ill", 2), ("well", 8), ("rare", 1)];
+        let patients: BTreeMap<String, String> = strata
+            .iter()
+            .flat_map(|(stratum, count)| (0..*count).map(move |n| (format!("{stratum}{n}"), (*stratum).to_owned())))
+            .collect();
+        for (fraction, expected) in [(0.25, [1, 2, 0]), (0.01, [1, 1, 0]), (0.99, [1, 7, 0])] {
+            let held = hold_out(&patients, fraction, 5);
+            let of = |stratum: &str| held.iter().filter(|patient| patient.starts_with(stratum)).count();
+            assert_eq!(strata.map(|(stratum, _)| of(stratum)), expected, "{fraction}");
+            assert_eq!(held, hold_out(&patients, fraction, 5));
+        }
+        assert_ne!(hold_out(&patients, 0.25, 5), hold_out(&patients, 0.25, 6));
     }
 
     #[test]

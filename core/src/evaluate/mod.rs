@@ -6,6 +6,8 @@
 mod bootstrap;
 mod bundle;
 mod calibration;
+mod compare;
+mod compare_page;
 mod explained;
 mod lesions;
 mod metrics;
@@ -17,6 +19,8 @@ mod run;
 
 pub use bootstrap::{Interval, bootstrap_by_patient, percentile_interval};
 pub use calibration::{Platt, fit_platt, fit_temperature};
+pub use compare::{Comparison, ComparisonRow, LEAST_PATIENTS, Verdict, compare};
+pub use compare_page::write_comparison;
 pub use explained::{MapScores, SanityStep, explain, sanity};
 pub use lesions::{TrueLesion, true_lesions};
 pub use metrics::{
@@ -24,6 +28,6 @@ pub use metrics::{
     expected_calibration_error, froc_curve, froc_score, heat_map_peak, interpolate_curve, pointing_game,
     reliability_bins, roc_curve, sensitivity_at_specificity,
 };
-pub use page::write;
+pub use page::{metric_name, write};
 pub use predictor::{Classes, ImagePrediction, LesionPrediction, Predictor};
 pub use run::{EvaluateError, EvaluateOptions, Evaluation, Failure, LesionCurves, OrganScores, WorstCase, evaluate};

@@ -68,7 +68,7 @@ fn html(evaluation: &Evaluation, title: &str, subtitle: &str) -> String {
     page
 }
 
-fn readable(name: &str) -> String {
+pub(super) fn readable(name: &str) -> String {
     let mut text = name.replace('_', " ");
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
@@ -107,7 +107,8 @@ fn table(evaluation: &Evaluation) -> String {
     rows
 }
 
-fn metric_name(key: &str) -> String {
+/// A metric's name for people, by its key (`auroc`).
+pub fn metric_name(key: &str) -> String {
     match key {
         "auroc" => "AUROC",
         "average_precision" => "Average precision",
@@ -268,7 +269,7 @@ the lesion whose box or mask holds its peak; a mask's connected regions are sepa
 images.</li>\
 <li>Worst cases of a lesion are those with the largest difference between probability and truth.</li></ul>";
 
-const STYLE: &str = "\
+pub(super) const STYLE: &str = "\
 :root{color-scheme:dark}*{box-sizing:border-box}\
 body{margin:0;background:#101316;color:#d5dbe0;font:15px/1.5 system-ui,sans-serif}\
 main{max-width:1240px;margin:0 auto;padding:32px 24px 64px}\

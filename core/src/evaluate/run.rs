@@ -132,7 +132,7 @@ pub struct Evaluation {
 }
 
 #[derive(Clone)]
-struct LesionRecord {
+pub(super) struct LesionRecord {
     score: f64,
     label: bool,
     /// For positives: whether the heat map's peak is inside a lesion.
@@ -141,9 +141,9 @@ struct LesionRecord {
 }
 
 /// A value measured on one image.
-struct Measured<T> {
-    index: usize,
-    value: T,
+pub(super) struct Measured<T> {
+    pub(super) index: usize,
+    pub(super) value: T,
 }
 
 /// Measures `predictor` on the images of `dataset` named by `indices`. An image that fails is named in
@@ -156,41 +156,9 @@ pub fn evaluate(
     options: &EvaluateOptions,
     task: &Task,
 ) -> Result<Evaluation, EvaluateError> {
-    let mut lesions: Vec<Vec<Measured<LesionRecord>>> = classes.lesions.iter().map(|_| Vec::new()).collect();
     let targets = organ_targets(classes);
-    let mut organs: Vec<Vec<Measured<f64>>> = targets.iter().map(|_| Vec::new()).collect();
-    let mut failures = Vec::new();
-    let mut analysed = BTreeSet::new();
-    for (done, index) in indices.iter().enumerate() {
-        task.check()?;
-        task.progress("Analysing images", done as u64, indices.len() as u64);
-        let Some(record) = dataset.images.get(*index) else { continue };
-        let prediction = match predict(record, predictor) {
-            Ok((_, prediction)) => prediction,
-            Err(message) => {
-                failures.push(Failure { image_id: record.id, message });
-                continue;
-            }
-        };
-        analysed.insert(*index);
-        for (class, records) in classes.lesions.iter().zip(&mut lesions) {
-            let (Some(label), Some(answer)) = (class.label(record), lesion_answer(&prediction, class)) else {
-                continue;
-            };
-            records
-                .push(Measured { index: *index, value: measure_lesion(label, answer, &true_lesions(class, record)) });
-        }
-        for (target, scores) in targets.iter().zip(&mut organs) {
-            if let Some(score) = target.dice(record, &prediction) {
-                scores.push(Measured { index: *index, value: score });
-            }
-        }
-    }
-    task.progress("Analysing images", indices.len() as u64, indices.len() as u64);
-    if analysed.is_empty() {
-        let first = failures.first().map_or_else(|| "there are no images".to_owned(), |f: &Failure| f.message.clone());
-        return Err(EvaluateError::NothingMeasured { images: indices.len(), first });
-    }
+    let Measurements { lesions, organs, failures, analysed } =
+        measure(dataset, indices, classes, predictor, "Analysing images", task)?;
 
     let mut metrics = BTreeMap::new();
     let mut curves = Vec::new();
@@ -221,6 +189,64 @@ pub fn evaluate(
         worst,
         failures,
     })
+}
+
+/// What a predictor said, image by image: a list for each lesion class and for each organ target.
+pub(super) struct Measurements {
+    pub(super) lesions: Vec<Vec<Measured<LesionRecord>>>,
+    pub(super) organs: Vec<Vec<Measured<f64>>>,
+    pub(super) failures: Vec<Failure>,
+    pub(super) analysed: BTreeSet<usize>,
+}
+
+/// Asks `predictor` about every image.
+///
+/// # Errors
+/// Where it is cancelled, or no image could be analysed.
+pub(super) fn measure(
+    dataset: &CocoDataset,
+    indices: &[usize],
+    classes: &Classes,
+    predictor: &dyn Predictor,
+    stage: &str,
+    task: &Task,
+) -> Result<Measurements, EvaluateError> {
+    let mut lesions: Vec<Vec<Measured<LesionRecord>>> = classes.lesions.iter().map(|_| Vec::new()).collect();
+    let targets = organ_targets(classes);
+    let mut organs: Vec<Vec<Measured<f64>>> = targets.iter().map(|_| Vec::new()).collect();
+    let mut failures = Vec::new();
+    let mut analysed = BTreeSet::new();
+    for (done, index) in indices.iter().enumerate() {
+        task.check()?;
+        task.progress(stage, done as u64, indices.len() as u64);
+        let Some(record) = dataset.images.get(*index) else { continue };
+        let prediction = match predict(record, predictor) {
+            Ok((_, prediction)) => prediction,
+            Err(message) => {
+                failures.push(Failure { image_id: record.id, message });
+                continue;
+            }
+        };
+        analysed.insert(*index);
+        for (class, records) in classes.lesions.iter().zip(&mut lesions) {
+            let (Some(label), Some(answer)) = (class.label(record), lesion_answer(&prediction, class)) else {
+                continue;
+            };
+            records
+                .push(Measured { index: *index, value: measure_lesion(label, answer, &true_lesions(class, record)) });
+        }
+        for (target, scores) in targets.iter().zip(&mut organs) {
+            if let Some(score) = target.dice(record, &prediction) {
+                scores.push(Measured { index: *index, value: score });
+            }
+        }
+    }
+    task.progress(stage, indices.len() as u64, indices.len() as u64);
+    if analysed.is_empty() {
+        let first = failures.first().map_or_else(|| "there are no images".to_owned(), |f: &Failure| f.message.clone());
+        return Err(EvaluateError::NothingMeasured { images: indices.len(), first });
+    }
+    Ok(Measurements { lesions, organs, failures, analysed })
 }
 
 fn frame(image: &Array2<u8>) -> Frame {
@@ -274,13 +300,13 @@ fn measure_lesion(label: bool, answer: &LesionPrediction, truth: &[TrueLesion]) 
 }
 
 /// An organ, or a union of organs, that is measured.
-struct OrganTarget<'a> {
-    map: &'a ClassMap,
+pub(super) struct OrganTarget<'a> {
+    pub(super) map: &'a ClassMap,
     /// Classes of the model whose union it is.
     classes: Vec<&'a str>,
 }
 
-fn organ_targets(classes: &Classes) -> Vec<OrganTarget<'_>> {
+pub(super) fn organ_targets(classes: &Classes) -> Vec<OrganTarget<'_>> {
     let single = classes.organs.iter().map(|map| OrganTarget { map, classes: vec![map.class.as_str()] });
     let unions = classes
         .unions
@@ -320,7 +346,10 @@ impl OrganTarget<'_> {
     }
 }
 
-fn by_patient<'a, T: Clone + 'a>(dataset: &CocoDataset, records: impl Iterator<Item = &'a Measured<T>>) -> Vec<Vec<T>> {
+pub(super) fn by_patient<'a, T: Clone + 'a>(
+    dataset: &CocoDataset,
+    records: impl Iterator<Item = &'a Measured<T>>,
+) -> Vec<Vec<T>> {
     let mut groups: BTreeMap<&str, Vec<T>> = BTreeMap::new();
     for record in records {
         groups.entry(&dataset.images[record.index].patient_id).or_default().push(record.value.clone());
@@ -369,25 +398,34 @@ fn lesion_metrics(
     records: &[Measured<LesionRecord>],
     options: &EvaluateOptions,
 ) {
-    type Metric = fn(&[&LesionRecord]) -> Option<f64>;
-    let list: [(&str, Metric); 6] = [
-        ("auroc", |r| auroc(&pairs(r))),
-        ("average_precision", |r| average_precision(&pairs(r))),
-        ("brier", |r| brier(&pairs(r))),
-        ("ece", |r| expected_calibration_error(&pairs(r))),
-        ("sensitivity_at_90_specificity", |r| sensitivity_at_specificity(&pairs(r), 0.9)),
-        ("froc", |r| froc_score(&froc_images(r))),
-    ];
-    for (name, metric) in list {
+    for (name, metric) in LESION_METRICS {
         with_sources(metrics, name, class, dataset, records, options, &metric);
     }
-    let positives: Vec<Measured<bool>> = records
+    let positives: Vec<Measured<LesionRecord>> = records
         .iter()
-        .filter_map(|r| r.value.pointed.map(|pointed| Measured { index: r.index, value: pointed }))
+        .filter(|r| r.value.pointed.is_some())
+        .map(|r| Measured { index: r.index, value: r.value.clone() })
         .collect();
-    with_sources(metrics, "pointing", class, dataset, &positives, options, &|hits: &[&bool]| {
-        (!hits.is_empty()).then(|| hits.iter().filter(|hit| ***hit).count() as f64 / hits.len() as f64)
-    });
+    with_sources(metrics, "pointing", class, dataset, &positives, options, &pointing);
+}
+
+/// A metric over images.
+pub(super) type LesionMetric = fn(&[&LesionRecord]) -> Option<f64>;
+
+/// Metrics over all images that count for a class; [`pointing`] is one over those that show it.
+pub(super) const LESION_METRICS: [(&str, LesionMetric); 6] = [
+    ("auroc", |r| auroc(&pairs(r))),
+    ("average_precision", |r| average_precision(&pairs(r))),
+    ("brier", |r| brier(&pairs(r))),
+    ("ece", |r| expected_calibration_error(&pairs(r))),
+    ("sensitivity_at_90_specificity", |r| sensitivity_at_specificity(&pairs(r), 0.9)),
+    ("froc", |r| froc_score(&froc_images(r))),
+];
+
+/// Share of images with a lesion whose heat map peaks in one.
+pub(super) fn pointing(records: &[&LesionRecord]) -> Option<f64> {
+    let hits: Vec<bool> = records.iter().filter_map(|record| record.pointed).collect();
+    (!hits.is_empty()).then(|| hits.iter().filter(|hit| **hit).count() as f64 / hits.len() as f64)
 }
 
 fn lesion_curves(

@@ -127,6 +127,33 @@ pub struct MetricValue {
     pub n: usize,
 }
 
+/// Where the weights of a fine-tuned bundle come from. Patients are named by the project's pseudonyms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FineTuning {
+    /// Id of the bundle that training started from.
+    pub parent: String,
+    /// Its version.
+    pub parent_version: String,
+    /// Hash of its weights.
+    pub parent_sha256: String,
+    /// Name of the project.
+    pub project: String,
+    /// Whose annotations.
+    pub reader: String,
+    /// Labels of the project that stand for a class: class, labels.
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// Patients that were learned from.
+    pub training: Vec<String>,
+    /// Patients whose loss said when to stop.
+    pub validation: Vec<String>,
+    /// Patients that old and new bundle were compared on.
+    pub held_out: Vec<String>,
+    /// Seed of the split and of training.
+    pub seed: u64,
+    /// Steps at whose end the weights were taken; 0 where no validation was better than the parent.
+    pub best_step: usize,
+}
+
 /// `metadata.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
@@ -165,6 +192,9 @@ pub struct Metadata {
     pub metrics: BTreeMap<String, MetricValue>,
     /// SHA-256 of `model.safetensors`.
     pub weights_sha256: String,
+    /// Where it comes from, if it was fine-tuned; `metrics` are then those of the held-out patients named here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tuning: Option<FineTuning>,
 }
 
 /// A bundle, loaded.

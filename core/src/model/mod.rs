@@ -37,8 +37,8 @@ mod variant_tests;
 mod vit;
 
 pub use bundle::{
-    Bundle, BundleError, ClassCalibration, Familiarity, IntendedUse, LesionClass, Metadata, MetricValue, OrganClass,
-    WeightPrecision, bundle_ids, bundle_weights, find_bundle, read_metadata, sha256_file, write_bundle,
+    Bundle, BundleError, ClassCalibration, Familiarity, FineTuning, IntendedUse, LesionClass, Metadata, MetricValue,
+    OrganClass, WeightPrecision, bundle_ids, bundle_weights, find_bundle, read_metadata, sha256_file, write_bundle,
 };
 pub use config::{
     Alignment, AttentionKind, Block, Colour, Convolution, Fusion, MAX_HEADS, ModelConfig, Norm, Position, ResNetConfig,

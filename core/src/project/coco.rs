@@ -1,8 +1,10 @@
 //! COCO: images as PNG, polygons for what was drawn, run lengths for what was painted.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use ndarray::Array2;
 use serde_json::{Value, json};
 
 use super::{AnnotatedFrame, Project, ProjectError, file_stem};
@@ -10,6 +12,7 @@ use crate::annotation::{Shape, ShapeKind};
 use crate::dataset::Rle;
 use crate::measure::Runs;
 use crate::render::{Voi, gray_image};
+use crate::study::{Affine, Frame, warp};
 
 /// Vertices of the polygon that stands for an ellipse.
 const ELLIPSE_VERTICES: usize = 72;
@@ -22,70 +25,116 @@ pub fn export_coco(
     frames: &[AnnotatedFrame<'_>],
     folder: &Path,
 ) -> Result<(usize, usize), ProjectError> {
-    let pictures = folder.join("images");
-    fs::create_dir_all(&pictures).map_err(ProjectError::file(&pictures))?;
-    let labels = &project.labels().labels;
-    let categories: Vec<Value> = labels
-        .iter()
-        .enumerate()
-        .map(|(index, label)| json!({ "id": index + 1, "name": label.key, "supercategory": "" }))
-        .collect();
-    let id_of = |key: &str| labels.iter().position(|label| label.key == key).map(|index| index + 1);
-    let (mut images, mut annotations) = (Vec::new(), Vec::<Value>::new());
-    for (index, frame) in frames.iter().enumerate() {
-        let name = write_picture(&pictures, index, frame)?;
+    let mut writer = CocoWriter::new(project, folder, None)?;
+    for frame in frames {
+        writer.add(frame)?;
+    }
+    writer.finish()
+}
+
+/// Pictures as a network wants them, in place of full-sized ones through the frame's own window.
+#[derive(Debug, Clone, Copy)]
+pub struct Pictures {
+    /// Larger images are made smaller, and annotations with them.
+    pub longest_side: usize,
+    /// Gray values, `[row, column]` in the size of the frame.
+    pub gray: fn(&Frame) -> Array2<u8>,
+}
+
+/// Writes a COCO file frame by frame, so that only one of them need be in memory.
+pub struct CocoWriter<'p> {
+    project: &'p Project,
+    folder: PathBuf,
+    pictures: Option<Pictures>,
+    images: Vec<Value>,
+    annotations: Vec<Value>,
+}
+
+impl<'p> CocoWriter<'p> {
+    /// Begins a data set in `folder`, which is made where it is missing.
+    pub fn new(project: &'p Project, folder: &Path, pictures: Option<Pictures>) -> Result<Self, ProjectError> {
+        let images = folder.join("images");
+        fs::create_dir_all(&images).map_err(ProjectError::file(&images))?;
+        let folder = folder.to_path_buf();
+        Ok(Self { project, folder, pictures, images: Vec::new(), annotations: Vec::new() })
+    }
+
+    /// Writes the picture of a frame and takes in what is drawn on it.
+    pub fn add(&mut self, frame: &AnnotatedFrame<'_>) -> Result<(), ProjectError> {
+        let labels = &self.project.labels().labels;
+        let id_of = |key: &str| labels.iter().position(|label| label.key == key).map(|index| index + 1);
         let (rows, columns) = frame.image.shape();
-        let image_id = index + 1;
+        let longest = self.pictures.map_or(usize::MAX, |pictures| pictures.longest_side.max(1));
+        let share = (longest as f64 / rows.max(columns).max(1) as f64).min(1.0);
+        let shrunk = |side: usize| ((side as f64 * share).round() as usize).max(1);
+        let size = (shrunk(rows), shrunk(columns));
+        let folder = self.folder.join("images");
+        let name = match self.pictures {
+            None => write_picture(&folder, self.images.len(), frame)?,
+            Some(pictures) => write_gray(&folder, self.images.len(), frame, (pictures.gray)(&frame.image), size)?,
+        };
+        let image_id = self.images.len() + 1;
         let mut here: Vec<(usize, Value)> = Vec::new();
+        // A labelled point or length says that it is there, but not where it ends: the image counts neither way.
+        let mut unplaced = BTreeSet::new();
         for shape in frame.shapes.iter().filter(|shape| shape.is_whole()) {
             let Some(category) = shape.label.as_deref().and_then(id_of) else { continue };
-            if let Some(annotation) = drawn(shape, frame) {
-                here.push((category, annotation));
+            match drawn(shape, frame, size) {
+                Some(annotation) => here.push((category, annotation)),
+                None => _ = unplaced.insert(category),
             }
         }
         for (label, runs) in &frame.painted {
             let Some(category) = id_of(label) else { continue };
-            here.extend(painted(runs, rows, columns).map(|annotation| (category, annotation)));
+            here.extend(painted(runs, (rows, columns), size).map(|annotation| (category, annotation)));
         }
-        let annotated: Vec<usize> = if frame.complete {
-            (1..=labels.len()).collect()
-        } else {
-            let mut ids: Vec<usize> = here.iter().map(|(category, _)| *category).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            ids
-        };
+        let shown: BTreeSet<usize> = here.iter().map(|(category, _)| *category).collect();
+        let annotated: Vec<usize> =
+            (1..=labels.len()).filter(|id| shown.contains(id) || (frame.complete && !unplaced.contains(id))).collect();
         for (category, mut annotation) in here {
-            annotation["id"] = json!(annotations.len() + 1);
+            annotation["id"] = json!(self.annotations.len() + 1);
             annotation["image_id"] = json!(image_id);
             annotation["category_id"] = json!(category);
             annotation["iscrowd"] = json!(0);
-            annotations.push(annotation);
+            self.annotations.push(annotation);
         }
-        images.push(json!({
+        let mut image = json!({
             "id": image_id,
             "file_name": format!("images/{name}"),
-            "width": columns,
-            "height": rows,
-            "patient_id": project.pseudonym(&frame.study.patient.id),
+            "width": size.1,
+            "height": size.0,
+            "patient_id": self.project.patient(frame.study),
             "source": frame.series.modality,
             "view": Some(&frame.series.view_position).filter(|view| !view.is_empty()),
             "annotated_category_ids": annotated,
-            "instance": frame.instance.key(),
-            "frame": frame.frame,
-        }));
+        });
+        if size == (rows, columns) {
+            image["instance"] = json!(frame.instance.key());
+            image["frame"] = json!(frame.frame);
+        }
+        self.images.push(image);
+        Ok(())
     }
-    let counts = (images.len(), annotations.len());
-    let file = folder.join("coco.json");
-    let all = json!({ "info": { "description": project.name() }, "images": images, "annotations": annotations, "categories": categories });
-    let text = serde_json::to_string_pretty(&all).map_err(|error| ProjectError::content(&file, error))?;
-    fs::write(&file, text + "\n").map_err(ProjectError::file(&file))?;
-    Ok(counts)
+
+    /// Writes `coco.json`; returns how many images and annotations there are.
+    pub fn finish(self) -> Result<(usize, usize), ProjectError> {
+        let labels = self.project.labels().labels.iter().enumerate();
+        let categories: Vec<Value> =
+            labels.map(|(index, label)| json!({ "id": index + 1, "name": label.key, "supercategory": "" })).collect();
+        let counts = (self.images.len(), self.annotations.len());
+        let file = self.folder.join("coco.json");
+        let info = json!({ "description": self.project.name() });
+        let all =
+            json!({ "info": info, "images": self.images, "annotations": self.annotations, "categories": categories });
+        let text = serde_json::to_string_pretty(&all).map_err(|error| ProjectError::content(&file, error))?;
+        fs::write(&file, text + "\n").map_err(ProjectError::file(&file))?;
+        Ok(counts)
+    }
 }
 
 /// The frame through its own window, as PNG; returns its name.
 pub(super) fn write_picture(folder: &Path, index: usize, frame: &AnnotatedFrame<'_>) -> Result<String, ProjectError> {
-    let name = format!("{:06}-{}.png", index + 1, file_stem(&frame.series.modality).to_ascii_lowercase());
+    let name = picture_name(index, frame);
     let file = folder.join(&name);
     let picture = gray_image(&frame.image, &Voi::of_frame(&frame.image));
     let png = picture.to_png().map_err(|error| ProjectError::content(&file, error))?;
@@ -93,8 +142,38 @@ pub(super) fn write_picture(folder: &Path, index: usize, frame: &AnnotatedFrame<
     Ok(name)
 }
 
-/// A region as polygon, a box as box; other shapes have no place in COCO.
-fn drawn(shape: &Shape, frame: &AnnotatedFrame<'_>) -> Option<Value> {
+fn picture_name(index: usize, frame: &AnnotatedFrame<'_>) -> String {
+    format!("{:06}-{}.png", index + 1, file_stem(&frame.series.modality).to_ascii_lowercase())
+}
+
+/// Gray values in another size, as PNG; returns its name.
+fn write_gray(
+    folder: &Path,
+    index: usize,
+    frame: &AnnotatedFrame<'_>,
+    gray: Array2<u8>,
+    size: (usize, usize),
+) -> Result<String, ProjectError> {
+    let name = picture_name(index, frame);
+    let file = folder.join(&name);
+    let gray = if gray.dim() == size {
+        gray
+    } else {
+        let scale = [gray.nrows() as f32 / size.0 as f32, gray.ncols() as f32 / size.1 as f32];
+        let linear = [[scale[0], 0.0], [0.0, scale[1]]];
+        let offset = scale.map(|scale| (scale - 1.0) / 2.0);
+        warp(gray.view(), &Affine { linear, offset }, size, 0.0).mapv(|v| v.round() as u8)
+    };
+    let (width, height) = (size.1 as u32, size.0 as u32);
+    image::GrayImage::from_raw(width, height, gray.iter().copied().collect())
+        .ok_or_else(|| "the picture has another size".to_owned())
+        .and_then(|picture| picture.save(&file).map_err(|error| error.to_string()))
+        .map_err(|error| ProjectError::content(&file, error))?;
+    Ok(name)
+}
+
+/// A region as polygon, a box as box, on an image of that size; other shapes have no place in COCO.
+fn drawn(shape: &Shape, frame: &AnnotatedFrame<'_>, size: (usize, usize)) -> Option<Value> {
     let pixels = shape.pixels(&frame.image.display);
     let vertices: Vec<(f64, f64)> = match shape.kind {
         ShapeKind::Ellipse => {
@@ -111,8 +190,11 @@ fn drawn(shape: &Shape, frame: &AnnotatedFrame<'_>) -> Option<Value> {
     };
     // COCO counts from the corner of the first pixel, shapes from its centre.
     let (rows, columns) = frame.image.shape();
-    let place =
-        |(row, column): &(f64, f64)| ((column + 0.5).clamp(0.0, columns as f64), (row + 0.5).clamp(0.0, rows as f64));
+    let (down, across) = (size.0 as f64 / rows as f64, size.1 as f64 / columns as f64);
+    let place = |(row, column): &(f64, f64)| {
+        let (x, y) = ((column + 0.5).clamp(0.0, columns as f64), (row + 0.5).clamp(0.0, rows as f64));
+        (x * across, y * down)
+    };
     let points: Vec<(f64, f64)> = vertices.iter().map(place).collect();
     let range = |of: fn(&(f64, f64)) -> f64| {
         let values = points.iter().map(of);
@@ -141,20 +223,28 @@ fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-fn painted(runs: &Runs, rows: usize, columns: usize) -> Option<Value> {
-    let [top, left, bottom, right] = runs.bounds(columns)?;
-    let rle = Rle::from_mask(mask_of(runs, rows, columns).view()).ok()?;
+/// Painted pixels of an image of `from` rows and columns, on one of `size`.
+fn painted(runs: &Runs, from: (usize, usize), size: (usize, usize)) -> Option<Value> {
+    let mut mask = mask_of(runs, from.0, from.1);
+    if from != size {
+        let nearest = |at: usize, from: usize, to: usize| ((2 * at + 1) * from / (2 * to)).min(from.saturating_sub(1));
+        mask = Array2::from_shape_fn(size, |(r, c)| mask[[nearest(r, from.0, size.0), nearest(c, from.1, size.1)]]);
+    }
+    let inside = || mask.indexed_iter().filter(|(_, value)| **value != 0).map(|(at, _)| at);
+    let (top, bottom) = (inside().map(|at| at.0).min()?, inside().map(|at| at.0).max()?);
+    let (left, right) = (inside().map(|at| at.1).min()?, inside().map(|at| at.1).max()?);
+    let rle = Rle::from_mask(mask.view()).ok()?;
     Some(json!({
         "kind": "mask",
         "bbox": [left, top, right - left + 1, bottom - top + 1],
         "area": rle.area(),
-        "segmentation": { "size": [rows, columns], "counts": rle.compress() },
+        "segmentation": { "size": [size.0, size.1], "counts": rle.compress() },
     }))
 }
 
 /// A set of pixels as an image of 0 and 1, `[row, column]`.
-pub(super) fn mask_of(runs: &Runs, rows: usize, columns: usize) -> ndarray::Array2<u8> {
-    let mut mask = ndarray::Array2::zeros((rows, columns));
+pub(super) fn mask_of(runs: &Runs, rows: usize, columns: usize) -> Array2<u8> {
+    let mut mask = Array2::zeros((rows, columns));
     for pixel in runs.pixels() {
         let at = pixel as usize;
         if let Some(value) = mask.get_mut((at / columns.max(1), at % columns.max(1))) {

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::{CaseState, Project, ProjectError};
+use super::{Case, CaseState, Project, ProjectError};
 use crate::annotation::{Session, Shape, read_sessions};
 use crate::dicom::pixels::FrameReader;
 use crate::measure::{Runs, Spacing};
 use crate::study::{Frame, Instance, InstanceKey, Problem, Series, SeriesUid, Study, StudyIndex};
 use crate::task::Task;
+
+/// Frames without anything drawn are gathered from finished series of up to this many frames: negatives teach, a thousand empty slices do not.
+pub const EMPTY_UP_TO: usize = 16;
 
 /// One frame with what one reader drew on it.
 #[derive(Debug, Clone)]
@@ -67,6 +70,26 @@ pub fn collect<'a>(
     empty_up_to: usize,
     task: &Task,
 ) -> Result<Collected<'a>, ProjectError> {
+    let mut frames = Vec::new();
+    let take = &mut |frame| {
+        frames.push(frame);
+        Ok(())
+    };
+    let problems = visit(project, reader, index, empty_up_to, &|_| true, task, take)?;
+    Ok(Collected { frames, problems })
+}
+
+/// As [`collect`], but gives the frames of the series that are `wanted` one by one to `take`, so that only one of them need be in memory;
+/// returns what could not be taken.
+pub fn visit<'a>(
+    project: &Project,
+    reader: &str,
+    index: &'a StudyIndex,
+    empty_up_to: usize,
+    wanted: &dyn Fn(&Series) -> bool,
+    task: &Task,
+    take: &mut dyn FnMut(AnnotatedFrame<'a>) -> Result<(), ProjectError>,
+) -> Result<Vec<String>, ProjectError> {
     let folder = project.readings(reader)?;
     let (sessions, mut problems) = sessions_of(&folder)?;
     let work_list = project.work_list(reader)?;
@@ -78,10 +101,12 @@ pub fn collect<'a>(
             problems.push(format!("series {} was read, but its images are not among the sources", session.series_uid));
         }
     }
-    let mut frames = Vec::new();
     for (number, (study, series)) in all.iter().enumerate() {
         task.check()?;
         task.progress("Gathering", number as u64, all.len() as u64);
+        if !wanted(series) {
+            continue;
+        }
         let session = sessions.get(&series.reading_uid());
         let complete = work_list.get(&series.reading_uid()).is_some_and(|case| case.state == CaseState::Done);
         let with_empty = complete && series.frame_count() <= empty_up_to;
@@ -122,22 +147,57 @@ pub fn collect<'a>(
                 }
                 None => continue,
             };
-            frames.push(AnnotatedFrame {
-                study,
-                series,
-                instance,
-                frame,
-                image,
-                complete,
-                shapes,
-                painted,
-                calibration,
-            });
+            take(AnnotatedFrame { study, series, instance, frame, image, complete, shapes, painted, calibration })?;
         }
     }
     let absent = index.problems.iter().map(Problem::to_string);
     problems.extend(absent);
-    Ok(Collected { frames, problems })
+    Ok(problems)
+}
+
+/// A series, how far a reader is with it, and which labels the reader gave on it; no image is read for that.
+#[derive(Debug, Clone)]
+pub struct ReadSeries<'a> {
+    /// Its study.
+    pub study: &'a Study,
+    /// The series.
+    pub series: &'a Series,
+    /// How far the reader is.
+    pub case: Case,
+    /// Labels of regions that are drawn or painted.
+    pub labels: BTreeSet<String>,
+    /// Labels of points, lengths and the like, which say that something is there, but not where it ends.
+    pub unplaced: BTreeSet<String>,
+}
+
+/// All series with images, in the order of studies, and what was wrong with session files.
+pub fn read_series<'a>(
+    project: &Project,
+    reader: &str,
+    index: &'a StudyIndex,
+) -> Result<(Vec<ReadSeries<'a>>, Vec<String>), ProjectError> {
+    let (sessions, problems) = sessions_of(&project.readings(reader)?)?;
+    let work_list = project.work_list(reader)?;
+    let all = index.studies.iter().flat_map(|study| study.series.iter().map(move |series| (study, series)));
+    let of = |(study, series): (&'a Study, &'a Series)| {
+        let mut read = ReadSeries {
+            study,
+            series,
+            case: work_list.get(&series.reading_uid()).cloned().unwrap_or_default(),
+            labels: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
+        };
+        if let Some(session) = sessions.get(&series.reading_uid()) {
+            for shape in session.shapes.values().filter(|shape| shape.is_whole()) {
+                let set = if shape.kind.is_region() { &mut read.labels } else { &mut read.unplaced };
+                set.extend(shape.label.clone());
+            }
+            let painted = session.masks.iter().filter(|(_, runs)| !runs.is_empty());
+            read.labels.extend(painted.map(|(mask, _)| mask.label.clone()));
+        }
+        read
+    };
+    Ok((all.filter(|(_, series)| series.frame_count() > 0).map(of).collect(), problems))
 }
 
 type BySeries = HashMap<SeriesUid, Session>;

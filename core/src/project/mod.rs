@@ -28,15 +28,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use agreement::{Agreement, agreement};
-pub use coco::export_coco;
-pub use frames::{AnnotatedFrame, Collected, collect};
+pub use coco::{CocoWriter, Pictures, export_coco};
+pub use frames::{AnnotatedFrame, Collected, EMPTY_UP_TO, ReadSeries, collect, read_series, visit};
 pub use import::{Imported, import_coco, import_segmentation};
 pub use segmentations::export_segmentations;
 pub use table::export_table;
 pub use yolo::export_yolo;
 
 use crate::annotation::{StoreError, Taxonomy};
-use crate::study::SeriesUid;
+use crate::study::{SeriesUid, Study};
 
 /// Why a project cannot be used, or something cannot leave or enter it.
 #[derive(Debug, thiserror::Error)]
@@ -232,6 +232,12 @@ impl Project {
         let hash = Sha256::digest(format!("{} {patient}", self.settings.key).as_bytes());
         let digits: String = hash.iter().take(5).map(|byte| format!("{byte:02X}")).collect();
         format!("P{digits}")
+    }
+
+    /// What the patient of a study is called outside; where the images carry no identifier, the study stands for the patient.
+    pub fn patient(&self, study: &Study) -> String {
+        let id = study.patient.id.trim();
+        self.pseudonym(if id.is_empty() { &study.uid.0 } else { &study.patient.id })
     }
 
     fn save(&self) -> Result<(), ProjectError> {

@@ -24,7 +24,10 @@ impl Curves {
             if line.iter().any(|(_, loss)| *loss != 0.0) { line } else { Line::new() }
         };
         let both = |loss| [line(LogSplit::Train, loss), line(LogSplit::Validation, loss)];
-        Self { lesions: both(|report| report.lesion_loss + report.class_loss), organs: both(|report| report.organ_loss) }
+        Self {
+            lesions: both(|report| report.lesion_loss + report.class_loss),
+            organs: both(|report| report.organ_loss),
+        }
     }
 
     /// What is plotted: a name, then training and validation; kinds without a curve are left out.

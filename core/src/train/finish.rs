@@ -41,13 +41,9 @@ pub fn finish(
     config.validate().map_err(TrainError::Config)?;
     let dataset = CocoDataset::load(&config.data.coco)?;
     let split = config.data.split(&dataset);
-    let stored: HashMap<String, Tensor> = weights
-        .iter()
-        .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?.to_dtype(DType::F32)?)))
-        .collect::<candle_core::Result<_>>()?;
     let mut bundle = Bundle {
         metadata: plain_metadata(config, created)?,
-        network: network_of(&config.model, stored)?,
+        network: network_of(&config.model, as_stored(weights)?)?,
         device: Device::Cpu,
         device_name: "CPU".into(),
     };
@@ -76,6 +72,66 @@ pub fn finish(
     write_bundle(folder, &mut bundle.metadata, weights, WeightPrecision::Half)
         .map_err(|error| TrainError::Other(error.to_string()))?;
     Ok(bundle.metadata)
+}
+
+/// Images of a class that shows it, and that does not, from which its calibration is fitted anew.
+const LEAST_TO_CALIBRATE: usize = 10;
+/// Training images by which the idea of a familiar image is moved.
+const MOVED_BY: usize = 60;
+
+/// The network of `weights`, fine-tuned from `parent`, as a bundle with the parent's metadata. Its idea of a familiar image moves with the features
+/// of the training images; calibration and thresholds are fitted anew for classes with ten validation images of each kind, else they
+/// stay the parent's, since fewer would make them worse. Returns the classes that were fitted, too.
+pub fn tuned(
+    config: &TrainConfig,
+    weights: &HashMap<String, Tensor>,
+    parent: &Bundle,
+    task: &Task,
+) -> Result<(Bundle, Vec<String>), TrainError> {
+    let dataset = CocoDataset::load(&config.data.coco)?;
+    let split = config.data.split(&dataset);
+    let mut bundle = Bundle {
+        metadata: parent.metadata.clone(),
+        network: network_of(&config.model, as_stored(weights)?)?,
+        device: Device::Cpu,
+        device_name: "CPU".into(),
+    };
+    let answers = ask(&bundle, &dataset, &split.validation, config, "Calibrating", task)?;
+    let mut fitted = Vec::new();
+    for (class, lesion) in bundle.metadata.lesions.iter_mut().enumerate() {
+        let count = |label| answers.iter().filter(|a| a.label.get(class) == Some(&Some(label))).count();
+        if count(true) >= LEAST_TO_CALIBRATE && count(false) >= LEAST_TO_CALIBRATE {
+            calibrate(lesion, class, &answers, config.bundle.false_positive_rate);
+            fitted.push(lesion.name.clone());
+        }
+    }
+    let step = split.train.len().div_ceil(MOVED_BY).max(1);
+    let known: Vec<usize> = split.train.iter().copied().step_by(step).collect();
+    let before = ask(parent, &dataset, &known, config, "Learning what is familiar", task)?;
+    let after = ask(&bundle, &dataset, &known, config, "Learning what is familiar", task)?;
+    move_familiarity(&mut bundle.metadata.familiarity, &before, &after);
+    Ok((bundle, fitted))
+}
+
+/// Moves the mean as the features of the same images have moved, and takes in those images, which are familiar now.
+fn move_familiarity(familiarity: &mut Familiarity, before: &[Answer], after: &[Answer]) {
+    if after.first().is_none_or(|answer| answer.features.len() != familiarity.mean.len()) {
+        return;
+    }
+    let mean = |answers: &[Answer], i: usize| answers.iter().map(|a| a.features[i]).sum::<f32>() / answers.len() as f32;
+    for (i, value) in familiarity.mean.iter_mut().enumerate() {
+        *value += mean(after, i) - mean(before, i);
+    }
+    let furthest = after.iter().map(|answer| familiarity.distance(&answer.features)).fold(0.0f32, f32::max);
+    familiarity.limit = familiarity.limit.max(furthest);
+}
+
+/// Weights as a bundle stores them.
+fn as_stored(weights: &HashMap<String, Tensor>) -> candle_core::Result<HashMap<String, Tensor>> {
+    weights
+        .iter()
+        .map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F16)?.to_dtype(DType::F32)?)))
+        .collect()
 }
 
 fn plain_metadata(config: &TrainConfig, created: &str) -> Result<Metadata, TrainError> {
@@ -114,6 +170,7 @@ fn plain_metadata(config: &TrainConfig, created: &str) -> Result<Metadata, Train
         validation: (config.data.validation_fraction, config.data.split_seed),
         metrics: BTreeMap::new(),
         weights_sha256: String::new(),
+        fine_tuning: None,
     })
 }
 

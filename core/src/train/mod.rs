@@ -18,6 +18,6 @@ mod run;
 pub use config::{BundleText, DataConfig, SamplingConfig, StageConfig, TrainConfig};
 pub use curves::{Curves, ticks};
 pub use dry_run::{DryRun, StagePlan, dry_run};
-pub use finish::finish;
+pub use finish::{finish, tuned};
 pub use log::{LogSplit, Report};
 pub use run::{TrainError, TrainingStep, best_or_last, train, train_watched};

@@ -5,9 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::VarBuilder;
-use ndarray::Array2;
 use super::checkpoint;
 use super::config::{StageConfig, TrainConfig};
 use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
@@ -20,6 +17,9 @@ use crate::model::{
 };
 use crate::nn::sigmoid;
 use crate::task::{Cancelled, Task};
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::VarBuilder;
+use ndarray::Array2;
 
 /// File of the best averaged weights.
 const BEST: &str = "best.safetensors";
@@ -201,7 +201,8 @@ pub fn train_watched(
         let is_last = index + 1 == config.stages.len();
         let check = |optimizer: &Optimizer, step: usize| -> Result<Report, TrainError> {
             let weights = optimizer.averages()?;
-            let mut report = validate(&network_of(&config.model, weights.clone())?, &validation, config, &request, task)?;
+            let mut report =
+                validate(&network_of(&config.model, weights.clone())?, &validation, config, &request, task)?;
             if is_last {
                 checkpoint::keep_best(&best, weights, report.loss())?;
             }

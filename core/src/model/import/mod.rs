@@ -136,6 +136,7 @@ impl Imported {
             validation: (0.0, 0),
             metrics: BTreeMap::new(),
             weights_sha256: String::new(),
+            fine_tuning: None,
         }
     }
 

@@ -1,0 +1,109 @@
+//! Images of two dark fields in a bright body; every second one has a bright spot.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::path::Path;
+
+use bifocal_core::train::TrainConfig;
+
+/// Where the spot of image `id` is: row, column.
+pub fn spot(id: u32) -> (u32, u32) {
+    (20 + id % 3 * 8, if id.is_multiple_of(4) { 18 } else { 46 })
+}
+
+/// Image `id`, 64 x 64; even ones have a spot of 9 x 9 pixels.
+pub fn picture(id: u32) -> image::GrayImage {
+    let (spot, ill) = (spot(id), id.is_multiple_of(2));
+    image::GrayImage::from_fn(64, 64, |x, y| {
+        let lung = (12..52).contains(&y) && ((8..28).contains(&x) || (36..56).contains(&x));
+        let near = x.abs_diff(spot.1) <= 4 && y.abs_diff(spot.0) <= 4;
+        let texture = (x * 7 + y * 13 + id * 29) % 23;
+        image::Luma([(if ill && near {
+            190
+        } else if lung {
+            60
+        } else {
+            150
+        }) + texture as u8])
+    })
+}
+
+/// Twelve 64 x 64 images of twelve patients: two dark fields in a bright body; every second image has a bright spot in one.
+pub fn write_dataset(folder: &Path) {
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    for id in 0..12u32 {
+        let (spot, ill) = (spot(id), id.is_multiple_of(2));
+        let picture = picture(id);
+        picture.save(folder.join(format!("{id}.png"))).unwrap();
+        images.push(format!(
+            r#"{{"id":{id},"file_name":"{id}.png","width":64,"height":64,"patient_id":"p{id}","source":"s","annotated_category_ids":[1,2,3]}}"#
+        ));
+        let mut add = |category: u32, shape: String| {
+            let number = annotations.len();
+            annotations.push(format!(r#"{{"id":{number},"image_id":{id},"category_id":{category},{shape}}}"#));
+        };
+        if ill {
+            add(1, format!(r#""bbox":[{},{},9,9]"#, spot.1 - 4, spot.0 - 4));
+        }
+        add(2, r#""segmentation":[[36,12,56,12,56,52,36,52]]"#.into());
+        add(3, r#""segmentation":[[8,12,28,12,28,52,8,52]]"#.into());
+    }
+    let categories = r#"[{"id":1,"name":"spot"},{"id":2,"name":"left"},{"id":3,"name":"right"}]"#;
+    let text = format!(
+        r#"{{"categories":{categories},"images":[{}],"annotations":[{}]}}"#,
+        images.join(","),
+        annotations.join(",")
+    );
+    std::fs::write(folder.join("coco.json"), text).unwrap();
+}
+
+pub fn config(folder: &Path) -> TrainConfig {
+    let text = format!(
+        r#"
+seed = 3
+batch = 4
+weight_decay = 0.01
+ema_decay = 0.9
+clip_norm = 2.0
+[data]
+coco = "{}"
+validation_fraction = 0.25
+split_seed = 1
+lesions = [{{ class = "spot", any_of = [["spot"]] }}]
+organs = [{{ class = "left", any_of = [["left"]] }}, {{ class = "right", any_of = [["right"]] }}]
+mirrored = [["left", "right"]]
+[model]
+input_size = 64
+head_channels = 16
+lesions = ["spot"]
+organs = ["left", "right"]
+resnet = {{ channels = [16, 16], blocks = [1, 1], norm_groups = 8 }}
+transformer = {{ dimension = 16, depth = 1, heads = 2, mlp_ratio = 2, grid = [4, 4] }}
+[augmentation]
+mirror = 0.2
+[[stages]]
+name = "first"
+steps = 30
+rate = 1e-2
+bypass_transformer = true
+sampling = {{ organs = 1.0 }}
+[[stages]]
+name = "second"
+steps = 20
+rate = 5e-3
+dropout = 0.2
+pseudo_organ_weight = 0.3
+sampling = {{ organs = 0.5, positive = 0.3, negative = 0.2 }}
+[bundle]
+id = "spots"
+name = "Spots"
+version = "1.0.0"
+display = ["Spot", "Left", "Right"]
+false_positive_rate = 0.2
+licence = "none"
+data = ["simulated"]
+intended_use = {{ statement = "a test", modalities = ["OT"], body_parts = [], views = [], limits = [] }}
+"#,
+        folder.join("coco.json").display()
+    );
+    toml::from_str(&text).unwrap()
+}
