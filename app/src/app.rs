@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bifocal_core::study::{SeriesUid, Study, StudyIndex};
+use bifocal_core::tune::{Candidate, Tuned};
 use bifocal_core::volume::Volume;
 use eframe::egui;
 
@@ -44,6 +45,10 @@ pub enum Outcome {
     Objected(Objected),
     /// A series as a volume, and its middle slice.
     Volume(Arc<Volume>, Arc<LoadedFrame>),
+    /// The series of a project as its reader has read them, and what could not be read.
+    Cases(Vec<Candidate>, Vec<String>),
+    /// A fine-tuned bundle, and how it compares.
+    Tuned(Box<Tuned>),
 }
 
 /// Bytes of decoded frames that are kept.
@@ -101,6 +106,7 @@ impl App {
         app.state.network = Network::find(&app.state.settings.model);
         app.state.model = app.state.network.title();
         app.state.weights_sha256 = app.state.network.weights_sha256().to_owned();
+        app.state.bundles = app.bundles();
         app.load_labels(false);
         if !paths.is_empty() {
             app.open(paths);
@@ -168,11 +174,15 @@ impl App {
             Ok(Outcome::Explained(explained)) => self.explained(*explained),
             Ok(Outcome::Objected(objected)) => self.objected(objected),
             Ok(Outcome::Volume(volume, sample)) => self.volume_built(volume, sample),
+            Ok(Outcome::Cases(found, problems)) => self.cases_gathered(found, problems),
+            Ok(Outcome::Tuned(tuned)) => self.tuned(tuned),
             Ok(Outcome::ReportPages(images)) => self.report_laid_out(images),
             Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
             Err(JobError::Cancelled) if ended.kind == JobKind::Volume => self.volume_failed("it was cancelled"),
             Err(JobError::Failed(message)) if ended.kind == JobKind::Volume => self.volume_failed(&message),
             Err(JobError::Cancelled) if ended.kind == JobKind::Explanation => self.explanation_stopped(None),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Tuning => self.tuning_stopped(None),
+            Err(JobError::Failed(message)) if ended.kind == JobKind::Tuning => self.tuning_stopped(Some(message)),
             Err(JobError::Cancelled) => {
                 self.back_to_start();
                 self.toast(Tone::Info, format!("{}: cancelled.", ended.name));

@@ -14,6 +14,7 @@ use crate::reader::ReadCommand;
 use crate::report::ReportCommand;
 use crate::shape_commands::DrawCommand;
 use crate::state::{Lens, OverlaySettings, SortBy, Tone};
+use crate::tuning::TuneCommand;
 use crate::view::{ImagePoint, Tool, ViewEdit};
 use crate::work::WorkCommand;
 
@@ -55,6 +56,8 @@ pub enum Command {
     Explain(ExplainCommand),
     /// Something about the work list of a project.
     Work(WorkCommand),
+    /// Something about fine-tuning.
+    Tune(TuneCommand),
     /// Something about shapes, paint and labels.
     Draw(DrawCommand),
     /// Something about the report.
@@ -85,6 +88,8 @@ pub enum Command {
     AnalyseOnOpen(bool),
     /// Device of the network: `auto`, `cpu`, `cuda` or `metal`.
     Device(String),
+    /// The bundle that is asked: an id, or a folder.
+    Model(String),
 }
 
 /// Commands of one frame, in order.

@@ -28,6 +28,10 @@ pub enum JobKind {
     Report,
     /// Laying a report out for the screen.
     Preview,
+    /// Looking through the cases of a project.
+    Cases,
+    /// Fine-tuning a bundle.
+    Tuning,
 }
 
 /// How a job ends without a result.

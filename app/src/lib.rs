@@ -64,6 +64,7 @@ pub mod settings;
 pub mod shape_commands;
 pub mod state;
 pub mod theme;
+pub mod tuning;
 pub mod ui;
 pub mod view;
 pub mod work;

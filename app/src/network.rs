@@ -63,6 +63,11 @@ impl Network {
         self.metadata.as_ref().map(|metadata| format!("{} {}", metadata.id, metadata.version))
     }
 
+    /// Folder of the bundle.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// Whether series of that modality are what the bundle was made for.
     pub fn is_intended_for(&self, modality: &str) -> bool {
         let intended = self.metadata.as_ref().map(|metadata| &metadata.intended_use.modalities);

@@ -51,6 +51,7 @@ impl App {
             }),
             Command::Desk(command) => self.desk(command),
             Command::Work(command) => self.work(command),
+            Command::Tune(command) => self.tuning(command),
             Command::Read(command) => self.read(command),
             Command::Explain(command) => self.explain(command),
             Command::Draw(command) => self.draw(command),
@@ -73,6 +74,7 @@ impl App {
                 }
             }
             Command::AnalyseOnOpen(on) => self.state.settings.analyse_on_open = on,
+            Command::Model(wish) => self.use_bundle(wish),
             Command::Device(device) => {
                 self.jobs.abandon(JobKind::Analysis);
                 self.state.settings.device = device;
@@ -268,6 +270,10 @@ impl App {
             return;
         }
         if self.leave_drawing() {
+            return;
+        }
+        if self.state.tuning.open {
+            self.state.tuning.open = false;
             return;
         }
         let mut left_probe = false;

@@ -19,6 +19,7 @@ use crate::planes::Planes;
 use crate::reader::Reader;
 use crate::report::Report;
 use crate::settings::Settings;
+use crate::tuning::Tuning;
 use crate::view::{ImagePoint, Tool, ViewState};
 use crate::work::Work;
 
@@ -91,6 +92,10 @@ pub struct State {
     pub drawing: Drawing,
     /// The project that is worked on, where one is open.
     pub work: Option<Work>,
+    /// Fine-tuning on it.
+    pub tuning: Tuning,
+    /// Bundles that can be chosen: id or folder, and title.
+    pub bundles: Vec<(String, String)>,
 }
 
 impl State {
@@ -116,6 +121,8 @@ impl State {
             reader: Reader::default(),
             drawing: Drawing::default(),
             work: None,
+            tuning: Tuning::default(),
+            bundles: Vec::new(),
         }
     }
 }
@@ -145,8 +152,8 @@ impl State {
     /// Whether the list of studies and the panel of findings are shown in a window of that width.
     pub fn panels_shown(&self, width: f32) -> (bool, bool) {
         let report = self.report.is_some();
-        let findings = self.settings.findings_open && self.reading.is_some() && !report;
-        let browser = self.settings.browser_open && !((findings || report) && width < ROOM_FOR_BOTH_PANELS);
+        let findings = self.settings.findings_open && self.reading.is_some() && !report && !self.tuning.open;
+        let browser = self.settings.browser_open && !((findings || report || self.tuning.open) && width < ROOM_FOR_BOTH_PANELS);
         (browser, findings)
     }
 }

@@ -59,12 +59,14 @@ impl App {
         let sources = work.project.sources();
         self.state.drawing.taxonomy = work.project.labels().clone();
         self.state.work = Some(work);
+        self.state.bundles = self.bundles();
         self.open(sources);
     }
 
     /// Leaves the project: what is opened next is no part of it.
     pub(crate) fn leave_project(&mut self) {
         if self.state.work.take().is_some() {
+            self.leave_tuning();
             self.load_labels(false);
         }
     }
@@ -99,6 +101,7 @@ impl App {
         if let Err(error) = kept {
             self.toast(Tone::Error, format!("The work list could not be kept: {error}"));
         }
+        self.gather_cases();
     }
 
     fn next_case(&mut self) {

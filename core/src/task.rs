@@ -77,6 +77,15 @@ impl std::fmt::Debug for Task {
     }
 }
 
+/// Runs `work` on a thread pool of its own, so that the rest of the program keeps its cores; at least one thread.
+///
+/// # Errors
+/// Where the system gives no threads.
+pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T, rayon::ThreadPoolBuildError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build()?;
+    Ok(pool.install(work))
+}
+
 /// Limits the library's thread pool; call it before any long function.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod browser;
+mod curves;
 mod drop_hint;
 mod finding_row;
 mod findings;
@@ -27,6 +28,7 @@ mod status_bar;
 pub mod text;
 mod toasts;
 mod top_bar;
+mod tuning;
 pub mod viewport;
 pub mod widgets;
 mod work_list;
@@ -105,6 +107,9 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
             if let Some(report) = &cx.state.report {
                 report_panel::show(ui, cx, report);
             } else {
+                if cx.state.tuning.open {
+                    tuning::show(ui, cx);
+                }
                 if findings_shown {
                     findings::show(ui, cx);
                 }

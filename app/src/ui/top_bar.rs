@@ -107,6 +107,14 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
             });
         });
         ui.separator();
+        widgets::caption(ui, theme, "Model");
+        for (wish, title) in &cx.state.bundles {
+            let used = cx.state.network.folder().is_some_and(|folder| folder.ends_with(wish));
+            if ui.radio(used, title).on_hover_text(wish).clicked() && !used {
+                cx.send(Command::Model(wish.clone()));
+            }
+        }
+        ui.separator();
         widgets::caption(ui, theme, "Device of the network");
         for (device, label) in [("auto", "Automatic"), ("cpu", "Processor"), ("cuda", "CUDA"), ("metal", "Metal")] {
             if ui.radio(settings.device == device, label).clicked() {

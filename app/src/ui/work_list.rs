@@ -6,6 +6,8 @@ use lucide_icons::Icon;
 
 use super::{Cx, widgets};
 use crate::command::Command;
+use crate::jobs::JobKind;
+use crate::tuning::TuneCommand;
 use crate::work::WorkCommand;
 
 /// States with their words.
@@ -39,6 +41,15 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
             cx.send(Command::Work(WorkCommand::Next));
         }
     });
+    let open = cx.state.tuning.open;
+    let words = if cx.jobs.iter().any(|job| job.kind == JobKind::Tuning) { "Fine-tuning runs" } else { "Fine-tune…" };
+    let icon = theme.icon(Icon::GraduationCap, theme.palette.weak);
+    let button = ui.add(egui::Button::new((icon, words)).selected(open));
+    let button = widgets::named(button, "Fine-tune");
+    if button.on_hover_text("Teach the model these cases, and compare it with the one before").clicked() {
+        cx.send(Command::Tune(if open { TuneCommand::Close } else { TuneCommand::Open }));
+    }
+    ui.add_space(theme.space().s);
 }
 
 /// The mark of a series in the list of studies: its word, and whether it is set aside.
