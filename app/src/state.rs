@@ -153,7 +153,8 @@ impl State {
     pub fn panels_shown(&self, width: f32) -> (bool, bool) {
         let report = self.report.is_some();
         let findings = self.settings.findings_open && self.reading.is_some() && !report && !self.tuning.open;
-        let browser = self.settings.browser_open && !((findings || report || self.tuning.open) && width < ROOM_FOR_BOTH_PANELS);
+        let browser =
+            self.settings.browser_open && !((findings || report || self.tuning.open) && width < ROOM_FOR_BOTH_PANELS);
         (browser, findings)
     }
 }

@@ -217,7 +217,8 @@ impl App {
     pub(crate) fn tuned(&mut self, tuned: Box<Tuned>) {
         self.state.bundles = self.bundles();
         if !self.state.tuning.open {
-            let text = format!("{} is ready: the panel of fine-tuning compares it with the old bundle.", tuned.metadata.id);
+            let text =
+                format!("{} is ready: the panel of fine-tuning compares it with the old bundle.", tuned.metadata.id);
             self.toast(Tone::Info, text);
         }
         self.state.tuning.result = Some(Ok(tuned));

@@ -9,69 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use bifocal_core::annotation::{Edit, Label, Shape, ShapeId, ShapeKind, Store, Taxonomy};
 use bifocal_core::dataset::CocoDataset;
-use bifocal_core::dicom::{index_paths, pixels::FrameReader};
 use bifocal_core::evaluate::Comparison;
 use bifocal_core::model::{Bundle, DeviceChoice, open_device, read_metadata};
-use bifocal_core::project::{Case, CaseState, Project};
-use bifocal_core::study::StudyIndex;
+use bifocal_core::project::{CaseState, Project};
 use bifocal_core::task::Task;
-use bifocal_core::train::{finish, train};
 use bifocal_core::tune::{Choice, TuneError, TuneOptions, candidates, plan, suggest, tune};
-
-const PATIENTS: u32 = 20;
-
-/// A bundle that has seen other images of the kind, hardly trained.
-fn parent(folder: &Path) -> PathBuf {
-    let data = folder.join("parent-data");
-    std::fs::create_dir_all(&data).unwrap();
-    spots::write_dataset(&data);
-    let mut config = spots::config(&data);
-    config.stages.truncate(1);
-    config.stages[0].steps = 10;
-    config.bundle.concepts.insert("spot".into(), bifocal_core::study::CodedConcept::new("52988006", "SCT", "Lesion"));
-    let weights = train(&config, &folder.join("parent-run"), &Task::new()).unwrap();
-    let bundle = folder.join("spots");
-    finish(&config, &weights, &bundle, "2026-01-01", &Task::new()).unwrap();
-    bundle
-}
-
-/// A folder for each patient with one picture; even ones show a spot, which the reader has boxed under a label that fits by its code. All are done
-/// but the last, which is begun.
-fn project(folder: &Path) -> (Project, StudyIndex) {
-    let images = folder.join("images");
-    for id in 0..PATIENTS {
-        let place = images.join(format!("patient{id:02}"));
-        std::fs::create_dir_all(&place).unwrap();
-        // Other numbers than the parent's images have, and of the same oddness.
-        spots::picture(id + 100).save(place.join("image.png")).unwrap();
-    }
-    let index = index_paths(&[images], &Task::new()).unwrap();
-    let mut labels = Taxonomy::default();
-    labels.labels.truncate(2);
-    labels.labels.push(Label { key: "artefact".into(), concept: None, digit: None, ..labels.labels[1].clone() });
-    let project = Project::create(&folder.join("project"), "Spots", vec!["../images".into()], labels).unwrap();
-    for study in &index.studies {
-        let series = &study.series[0];
-        let source = &series.instances[0].source;
-        let id: u32 = source.file.parent().unwrap().file_name().unwrap().to_str().unwrap()[7..].parse().unwrap();
-        let state = if id == PATIENTS - 1 { CaseState::InProgress } else { CaseState::Done };
-        project.set_case("anna", &series.reading_uid(), Case { state, ..Case::default() }).unwrap();
-        if id.is_multiple_of(2) {
-            let (row, column) = spots::spot(id + 100);
-            let (top, left) = (f64::from(row) - 4.5, f64::from(column) - 4.5);
-            let corners = [(top, left), (top, left + 9.0), (top + 9.0, left + 9.0), (top + 9.0, left)];
-            let display = FrameReader::open(source).unwrap().frame(0).unwrap().display;
-            let mut shape = Shape::new(ShapeKind::Rectangle, series.instances[0].key(), 0, &corners, &display);
-            shape.label = Some("lesion".into());
-            let folder = project.readings("anna").unwrap();
-            let mut store = Store::open(&folder, &series.reading_uid(), "").unwrap();
-            store.apply(Edit::SetShape { id: ShapeId(1), shape: Some(Box::new(shape)) }).unwrap();
-        }
-    }
-    (project, index)
-}
+use spots::{parent, project};
 
 fn options(folder: &Path, name: &str, project: &Project, parent: &Path) -> TuneOptions {
     let labels = suggest(project.labels(), &read_metadata(parent).unwrap());

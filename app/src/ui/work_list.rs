@@ -11,7 +11,7 @@ use crate::tuning::TuneCommand;
 use crate::work::WorkCommand;
 
 /// States with their words.
-const STATES: [(CaseState, &str); 3] =
+pub(super) const STATES: [(CaseState, &str); 3] =
     [(CaseState::New, "New"), (CaseState::InProgress, "In progress"), (CaseState::Done, "Done")];
 
 /// Draws it; nothing where no project is open.

@@ -1,9 +1,14 @@
 //! Images of two dark fields in a bright body; every second one has a bright spot.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use bifocal_core::train::TrainConfig;
+use bifocal_core::annotation::{Edit, Label, Shape, ShapeId, ShapeKind, Store, Taxonomy};
+use bifocal_core::dicom::{index_paths, pixels::FrameReader};
+use bifocal_core::project::{Case, CaseState, Project};
+use bifocal_core::study::StudyIndex;
+use bifocal_core::task::Task;
+use bifocal_core::train::{TrainConfig, finish, train};
 
 /// Where the spot of image `id` is: row, column.
 pub fn spot(id: u32) -> (u32, u32) {
@@ -106,4 +111,58 @@ intended_use = {{ statement = "a test", modalities = ["OT"], body_parts = [], vi
         folder.join("coco.json").display()
     );
     toml::from_str(&text).unwrap()
+}
+
+/// Patients of [`project`].
+pub const PATIENTS: u32 = 20;
+
+/// A bundle that has seen other images of the kind, hardly trained.
+pub fn parent(folder: &Path) -> PathBuf {
+    let data = folder.join("parent-data");
+    std::fs::create_dir_all(&data).unwrap();
+    write_dataset(&data);
+    let mut config = config(&data);
+    config.stages.truncate(1);
+    config.stages[0].steps = 10;
+    config.bundle.concepts.insert("spot".into(), bifocal_core::study::CodedConcept::new("52988006", "SCT", "Lesion"));
+    let weights = train(&config, &folder.join("parent-run"), &Task::new()).unwrap();
+    let bundle = folder.join("spots");
+    finish(&config, &weights, &bundle, "2026-01-01", &Task::new()).unwrap();
+    bundle
+}
+
+/// A folder for each patient with one picture; even ones show a spot, which the reader has boxed under a label that fits by its code. All are done
+/// but the last, which is begun.
+pub fn project(folder: &Path) -> (Project, StudyIndex) {
+    let images = folder.join("images");
+    for id in 0..PATIENTS {
+        let place = images.join(format!("patient{id:02}"));
+        std::fs::create_dir_all(&place).unwrap();
+        // Other numbers than the parent's images have, and of the same oddness.
+        picture(id + 100).save(place.join("image.png")).unwrap();
+    }
+    let index = index_paths(&[images], &Task::new()).unwrap();
+    let mut labels = Taxonomy::default();
+    labels.labels.truncate(2);
+    labels.labels.push(Label { key: "artefact".into(), concept: None, digit: None, ..labels.labels[1].clone() });
+    let project = Project::create(&folder.join("project"), "Spots", vec!["../images".into()], labels).unwrap();
+    for study in &index.studies {
+        let series = &study.series[0];
+        let source = &series.instances[0].source;
+        let id: u32 = source.file.parent().unwrap().file_name().unwrap().to_str().unwrap()[7..].parse().unwrap();
+        let state = if id == PATIENTS - 1 { CaseState::InProgress } else { CaseState::Done };
+        project.set_case("anna", &series.reading_uid(), Case { state, ..Case::default() }).unwrap();
+        if id.is_multiple_of(2) {
+            let (row, column) = spot(id + 100);
+            let (top, left) = (f64::from(row) - 4.5, f64::from(column) - 4.5);
+            let corners = [(top, left), (top, left + 9.0), (top + 9.0, left + 9.0), (top + 9.0, left)];
+            let display = FrameReader::open(source).unwrap().frame(0).unwrap().display;
+            let mut shape = Shape::new(ShapeKind::Rectangle, series.instances[0].key(), 0, &corners, &display);
+            shape.label = Some("lesion".into());
+            let folder = project.readings("anna").unwrap();
+            let mut store = Store::open(&folder, &series.reading_uid(), "").unwrap();
+            store.apply(Edit::SetShape { id: ShapeId(1), shape: Some(Box::new(shape)) }).unwrap();
+        }
+    }
+    (project, index)
 }
