@@ -71,6 +71,15 @@ fn lines(ui: &mut Ui, cx: &Cx<'_>, text: impl Into<String>, color: egui::Color32
     ui.add(Label::new(RichText::new(text).font(cx.theme.small()).color(color)).wrap().selectable(true));
 }
 
+/// Something to look at before it is too late.
+fn warning(ui: &mut Ui, cx: &Cx<'_>, text: &str) {
+    ui.horizontal_top(|ui| {
+        ui.spacing_mut().interact_size.y = 0.0;
+        ui.label(cx.theme.icon(Icon::TriangleAlert, cx.theme.palette.warning).size(cx.theme.tokens.text.body));
+        lines(ui, cx, text::sentence(text), cx.theme.palette.warning);
+    });
+}
+
 fn choose(ui: &mut Ui, cx: &Cx<'_>, tuning: &Tuning) {
     let theme = &cx.theme;
     let (palette, space) = (theme.palette, theme.space());
@@ -116,10 +125,7 @@ fn choose(ui: &mut Ui, cx: &Cx<'_>, tuning: &Tuning) {
             ui.add(egui::Spinner::new().size(space.l).color(palette.weak));
         }
         Some(Err(message)) => {
-            ui.horizontal_top(|ui| {
-                ui.label(theme.icon(Icon::TriangleAlert, palette.warning).size(theme.tokens.text.body));
-                lines(ui, cx, text::sentence(message), palette.text);
-            });
+            warning(ui, cx, message);
         }
         Some(Ok(plan)) => split(ui, cx, plan),
     }
@@ -255,7 +261,7 @@ fn split(ui: &mut Ui, cx: &Cx<'_>, plan: &Plan) {
         lines(ui, cx, format!("Labels that stand for no class: {}", unused.join(", ")), palette.weak);
     }
     for warning in &plan.warnings {
-        lines(ui, cx, format!("△ {warning}"), palette.warning);
+        self::warning(ui, cx, warning);
     }
 }
 
@@ -394,8 +400,15 @@ fn table(ui: &mut Ui, cx: &Cx<'_>, tuned: &Tuned) {
                 Some((short, _)) => (short.to_owned(), true),
                 None => (name.clone(), false),
             };
-            let name = ui.add(small(if low { format!("{short} ↓") } else { short }, palette.text));
-            name.on_hover_text(if low { "Lower is better" } else { "Higher is better" });
+            let tip = if low { "Lower is better" } else { "Higher is better" };
+            ui.horizontal(|ui| {
+                ui.spacing_mut().interact_size.y = 0.0;
+                ui.add(small(short, palette.text)).on_hover_text(tip);
+                if low {
+                    ui.label(theme.icon(Icon::ArrowDown, palette.weak).size(theme.tokens.text.small))
+                        .on_hover_text(tip);
+                }
+            });
             ui.add(small(interval(&row.before), palette.weak));
             ui.add(small(interval(&row.after), palette.weak));
             let d = &row.difference;
