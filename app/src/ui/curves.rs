@@ -14,7 +14,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, curves: &Curves) {
     for (name, lines) in curves.plots() {
         ui.horizontal(|ui| {
             widgets::caption(ui, theme, format!("{name}: loss"));
-            for (word, color) in [("training", theme.palette.weak), ("validation", theme.palette.focus)] {
+            for (word, color) in [("training", theme.palette.faint), ("validation", theme.palette.text)] {
                 ui.label(RichText::new(format!("— {word}")).font(theme.small()).color(color));
             }
         });
@@ -58,16 +58,16 @@ fn plot(ui: &mut Ui, cx: &Cx<'_>, name: &str, lines: &[Vec<(usize, f32)>; 2]) {
         let at = pos2(place(value, 0.0).x, inside.bottom() + space.xs);
         painter.text(at, Align2::CENTER_TOP, format!("{value:.0}"), theme.small(), palette.weak);
     }
-    for (line, color) in lines.iter().zip([palette.weak, palette.focus]) {
+    for (line, (color, width)) in lines.iter().zip([(palette.faint, 1.0), (palette.text, 2.0)]) {
         let points: Vec<Pos2> = line
             .iter()
             .filter(|(_, loss)| loss.is_finite())
             .map(|(step, loss)| place(*step as f64, f64::from(*loss)))
             .collect();
         for point in &points {
-            painter.circle_filled(*point, 2.0, color);
+            painter.circle_filled(*point, 1.0 + width, color);
         }
-        painter.add(Shape::line(points, Stroke::new(1.5, color)));
+        painter.add(Shape::line(points, Stroke::new(width, color)));
     }
     if let Some(pointer) = response.hover_pos() {
         let step = (f64::from((pointer.x - inside.left()) / inside.width()) * right).max(0.0);

@@ -71,6 +71,11 @@ fn lines(ui: &mut Ui, cx: &Cx<'_>, text: impl Into<String>, color: egui::Color32
     ui.add(Label::new(RichText::new(text).font(cx.theme.small()).color(color)).wrap().selectable(true));
 }
 
+/// A cell of a table, as wide as its words.
+fn cell(ui: &mut Ui, cx: &Cx<'_>, text: impl Into<String>) {
+    ui.add(Label::new(RichText::new(text).font(cx.theme.small()).color(cx.theme.palette.weak)).extend());
+}
+
 /// Something to look at before it is too late.
 fn warning(ui: &mut Ui, cx: &Cx<'_>, text: &str) {
     ui.horizontal_top(|ui| {
@@ -204,7 +209,7 @@ fn labels(ui: &mut Ui, cx: &Cx<'_>, tuning: &Tuning, choice: &mut Choice) {
                 continue;
             }
             ui.label(&label.name);
-            widgets::caption(ui, theme, format!("on {count} series"));
+            cell(ui, cx, format!("on {count} series"));
             let shown = mapped.as_deref().map_or_else(|| NONE.to_owned(), display);
             let response =
                 ComboBox::from_id_salt(("class of", &label.key)).selected_text(shown).width(150.0).show_ui(ui, |ui| {
@@ -231,11 +236,11 @@ fn split(ui: &mut Ui, cx: &Cx<'_>, plan: &Plan) {
     let classes: Vec<&String> = plan.training.classes.keys().collect();
     Grid::new("fine-tuning split").striped(true).spacing(vec2(space.l, space.xs)).show(ui, |ui| {
         for title in ["", "Patients", "Series"] {
-            widgets::caption(ui, theme, title);
+            cell(ui, cx, title);
         }
         for class in &classes {
             let name = names::lesion(cx.state, class);
-            widgets::caption(ui, theme, format!("{name}: with / without"));
+            cell(ui, cx, format!("{name}: with / without"));
         }
         ui.end_row();
         let mut row = |title: &str, tip: &str, side: &Side| {
@@ -386,7 +391,7 @@ fn table(ui: &mut Ui, cx: &Cx<'_>, tuned: &Tuned) {
     let mut class = "";
     Grid::new("fine-tuning comparison").striped(true).spacing(vec2(space.m, space.xs)).show(ui, |ui| {
         for title in ["", "Old", "New", "Difference"] {
-            widgets::caption(ui, theme, title);
+            cell(ui, cx, title);
         }
         ui.end_row();
         for row in &tuned.comparison.rows {

@@ -31,7 +31,7 @@ const BATCH: usize = 8;
 const PICTURE_SCALE: usize = 4;
 /// Validations over the run, and how many of them in a row may bring nothing before it ends.
 const VALIDATIONS: usize = 10;
-const PATIENCE: usize = 4;
+const PATIENCE: usize = 5;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
