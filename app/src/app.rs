@@ -104,6 +104,11 @@ impl App {
             typing: false,
         };
         app.state.network = Network::find(&app.state.settings.model);
+        if let Some(problem) = app.state.network.problem.clone().filter(|_| !app.state.settings.model.is_empty()) {
+            // What was remembered may lie on a drive that is not there today: reading goes on with the one that comes along.
+            app.state.network = Network::find("");
+            app.toast(Tone::Warning, format!("The model that was used last cannot be read: {problem}"));
+        }
         app.state.model = app.state.network.title();
         app.state.weights_sha256 = app.state.network.weights_sha256().to_owned();
         app.state.bundles = app.bundles();

@@ -301,7 +301,7 @@ impl App {
     }
 }
 
-/// Where a project keeps its bundles.
+/// Where a project keeps its bundles: the whole path, since it is remembered.
 fn models(project: &Path) -> PathBuf {
-    project.join("models")
+    std::path::absolute(project).unwrap_or_else(|_| project.to_path_buf()).join("models")
 }

@@ -112,3 +112,16 @@ fn a_run_is_cancelled_and_goes_on_under_its_name() {
     assert!(harness.state().state().tuning.result.as_ref().unwrap().is_ok());
     assert_eq!(harness.state().state().tuning.name, name);
 }
+
+#[test]
+fn a_remembered_model_that_is_gone_is_told_and_another_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("settings.json");
+    Settings { model: "/no/such/model".into(), ..Settings::default() }.save(&settings).unwrap();
+    let harness = Harness::builder()
+        .with_max_steps(8)
+        .build_eframe(move |creation| App::new(&creation.egui_ctx, Some(settings), Vec::new()));
+    let state = harness.state().state();
+    assert!(state.toasts.iter().any(|toast| toast.text.contains("/no/such/model")), "{:?}", state.toasts);
+    assert!(state.network.folder().is_some() && state.network.problem.is_none());
+}

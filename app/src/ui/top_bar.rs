@@ -85,6 +85,7 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let button = egui::containers::menu::MenuButton::from_button(button).config(config);
     let (response, _) = button.ui(ui, |ui| {
         ui.set_min_width(232.0);
+        ui.set_max_width(280.0);
         let settings = &cx.state.settings;
         widgets::action_menu_item(ui, cx, Action::ToggleTheme);
         let mut analyse = settings.analyse_on_open;

@@ -423,7 +423,7 @@ fn table(ui: &mut Ui, cx: &Cx<'_>, tuned: &Tuned) {
                 Verdict::Undecided => (palette.weak, "within the interval"),
                 Verdict::TooFew => (palette.weak, "too few patients to say"),
             };
-            let text = format!("{:+.2} ({:+.2}–{:+.2})", d.value, d.low, d.high);
+            let text = format!("{:+.2} ({:+.2} to {:+.2})", d.value, d.low, d.high);
             ui.add(small(text, color)).on_hover_text(word);
             ui.end_row();
         }

@@ -77,7 +77,7 @@ fn table_row(page: &mut String, row: &ComparisonRow) {
     };
     let _ = write!(
         page,
-        "<tr><td>{}<td>{}<td class=n>{}<td class=n>{}<td class=n>{:+.3} ({:+.3} – {:+.3})<td>\
+        "<tr><td>{}<td>{}<td class=n>{}<td class=n>{}<td class=n>{:+.3} ({:+.3} to {:+.3})<td>\
          <svg class=bar viewBox=\"0 0 120 10\"><rect class=track x=0 y=4 width=120 height=2 /><rect class=track x=59.5 y=0 width=1 \
          height=10 /><rect class=range x={:.1} y=3 width={:.1} height=4 rx=2 /><circle class=at cx={:.1} cy=5 r=3.2 /></svg>\
          <td>{verdict}<td class=n>{}",
@@ -126,7 +126,7 @@ mod tests {
             .expect("written");
         let page = std::fs::read_to_string(folder.path().join("comparison.html")).expect("a page");
         for text in
-            ["Old &amp; new", "A &lt;note&gt;", "A&lt;b", "+0.200 (+0.100 – +0.300)", "too &lt;dark&gt;", "curves.png"]
+            ["Old &amp; new", "A &lt;note&gt;", "A&lt;b", "+0.200 (+0.100 to +0.300)", "too &lt;dark&gt;", "curves.png"]
         {
             assert!(page.contains(text), "{text}");
         }
