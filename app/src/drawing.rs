@@ -1,10 +1,11 @@
 //! Drawing on images: what the pointer does while a drawing tool is in hand, or on a shape that is there. Knows no window: places
 //! are (row, column) on the frame, and the result of a gesture is one [`Edit`].
 
-use bifocal_core::annotation::{Edit, MaskKey, Shape, ShapeId, ShapeKind, Taxonomy, drawn, with_point_moved};
+use bifocal_core::annotation::{Edit, MaskKey, Session, Shape, ShapeId, ShapeKind, Taxonomy, drawn, with_point_moved};
 use bifocal_core::measure::{self, Brush, Pixel, PixelScale, Runs, ScaleKind, simplify};
 use bifocal_core::study::{Frame, InstanceKey};
 
+use crate::proposal::{Growth, Proposal, TOLERANCE};
 use crate::state::Tone;
 
 /// What is drawn with.
@@ -18,6 +19,8 @@ pub enum DrawTool {
     Brush,
     /// Takes paint away.
     Eraser,
+    /// Grows a region from a pixel over values like its own.
+    Grow,
 }
 
 impl DrawTool {
@@ -27,7 +30,7 @@ impl DrawTool {
             Self::Shape(ShapeKind::Point | ShapeKind::Text) => Some(1),
             Self::Shape(ShapeKind::Angle) => Some(3),
             Self::Shape(ShapeKind::Cobb) => Some(4),
-            Self::Shape(ShapeKind::Polygon | ShapeKind::Freehand) | Self::Brush | Self::Eraser => None,
+            Self::Shape(ShapeKind::Polygon | ShapeKind::Freehand) | Self::Brush | Self::Eraser | Self::Grow => None,
             Self::Shape(_) | Self::Calibrate => Some(2),
         }
     }
@@ -35,6 +38,11 @@ impl DrawTool {
     /// Whether it paints pixels.
     pub fn paints(self) -> bool {
         matches!(self, Self::Brush | Self::Eraser)
+    }
+
+    /// Whether it makes regions out of clicks.
+    pub fn grows(self) -> bool {
+        matches!(self, Self::Grow)
     }
 }
 
@@ -48,7 +56,7 @@ pub struct Canvas<'a> {
     /// Its pixels.
     pub frame: &'a Frame,
     /// What is drawn already.
-    pub session: &'a bifocal_core::annotation::Session,
+    pub session: &'a Session,
 }
 
 impl Canvas<'_> {
@@ -188,7 +196,7 @@ pub enum Purpose {
 }
 
 /// What is in hand: tools, and gestures under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Drawing {
     /// A shape being drawn.
     pub draft: Option<Draft>,
@@ -199,6 +207,11 @@ pub struct Drawing {
     pub selected: Option<ShapeId>,
     /// A text being typed on the image.
     pub entry: Option<Entry>,
+    /// Masks that wait for the reader's word.
+    pub proposal: Option<Proposal>,
+    growth: Option<Growth>,
+    /// How far from the clicked value a region grows, as a share of the frame's window.
+    pub tolerance: f64,
     /// The brush.
     pub brush: BrushSettings,
     /// Label that new shapes and paint are given.
@@ -208,6 +221,28 @@ pub struct Drawing {
     /// Something to tell the reader.
     pub message: Option<(Tone, String)>,
 }
+
+impl Default for Drawing {
+    fn default() -> Self {
+        Self {
+            draft: None,
+            grab: None,
+            stroke: None,
+            selected: None,
+            entry: None,
+            proposal: None,
+            growth: None,
+            tolerance: 0.1,
+            brush: BrushSettings::default(),
+            label: None,
+            taxonomy: Taxonomy::default(),
+            message: None,
+        }
+    }
+}
+
+/// Points of the screen that count as standing: what [`Pointer::Press::slack`] is given in pixels of the image.
+pub const SLACK_POINTS: f32 = 4.0;
 
 fn apart(a: Pixel, b: Pixel) -> f64 {
     (a.0 - b.0).hypot(a.1 - b.1)
@@ -252,6 +287,14 @@ impl Drawing {
             return self.take_hold(hit, at, slack, ctrl, on);
         }
         let tool = tool?;
+        if tool == DrawTool::Grow {
+            self.drop_offer();
+            let label = self.label_or_first()?.to_owned();
+            let mask = MaskKey { instance: on.instance.clone(), frame: on.frame_index, label };
+            self.growth = Growth::new(mask, on.frame, at, self.tolerance, slack);
+            self.grow();
+            return None;
+        }
         if tool.paints() {
             let label = self.label_or_first()?.to_owned();
             let mask = MaskKey { instance: on.instance.clone(), frame: on.frame_index, label };
@@ -315,6 +358,9 @@ impl Drawing {
     }
 
     fn moved(&mut self, at: Pixel, on: &Canvas<'_>) {
+        if let Some(growth) = self.growth.as_ref().filter(|growth| growth.down) {
+            self.set_tolerance(growth.dragged(at));
+        }
         if self.stroke.as_ref().is_some_and(|stroke| stroke.down) {
             self.paint_to(at, on);
         }
@@ -341,6 +387,9 @@ impl Drawing {
     }
 
     fn release(&mut self, at: Pixel, on: &Canvas<'_>) -> Option<Edit> {
+        if let Some(growth) = &mut self.growth {
+            growth.down = false;
+        }
         if let Some(stroke) = self.stroke.take() {
             return painted(stroke, on);
         }
@@ -481,16 +530,47 @@ impl Drawing {
         self.label.as_deref().or_else(|| self.taxonomy.labels.first().map(|label| label.key.as_str()))
     }
 
-    /// Lets go of a gesture under way; false where there is none.
-    pub fn cancel(&mut self) -> bool {
-        let any = self.draft.is_some() || self.grab.is_some() || self.stroke.is_some() || self.entry.is_some();
-        (self.draft, self.grab, self.stroke, self.entry) = (None, None, None, None);
+    /// Puts masks before the reader, in place of others.
+    pub fn offer(&mut self, proposal: Proposal) {
+        self.growth = None;
+        self.proposal = Some(proposal);
+    }
+
+    /// Drops what is on offer; false where nothing is.
+    fn drop_offer(&mut self) -> bool {
+        let any = self.proposal.is_some() || self.growth.is_some();
+        (self.proposal, self.growth) = (None, None);
         any
     }
 
-    /// Takes back the last vertex of a polygon that is being drawn; false where there is none.
-    pub fn take_back_vertex(&mut self) -> bool {
-        let Some(draft) = &mut self.draft else { return false };
+    /// The edit that takes what is on offer.
+    pub fn take_offer(&mut self, session: &Session) -> Option<Edit> {
+        self.growth = None;
+        self.proposal.take()?.accepted(session)
+    }
+
+    /// Sets how far regions grow, and grows again what is on offer.
+    pub fn set_tolerance(&mut self, tolerance: f64) {
+        self.tolerance = tolerance.clamp(TOLERANCE.0, TOLERANCE.1);
+        self.grow();
+    }
+
+    fn grow(&mut self) {
+        if let Some(growth) = &self.growth {
+            self.proposal = Some(growth.proposal(self.tolerance));
+        }
+    }
+
+    /// Lets go of a gesture under way, or of what is on offer; false where there is neither.
+    pub fn cancel(&mut self) -> bool {
+        let gesture = self.draft.is_some() || self.grab.is_some() || self.stroke.is_some() || self.entry.is_some();
+        (self.draft, self.grab, self.stroke, self.entry) = (None, None, None, None);
+        self.drop_offer() || gesture
+    }
+
+    /// Takes back the last vertex of a polygon that is being drawn, or what is on offer; false where there is neither.
+    pub fn take_back(&mut self) -> bool {
+        let Some(draft) = &mut self.draft else { return self.drop_offer() };
         draft.placed.pop();
         if draft.placed.is_empty() {
             self.draft = None;
@@ -500,12 +580,19 @@ impl Drawing {
 
     /// Whether the pointer belongs to a gesture under way.
     pub fn is_busy(&self) -> bool {
-        self.draft.is_some() || self.grab.is_some() || self.stroke.is_some()
+        self.draft.is_some() || self.grab.is_some() || self.stroke.is_some() || self.grows()
     }
 
     /// Whether the left button is down in a gesture of this room.
     pub fn is_down(&self) -> bool {
-        self.grab.is_some() || self.stroke.is_some() || self.draft.as_ref().is_some_and(|draft| draft.down)
+        self.grab.is_some()
+            || self.stroke.is_some()
+            || self.grows()
+            || self.draft.as_ref().is_some_and(|draft| draft.down)
+    }
+
+    fn grows(&self) -> bool {
+        self.growth.as_ref().is_some_and(|growth| growth.down)
     }
 
     /// A shape as it is to be shown while it is moved or bent.

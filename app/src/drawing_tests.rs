@@ -258,3 +258,32 @@ fn lengths_are_typed_as_people_write_them() {
         assert_eq!(millimetres(text), mm, "{text}");
     }
 }
+
+#[test]
+fn a_region_grows_wider_by_dragging_and_is_one_step_once_taken() {
+    let mut desk = Desk::new(Some(SpacingKind::Patient));
+    let tool = Some(DrawTool::Grow);
+    desk.press(DrawTool::Grow, (50.0, 50.0));
+    let width = |desk: &Desk| desk.drawing.proposal.as_ref().expect("an offer").masks[0].1.count() / 100;
+    let narrow = width(&desk);
+    // Values are the columns: the offer is a band of whole columns around the one that was clicked.
+    assert!(narrow > 3 && narrow < 60, "{narrow}");
+    desk.send(tool, Pointer::Move((50.0, 80.0)));
+    assert!(width(&desk) > narrow, "dragged to the right");
+    desk.send(tool, Pointer::Move((50.0, 20.0)));
+    assert!(width(&desk) < narrow, "dragged to the left");
+    assert!(!desk.send(tool, Pointer::Release((50.0, 20.0))));
+    assert!(desk.document.session().masks.is_empty() && !desk.document.can_undo(), "only on offer");
+    let offered = desk.drawing.proposal.as_ref().expect("an offer").masks[0].1.clone();
+    let edit = desk.drawing.take_offer(desk.document.session()).expect("something new");
+    assert!(desk.document.apply(edit));
+    assert_eq!(desk.document.session().masks.values().next(), Some(&offered));
+    assert!(desk.document.undo() && !desk.document.can_undo() && desk.document.session().masks.is_empty());
+    // Esc and undo drop what is on offer.
+    for drop in [Drawing::cancel, Drawing::take_back] {
+        desk.click(DrawTool::Grow, (50.0, 50.0));
+        assert!(drop(&mut desk.drawing) && desk.drawing.proposal.is_none());
+    }
+    desk.click(DrawTool::Grow, (-5.0, 50.0));
+    assert!(desk.drawing.proposal.is_none(), "nothing grows outside the image");
+}

@@ -9,6 +9,7 @@
 //! | [`command`] | what panels ask for, drained last in the frame |
 //! | [`document`] | reviews, key images and impression of a reading, undoable and saved |
 //! | [`drawing`] | gestures that draw, bend and paint; `shape_commands` carries them out |
+//! | [`proposal`], [`mask_commands`] | masks on offer before they are taken; changes of painted regions as a whole |
 //! | [`labels`], [`measured`] | the file of labels; what shapes measure, remembered |
 //! | [`keymap`] | actions, their keys, words and icons |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
@@ -51,12 +52,14 @@ pub mod launch;
 mod lens_tests;
 pub mod linked;
 pub mod listing;
+pub mod mask_commands;
 pub mod measured;
 pub mod network;
 pub mod overlays;
 mod perform;
 pub mod planes;
 pub mod probe;
+pub mod proposal;
 pub mod reader;
 pub mod reformat;
 pub mod report;

@@ -202,7 +202,7 @@ impl App {
                     reading.probe = None;
                 }
             }),
-            Action::Undo if self.state.drawing.take_back_vertex() => {}
+            Action::Undo if self.state.drawing.take_back() => {}
             Action::Undo => self.step_document(ReadingDocument::undo),
             Action::Redo => self.step_document(ReadingDocument::redo),
             Action::KeyImage => self.toggle_key_image(),
@@ -227,6 +227,16 @@ impl App {
             | Action::ToolCalibrate
             | Action::ToolBrush
             | Action::ToolEraser
+            | Action::ToolGrow
+            | Action::TakeOffer
+            | Action::FillHoles
+            | Action::SmoothMask
+            | Action::CopyToNext
+            | Action::CopyToPrevious
+            | Action::Interpolate
+            | Action::MaskUnion
+            | Action::MaskSubtract
+            | Action::MaskIntersect
             | Action::DeleteShape
             | Action::BrushSmaller
             | Action::BrushLarger => self.act_on_shapes(action),

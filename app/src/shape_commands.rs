@@ -9,6 +9,7 @@ use crate::drawing::{BRUSH_RADIUS, BrushSettings, Canvas, DrawTool, Drawing, Poi
 use crate::images::FrameState;
 use crate::keymap::Action;
 use crate::labels;
+use crate::mask_commands::{MaskCommand, command_of};
 use crate::reader::ReadCommand;
 use crate::state::{State, Tone};
 use crate::view::Tool;
@@ -38,6 +39,10 @@ pub enum DrawCommand {
     Label(Option<String>),
     /// The brush.
     Brush(BrushSettings),
+    /// How far regions grow, as a share of the frame's window.
+    Tolerance(f64),
+    /// Something about painted regions as a whole.
+    Mask(MaskCommand),
     /// Makes a shape of a finding: its contour, or the box around it.
     TakeOver(bifocal_core::analysis::FindingId, ShapeKind),
     /// Goes back to the file's own spacing.
@@ -63,6 +68,7 @@ pub fn tool_of(action: Action) -> Option<DrawTool> {
         Action::ToolCalibrate => DrawTool::Calibrate,
         Action::ToolBrush => DrawTool::Brush,
         Action::ToolEraser => DrawTool::Eraser,
+        Action::ToolGrow => DrawTool::Grow,
         _ => return None,
     })
 }
@@ -74,12 +80,13 @@ impl State {
     /// What a key means while something is drawn or selected.
     pub(crate) fn meant_in_drawing(&self, action: Action) -> Action {
         let Some(reading) = &self.reading else { return action };
-        let paints = matches!(self.tool, Tool::Draw(tool) if tool.paints());
+        let paints = matches!(self.tool, Tool::Draw(tool) if tool.paints() || tool.grows());
         match action {
             Action::ToolAngle if reading.selected.is_some() => Action::AcceptFinding,
             Action::RejectFinding if reading.selected.is_none() && self.drawing.selected.is_some() => {
                 Action::DeleteShape
             }
+            Action::CommentFinding if self.drawing.proposal.is_some() => Action::TakeOffer,
             Action::ToggleBrowser if paints => Action::BrushSmaller,
             Action::ToggleFindings if paints => Action::BrushLarger,
             action => action,
@@ -144,6 +151,8 @@ impl App {
                 brush.radius = brush.radius.clamp(BRUSH_RADIUS.0, BRUSH_RADIUS.1);
                 self.state.drawing.brush = brush;
             }
+            DrawCommand::Tolerance(tolerance) => self.state.drawing.set_tolerance(tolerance),
+            DrawCommand::Mask(command) => self.change_mask(command),
             DrawCommand::TakeOver(finding, kind) => self.take_over(finding, kind),
             DrawCommand::Uncalibrate(instance) => {
                 self.edit_document(|document| document.apply(Edit::Calibrate { instance, spacing: None }));
@@ -162,8 +171,24 @@ impl App {
             self.state.tool = if self.state.tool == tool { Tool::Window } else { tool };
             return;
         }
+        if let Some(command) = command_of(action) {
+            self.change_mask(command);
+            return;
+        }
         let brush = self.state.drawing.brush;
+        let tolerance = self.state.drawing.tolerance;
+        let grows = matches!(self.state.tool, Tool::Draw(tool) if tool.grows());
         match action {
+            Action::TakeOffer => {
+                self.text_done();
+                let State { reading, drawing, .. } = &mut self.state;
+                let edit = reading.as_ref().and_then(|reading| drawing.take_offer(reading.document.session()));
+                if let Some(edit) = edit {
+                    self.edit_document(|document| document.apply(edit));
+                }
+            }
+            Action::BrushSmaller if grows => self.draw(DrawCommand::Tolerance(tolerance / BRUSH_STEP)),
+            Action::BrushLarger if grows => self.draw(DrawCommand::Tolerance(tolerance * BRUSH_STEP)),
             Action::DeleteShape => {
                 if let Some(id) = self.state.drawing.selected {
                     self.draw(DrawCommand::Delete(id));

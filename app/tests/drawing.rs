@@ -298,3 +298,92 @@ fn the_brush_paints_a_label_and_is_kept() {
     assert_eq!(store.session(), &session, "on the disk is what is in the window");
     assert!(folder.path().join("labels.json").exists());
 }
+
+/// Pixels of all painted regions, and how many regions there are.
+fn painted(harness: &Harness<'_, App>) -> (u64, usize) {
+    let masks = &harness.state().state().reading.as_ref().expect("a reading").document.session().masks;
+    (masks.values().map(|pixels| pixels.count()).sum(), masks.len())
+}
+
+#[test]
+fn a_region_grows_is_offered_and_taken_or_dropped() {
+    let mut harness = open(sample("ct"), None);
+    let at = middle(&harness);
+    key(&mut harness, Modifiers::SHIFT, Key::W);
+    click(&mut harness, at);
+    harness.get_by_label("Take");
+    harness.get_by_label("Tolerance of growing");
+    assert_eq!(painted(&harness), (0, 0));
+    key(&mut harness, Modifiers::NONE, Key::Escape);
+    assert!(harness.query_by_label("Take").is_none(), "Esc drops it");
+    click(&mut harness, at);
+    let size = |harness: &Harness<'_, App>| {
+        harness.state().state().drawing.proposal.as_ref().map(|offer| offer.masks[0].1.count())
+    };
+    let before = size(&harness);
+    key(&mut harness, Modifiers::NONE, Key::CloseBracket);
+    assert!(size(&harness) > before, "] widens the tolerance");
+    let offered = size(&harness).expect("an offer");
+    key(&mut harness, Modifiers::NONE, Key::Enter);
+    assert_eq!(painted(&harness), (offered, 1));
+    key(&mut harness, Modifiers::COMMAND, Key::Z);
+    assert_eq!(painted(&harness), (0, 0));
+}
+
+#[test]
+fn masks_are_copied_interpolated_combined_filled_and_smoothed_each_in_one_step() {
+    let mut harness = open(sample("ct"), None);
+    let at = middle(&harness);
+    key(&mut harness, Modifiers::NONE, Key::U);
+    key(&mut harness, Modifiers::NONE, Key::Num2);
+    drag(&mut harness, at, at + vec2(40.0, 0.0));
+    let (one, _) = painted(&harness);
+    // The same on the next image, which comes into view.
+    let position = |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().expect("open").view.position;
+    let first = position(&harness);
+    key(&mut harness, Modifiers::SHIFT, Key::C);
+    assert_eq!((painted(&harness), position(&harness)), ((2 * one, 2), first + 1));
+    key(&mut harness, Modifiers::COMMAND, Key::Z);
+    assert_eq!(painted(&harness), (one, 1));
+    // Painted three images on as well: the two between are offered.
+    for _ in 0..2 {
+        key(&mut harness, Modifiers::NONE, Key::ArrowDown);
+    }
+    harness.run_steps(10);
+    drag(&mut harness, at, at + vec2(40.0, 0.0));
+    key(&mut harness, Modifiers::SHIFT, Key::I);
+    harness.get_by_label("Take").click();
+    harness.run_steps(3);
+    assert_eq!(painted(&harness), (4 * one, 4), "between equal regions lies the same");
+    key(&mut harness, Modifiers::COMMAND, Key::Z);
+    assert_eq!(painted(&harness), (2 * one, 2), "all slices are one step");
+    // Another label over the right half: cut out, then taken back.
+    key(&mut harness, Modifiers::NONE, Key::Num3);
+    drag(&mut harness, at + vec2(40.0, 0.0), at + vec2(60.0, 0.0));
+    let (all, _) = painted(&harness);
+    key(&mut harness, Modifiers::NONE, Key::Num2);
+    harness.get_by_label("Combine masks");
+    for combination in [Key::X, Key::B, Key::O] {
+        key(&mut harness, Modifiers::SHIFT, combination);
+        assert_ne!(painted(&harness).0, all, "{combination:?}");
+        key(&mut harness, Modifiers::COMMAND, Key::Z);
+        assert_eq!(painted(&harness), (all, 3), "{combination:?}");
+    }
+    // A hole, filled; a rim, smoothed.
+    for _ in 0..6 {
+        key(&mut harness, Modifiers::NONE, Key::OpenBracket);
+    }
+    key(&mut harness, Modifiers::SHIFT, Key::U);
+    drag(&mut harness, at + vec2(10.0, 0.0), at + vec2(10.0, 0.0));
+    let (holed, _) = painted(&harness);
+    assert!(holed < all);
+    harness.get_by_label("Fill holes of the mask").click();
+    harness.run_steps(3);
+    assert_eq!(painted(&harness).0, all);
+    key(&mut harness, Modifiers::COMMAND, Key::Z);
+    assert_eq!(painted(&harness).0, holed);
+    key(&mut harness, Modifiers::SHIFT, Key::M);
+    assert_ne!(painted(&harness).0, holed);
+    key(&mut harness, Modifiers::COMMAND, Key::Z);
+    assert_eq!(painted(&harness).0, holed);
+}

@@ -16,6 +16,7 @@
 //! | [`render`] | frame + window + overlays to RGBA; shared by screen, report and tests |
 //! | [`nn`] | layers and kernels, each with its gradient |
 //! | [`measure`] | lengths, angles, areas, statistics, profiles, pixel sets |
+//! | [`segment`] | regions that grow, are filled, smoothed, interpolated between slices |
 //! | [`model`] | ResNet, ViT, the ways to join them, heads, bundles |
 //! | [`explain`] | class activation maps, rollout, relevance, organ shares |
 //! | [`analysis`] | frame + bundle to findings and maps |
@@ -44,6 +45,7 @@ pub mod phantom;
 pub mod project;
 pub mod render;
 pub mod report;
+pub mod segment;
 pub mod study;
 pub mod task;
 pub mod train;

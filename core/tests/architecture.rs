@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("volume", &["study", "task", "dicom"]),
     ("render", &["study", "analysis"]),
     ("measure", &["study"]),
+    ("segment", &["measure"]),
     ("nn", &[]),
     ("model", &["nn", "task", "study"]),
     ("explain", &["nn", "model", "task"]),

@@ -232,7 +232,8 @@ fn painted(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, position: Option<usize>,
     });
 }
 
-fn area_in_words(pixels: &Runs, scale: PixelScale) -> String {
+/// An area as people read it, with what must be said of its scale.
+pub(super) fn area_in_words(pixels: &Runs, scale: PixelScale) -> String {
     let square = pixels.count() as f64 * scale.row * scale.column;
     let caveat = scale.caveat().map(|caveat| format!(" {caveat}")).unwrap_or_default();
     if !scale.is_known() {

@@ -13,7 +13,7 @@ const MOUSE: &[(&str, &str)] = &[
     ("Right drag", "zoom"),
     ("Right click", "menu"),
     ("Wheel", "scroll; zoom where there is one image"),
-    ("Ctrl+Wheel", "zoom"),
+    ("Ctrl+Wheel", "zoom; tolerance of a region that grows"),
     ("Double click", "one viewport or all; closes a polygon"),
     ("Ctrl+Click", "on a contour: vertex in or out"),
     ("Shift+Move", "linked crosshair"),

@@ -7,7 +7,9 @@ use super::{Cx, shape_card, shapes, widgets};
 use crate::command::Command;
 use crate::drawing::{BRUSH_RADIUS, BrushSettings};
 use crate::images::FrameState;
-use crate::keymap::Action;
+use crate::keymap::{self, Action};
+use crate::mask_commands::{Combination, MaskCommand};
+use crate::proposal::TOLERANCE;
 use crate::shape_commands::{DrawCommand, tool_of};
 use crate::view::Tool;
 
@@ -15,7 +17,8 @@ const TOOLS: &[&[Action]] = &[
     &[Action::ToolLength, Action::ToolBidirectional, Action::ToolAngle, Action::ToolCobb],
     &[Action::ToolEllipse, Action::ToolBox, Action::ToolPolygon, Action::ToolFreehand],
     &[Action::ToolPoint, Action::ToolArrow, Action::ToolText],
-    &[Action::ToolBrush, Action::ToolEraser],
+    &[Action::ToolBrush, Action::ToolEraser, Action::ToolGrow],
+    &[Action::FillHoles, Action::SmoothMask, Action::CopyToNext, Action::Interpolate],
     &[Action::ToolCalibrate],
 ];
 
@@ -46,10 +49,14 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
                             widgets::action_button(ui, cx, *action, selected);
                         }
                     }
+                    combine(ui, cx);
                     line(ui, cx);
                     label(ui, cx);
                     if matches!(cx.state.tool, Tool::Draw(tool) if tool.paints()) {
                         brush(ui, cx);
+                    }
+                    if matches!(cx.state.tool, Tool::Draw(tool) if tool.grows()) {
+                        tolerance(ui, cx);
                     }
                 },
             );
@@ -60,6 +67,55 @@ fn line(ui: &mut Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
     let (rect, _) = ui.allocate_exact_size(vec2(theme.size().control, theme.space().s), egui::Sense::hover());
     ui.painter().hline(rect.x_range().shrink(theme.space().xs), rect.center().y, theme.line());
+}
+
+/// Combining the label in hand with others that are painted on the image.
+fn combine(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let side = theme.size().control;
+    ui.spacing_mut().button_padding = vec2(theme.space().xs, theme.space().xs);
+    let button = Button::new(theme.icon(Icon::SquaresUnite, theme.palette.weak)).min_size(vec2(side, side));
+    let menu = egui::containers::menu::MenuButton::from_button(button.frame_when_inactive(false));
+    let (response, _) = menu.ui(ui, |ui| {
+        ui.spacing_mut().button_padding = vec2(theme.space().s, theme.space().xs);
+        ui.set_min_width(260.0);
+        let drawing = &cx.state.drawing;
+        let name = |key: &str| drawing.taxonomy.label(key).map_or_else(|| key.to_owned(), |label| label.name.clone());
+        let own = drawing.label_or_first().unwrap_or_default();
+        widgets::caption(ui, theme, format!("Mask of {} on this image", name(own)));
+        let others: Vec<&str> = (cx.state.reading.as_ref())
+            .and_then(|reading| {
+                let (instance, frame) = reading.instance_at(reading.view.position)?;
+                let key = instance.key();
+                let masks = reading.document.session().masks.keys();
+                let here = masks.filter(|mask| mask.instance == key && mask.frame == frame && mask.label != own);
+                Some(here.map(|mask| mask.label.as_str()).collect())
+            })
+            .unwrap_or_default();
+        if others.is_empty() {
+            widgets::caption(ui, theme, "No other label is painted here.");
+        }
+        for (how, action) in Combination::ALL {
+            match others.as_slice() {
+                [] | [_] => widgets::action_menu_item(ui, cx, action),
+                _ => {
+                    let words = keymap::entry(action).map_or("", |entry| entry.label);
+                    ui.menu_button(words, |ui| {
+                        for other in &others {
+                            if ui.button(name(other)).clicked() {
+                                let command = MaskCommand::Combine(how, Some((*other).to_owned()));
+                                cx.send(Command::Draw(DrawCommand::Mask(command)));
+                                ui.close();
+                            }
+                        }
+                    });
+                }
+            }
+        }
+        ui.separator();
+        widgets::action_menu_item(ui, cx, Action::CopyToPrevious);
+    });
+    widgets::named(response, "Combine masks").on_hover_text("Combine with another label's mask");
 }
 
 /// The label that new shapes and paint are given.
@@ -129,6 +185,30 @@ fn brush(ui: &mut Ui, cx: &Cx<'_>) {
     let range = brush.range.map(|(low, high)| format!(", values {low:.0} to {high:.0}")).unwrap_or_default();
     let tip = format!("Brush of {:.1} mm radius{range}  ([ and ])", brush.radius);
     widgets::named(response, "Brush settings").on_hover_text(tip);
+}
+
+/// How far regions grow.
+fn tolerance(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let side = theme.size().control;
+    let tolerance = cx.state.drawing.tolerance;
+    let percent = |share: f64| format!("{:.0}%", 100.0 * share);
+    let words = RichText::new(percent(tolerance)).font(theme.small()).color(theme.palette.text);
+    let button = Button::new(words).min_size(vec2(side, side)).frame_when_inactive(true);
+    let config =
+        egui::containers::menu::MenuConfig::new().close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
+    let menu = egui::containers::menu::MenuButton::from_button(button).config(config);
+    let (response, _) = menu.ui(ui, |ui| {
+        ui.set_min_width(230.0);
+        widgets::caption(ui, theme, "Tolerance, share of the image's range of values");
+        let mut share = tolerance;
+        let slider = Slider::new(&mut share, TOLERANCE.0..=TOLERANCE.1).logarithmic(true).max_decimals(3);
+        if ui.add(slider).accessible_name("Tolerance").changed() {
+            cx.send(Command::Draw(DrawCommand::Tolerance(share)));
+        }
+    });
+    let tip = "How far from the clicked value a region grows  ([ and ], Ctrl+wheel, or drag)";
+    widgets::named(response, "Tolerance of growing").on_hover_text(tip);
 }
 
 /// The values that the window in use shows between black and white: what a range begins with.

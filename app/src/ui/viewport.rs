@@ -12,6 +12,7 @@ use super::{Cx, shapes, text, top_bar, widgets};
 use crate::command::Command;
 use crate::images::{FrameState, LoadedFrame};
 use crate::keymap::{self, Action};
+use crate::shape_commands::DrawCommand;
 use crate::state::{Lens, LensLayout, Reading};
 use crate::view::{ImagePoint, ScreenFromImage, Tool, ViewEdit, WindowChoice, corner};
 
@@ -250,6 +251,13 @@ fn scroll(ui: &Ui, cx: &Cx<'_>, reading: &Reading, response: &Response) {
     }
     let zoom = ui.input(|input| input.zoom_delta());
     let at = response.hover_pos().unwrap_or(response.rect.center());
+    if let Tool::Draw(tool) = cx.state.tool
+        && tool.grows()
+        && zoom != 1.0
+    {
+        cx.send(Command::Draw(DrawCommand::Tolerance(cx.state.drawing.tolerance * f64::from(zoom))));
+        return;
+    }
     if zoom != 1.0 {
         cx.send(Command::View(zoom_at(zoom, response, at)));
         return;

@@ -1,5 +1,6 @@
 //! Sets of pixels as runs: small in memory and on the disk, and fast to join and cut.
 
+use ndarray::Array2;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Pixel;
@@ -26,6 +27,35 @@ impl Runs {
             }
         }
         Self(joined)
+    }
+
+    /// The set of the pixels whose flag is set, flags row by row from the first pixel.
+    pub fn of_flags(flags: impl IntoIterator<Item = bool>) -> Self {
+        Self::of_sorted((0u32..).zip(flags).filter(|(_, set)| *set).map(|(pixel, _)| pixel))
+    }
+
+    /// The set of pixels that come in growing order.
+    fn of_sorted(pixels: impl Iterator<Item = u32>) -> Self {
+        let mut result: Vec<(u32, u32)> = Vec::new();
+        for pixel in pixels {
+            match result.last_mut() {
+                Some((first, count)) if *first + *count == pixel => *count += 1,
+                _ => result.push((pixel, 1)),
+            }
+        }
+        Self(result)
+    }
+
+    /// The set as an image of 0 and 1, `[row, column]`; pixels beyond it are left out.
+    pub fn to_mask(&self, (rows, columns): (usize, usize)) -> Array2<u8> {
+        let mut mask = vec![0; rows * columns];
+        for (first, count) in &self.0 {
+            let (first, end) = (*first as usize, *first as usize + *count as usize);
+            if let Some(part) = mask.get_mut(first..end.min(rows * columns)) {
+                part.fill(1);
+            }
+        }
+        Array2::from_shape_vec((rows, columns), mask).unwrap_or_default()
     }
 
     /// Runs (first pixel, number of pixels), sorted and apart.
@@ -116,14 +146,7 @@ impl Runs {
     /// Only the pixels that `keep` wants.
     #[must_use]
     pub fn filtered(&self, mut keep: impl FnMut(u32) -> bool) -> Self {
-        let mut result: Vec<(u32, u32)> = Vec::new();
-        for pixel in self.pixels().filter(|pixel| keep(*pixel)) {
-            match result.last_mut() {
-                Some((first, count)) if *first + *count == pixel => *count += 1,
-                _ => result.push((pixel, 1)),
-            }
-        }
-        Self(result)
+        Self::of_sorted(self.pixels().filter(|pixel| keep(*pixel)))
     }
 
     /// Smallest box around the set in a frame of `columns`: first row, first column, last row, last column.
@@ -245,6 +268,9 @@ mod tests {
             }
             // One form for one set, so that equality is equality of sets.
             prop_assert_eq!(&x.difference(&y).union(&x.intersection(&y)), &x);
+            let mask = x.to_mask((6, 10));
+            prop_assert!(mask.indexed_iter().all(|((r, c), v)| (*v == 1) == a.contains(&((r * 10 + c) as u32))));
+            prop_assert_eq!(&Runs::of_flags(mask.iter().map(|v| *v == 1)), &x);
             prop_assert_eq!(&x.filtered(|pixel| b.contains(&pixel)), &x.intersection(&y));
             let text = serde_json::to_string(&x).expect("serialises");
             prop_assert_eq!(&serde_json::from_str::<Runs>(&text).expect("reads"), &x);

@@ -225,7 +225,7 @@ fn rounded(value: f64) -> f64 {
 
 /// Painted pixels of an image of `from` rows and columns, on one of `size`.
 fn painted(runs: &Runs, from: (usize, usize), size: (usize, usize)) -> Option<Value> {
-    let mut mask = mask_of(runs, from.0, from.1);
+    let mut mask = runs.to_mask(from);
     if from != size {
         let nearest = |at: usize, from: usize, to: usize| ((2 * at + 1) * from / (2 * to)).min(from.saturating_sub(1));
         mask = Array2::from_shape_fn(size, |(r, c)| mask[[nearest(r, from.0, size.0), nearest(c, from.1, size.1)]]);
@@ -240,16 +240,4 @@ fn painted(runs: &Runs, from: (usize, usize), size: (usize, usize)) -> Option<Va
         "area": rle.area(),
         "segmentation": { "size": [size.0, size.1], "counts": rle.compress() },
     }))
-}
-
-/// A set of pixels as an image of 0 and 1, `[row, column]`.
-pub(super) fn mask_of(runs: &Runs, rows: usize, columns: usize) -> Array2<u8> {
-    let mut mask = Array2::zeros((rows, columns));
-    for pixel in runs.pixels() {
-        let at = pixel as usize;
-        if let Some(value) = mask.get_mut((at / columns.max(1), at % columns.max(1))) {
-            *value = 1;
-        }
-    }
-    mask
 }

@@ -66,7 +66,7 @@ pub fn import_segmentation(
             continue;
         }
         let Some(label) = keys.get(&mask.segment) else { continue };
-        let add = runs_of(mask.values.iter().map(|value| *value >= half));
+        let add = Runs::of_flags(mask.values.iter().map(|value| *value >= half));
         if add.is_empty() {
             continue;
         }
@@ -176,7 +176,7 @@ pub fn import_coco(
                 }
                 Geometry::Mask(rle) => {
                     let mask = MaskKey { instance: instance.key(), frame: origin.frame, label: label.clone() };
-                    let add = runs_of(rle.to_mask().iter().map(|value| *value > 0));
+                    let add = Runs::of_flags(rle.to_mask().iter().map(|value| *value > 0));
                     list.push(Edit::Paint { mask, add, remove: Runs::default() });
                     imported.annotations += 1;
                 }
@@ -244,16 +244,4 @@ fn label_for(
     project.set_labels(labels)?;
     imported.new_labels.push(key.clone());
     Ok(key)
-}
-
-/// Pixels that are set, counted row by row.
-fn runs_of(pixels: impl Iterator<Item = bool>) -> Runs {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for (at, _) in (0u32..).zip(pixels).filter(|(_, set)| *set) {
-        match runs.last_mut() {
-            Some((first, count)) if *first + *count == at => *count += 1,
-            _ => runs.push((at, 1)),
-        }
-    }
-    Runs::new(runs)
 }

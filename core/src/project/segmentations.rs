@@ -89,7 +89,6 @@ fn segmentation(project: &Project, members: &[Member<'_, '_>]) -> Segmentation {
         (1u16..).zip(&keys).map(|(number, key)| segment(number, key, project.labels().label(key))).collect();
     let mut masks = Vec::new();
     for (frame, regions) in members {
-        let (rows, columns) = frame.image.shape();
         for (key, runs) in regions {
             let Some(number) = keys.iter().position(|other| *other == key).and_then(|at| u16::try_from(at + 1).ok())
             else {
@@ -103,7 +102,7 @@ fn segmentation(project: &Project, members: &[Member<'_, '_>]) -> Segmentation {
                     frame: (frame.instance.frames > 1).then_some(frame.frame),
                 }),
                 geometry: frame.image.display.geometry,
-                values: super::coco::mask_of(runs, rows, columns),
+                values: runs.to_mask(frame.image.shape()),
             });
         }
     }

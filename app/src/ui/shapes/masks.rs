@@ -14,20 +14,23 @@ use crate::view::ScreenFromImage;
 /// Share of the colour inside a region, and on its rim.
 const INSIDE: f32 = 0.38;
 const RIM: f32 = 0.9;
+/// Share of the colour inside a region that is on offer.
+const OFFERED: f32 = 0.25;
 
 /// Textures of painted regions, by region and place on the screen.
 #[derive(Default)]
 pub struct MaskTextures(RefCell<HashMap<Place, (Basis, TextureHandle)>>);
 
-/// A region, and the corner of the pane that shows it.
-type Place = (MaskKey, [u32; 2]);
+/// A region, the corner of the pane that shows it, and whether it is only on offer.
+type Place = (MaskKey, [u32; 2], bool);
 
 /// What a texture was made from.
 #[derive(PartialEq)]
 struct Basis {
     pixels: Runs,
     part: Part,
-    color: Color32,
+    /// Colours inside and on the rim.
+    colors: [Color32; 2],
 }
 
 /// The part of a frame that is shown: first row, first column, last row, last column (inclusive), and every how many pixels.
@@ -54,10 +57,16 @@ pub(super) fn paint(painter: &Painter, cx: &Cx<'_>, on: &Canvas<'_>, map: &Scree
     for (key, pixels) in on.session.masks.iter().filter(|(key, _)| here(key)).chain(fresh) {
         let pixels = drawing.painted(key, pixels);
         let color = super::color_of(cx, Some(&key.label));
-        region(painter, cx, on, map, key, pixels, color);
+        region(painter, cx, on, map, key, pixels, [INSIDE, RIM].map(|alpha| color.gamma_multiply(alpha)), false);
+    }
+    // On offer: a rim in the colour of marks, which no label has.
+    for (key, pixels) in drawing.proposal.iter().flat_map(|proposal| &proposal.masks).filter(|(key, _)| here(key)) {
+        let inside = super::color_of(cx, Some(&key.label)).gamma_multiply(OFFERED);
+        region(painter, cx, on, map, key, pixels.clone(), [inside, cx.theme.viewport().text], true);
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn region(
     painter: &Painter,
     cx: &Cx<'_>,
@@ -65,21 +74,22 @@ fn region(
     map: &ScreenFromImage,
     key: &MaskKey,
     pixels: Runs,
-    color: Color32,
+    colors: [Color32; 2],
+    offered: bool,
 ) {
     let (rows, columns) = on.frame.shape();
     let Some(bounds) = pixels.bounds(columns) else { return };
     let Some(part) = visible(map, painter.ctx().pixels_per_point(), bounds, (rows, columns)) else { return };
     let pane = map.pane().min;
-    let name = (key.clone(), [pane.x.to_bits(), pane.y.to_bits()]);
-    let basis = Basis { pixels, part, color };
+    let name = (key.clone(), [pane.x.to_bits(), pane.y.to_bits()], offered);
+    let basis = Basis { pixels, part, colors };
     let textures = &cx.overlays.masks;
     let mut kept = textures.0.borrow_mut();
     if kept.len() > 64 {
         kept.clear();
     }
     if kept.get(&name).is_none_or(|(before, _)| *before != basis) {
-        let image = raster(&basis.pixels, columns, part, color);
+        let image = raster(&basis.pixels, columns, part, colors);
         let options = TextureOptions { magnification: egui::TextureFilter::Nearest, ..TextureOptions::LINEAR };
         match kept.get_mut(&name) {
             Some((before, texture)) => {
@@ -137,7 +147,7 @@ fn visible(
     Some(Part { bounds: [top, left, bottom, right], step })
 }
 
-fn raster(pixels: &Runs, columns: usize, part: Part, color: Color32) -> ColorImage {
+fn raster(pixels: &Runs, columns: usize, part: Part, [fill, rim]: [Color32; 2]) -> ColorImage {
     let [width, height] = part.size();
     let [top, left, bottom, right] = part.bounds;
     let mut set = vec![false; width * height];
@@ -162,8 +172,6 @@ fn raster(pixels: &Runs, columns: usize, part: Part, color: Color32) -> ColorIma
         let (Ok(x), Ok(y)) = (usize::try_from(x), usize::try_from(y)) else { return false };
         x < width && y < height && set.get(y * width + x).copied().unwrap_or(false)
     };
-    let tone = |alpha: f32| color.gamma_multiply(alpha);
-    let (fill, rim) = (tone(INSIDE), tone(RIM));
     let pixels = (0..width * height)
         .map(|n| {
             let (x, y) = ((n % width) as isize, (n / width) as isize);
@@ -188,17 +196,18 @@ mod tests {
         // Columns 2 to 6 of rows 1 to 5 in a frame of 10 columns.
         let pixels = Runs::new((1..6).map(|row| (row * 10 + 2, 5)).collect());
         let part = Part { bounds: [1, 2, 5, 6], step: 1 };
-        let image = raster(&pixels, 10, part, Color32::RED);
+        let colors = [Color32::RED, Color32::BLUE];
+        let image = raster(&pixels, 10, part, colors);
         assert_eq!(image.size, [5, 5]);
         assert!(image.pixels.iter().all(|p| *p != Color32::TRANSPARENT));
-        assert_eq!(image.pixels[2 * 5 + 2], Color32::RED.gamma_multiply(INSIDE));
-        assert_eq!(image.pixels[0], Color32::RED.gamma_multiply(RIM));
+        assert_eq!(image.pixels[2 * 5 + 2], Color32::RED);
+        assert_eq!(image.pixels[0], Color32::BLUE);
         let wider = Part { bounds: [0, 0, 9, 9], step: 2 };
-        let image = raster(&pixels, 10, wider, Color32::RED);
+        let image = raster(&pixels, 10, wider, colors);
         let set: Vec<usize> = (0..25).filter(|n| image.pixels[*n] != Color32::TRANSPARENT).collect();
         assert_eq!(set, [6, 7, 8, 11, 12, 13], "rows 2 and 4, columns 2, 4 and 6");
         let wrapped = Runs::new(vec![(8, 4)]);
-        let image = raster(&wrapped, 10, Part { bounds: [0, 0, 1, 9], step: 1 }, Color32::RED);
+        let image = raster(&wrapped, 10, Part { bounds: [0, 0, 1, 9], step: 1 }, colors);
         let set: Vec<usize> = (0..20).filter(|n| image.pixels[*n] != Color32::TRANSPARENT).collect();
         assert_eq!(set, [8, 9, 10, 11]);
     }

@@ -4,6 +4,7 @@ mod captions;
 mod entry;
 mod hit;
 mod masks;
+mod offer;
 mod paint;
 
 pub use masks::MaskTextures;
@@ -14,7 +15,7 @@ use eframe::egui::{Color32, Painter, PointerButton, Pos2, Response, Ui};
 
 use super::Cx;
 use crate::command::Command;
-use crate::drawing::{Canvas, DrawTool, Pointer};
+use crate::drawing::{Canvas, DrawTool, Pointer, SLACK_POINTS};
 use crate::images::LoadedFrame;
 use crate::shape_commands::DrawCommand;
 use crate::state::{Lens, LensLayout, Reading};
@@ -22,8 +23,6 @@ use crate::view::{ImagePoint, ScreenFromImage, Tool};
 
 /// How far from a line or handle the pointer still takes hold of it, points of the screen.
 const REACH: f32 = 7.0;
-/// How far the pointer may move in a click, points of the screen.
-const SLACK: f32 = 4.0;
 
 /// A shape with everything that is shown of it.
 struct Shown {
@@ -75,6 +74,7 @@ pub fn show(
     }
     if active && (reading.active == lens || reading.layout != LensLayout::Both) {
         entry::show(ui, cx, &on, map);
+        offer::show(ui, cx, &on, map);
     }
     taken
 }
@@ -168,7 +168,7 @@ fn input(
     let drawing = &cx.state.drawing;
     let tool = in_hand(cx);
     let send = |pointer: Pointer| cx.send(Command::Draw(DrawCommand::Pointer(pointer)));
-    let slack = f64::from(SLACK / map.points_per_column().max(1e-3));
+    let slack = f64::from(SLACK_POINTS / map.points_per_column().max(1e-3));
     let (pressed, released, moved, ctrl) = ui.input(|input| {
         let pointer = &input.pointer;
         (
@@ -183,7 +183,8 @@ fn input(
     let at = pixel(map.image_point(position));
     let hit = if here && !drawing.is_busy() { hit::find(map, position, shown, placed) } else { None };
     // With a tool in hand only the selected shape is taken hold of, so that one can be drawn upon another.
-    let hit = hit.filter(|hit| tool.is_none_or(|tool| !tool.paints() && drawing.selected == Some(hit.id)));
+    let hit =
+        hit.filter(|hit| tool.is_none_or(|tool| !tool.paints() && !tool.grows() && drawing.selected == Some(hit.id)));
     let mut taken = tool.is_some() || drawing.is_down();
     if here && let Some(hit) = hit {
         ui.ctx().set_cursor_icon(hit::cursor(hit.part));

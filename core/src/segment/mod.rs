@@ -1,0 +1,13 @@
+//! Tools that make and change regions of pixels: growing, filling, smoothing, interpolation between slices.
+//!
+//! Regions are [`crate::measure::Runs`]; nothing here knows a window, a session or a network.
+
+mod distance;
+mod grow;
+mod interpolate;
+mod shape;
+
+pub use distance::signed_distance;
+pub use grow::{connected, flood};
+pub use interpolate::{Blend, interpolate};
+pub use shape::{fill_holes, smooth};
