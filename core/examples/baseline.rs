@@ -49,6 +49,8 @@ impl Predictor for DarkParts {
                 probability: field.mean().unwrap_or(0.0).clamp(0.0, 1.0) * 2.0,
                 heat_map,
                 findings: findings.into_iter().collect(),
+                map_boxes: Vec::new(),
+                boxes: None,
             }],
             organs: vec![("left_lung".into(), side(true)), ("right_lung".into(), side(false))],
         })

@@ -87,6 +87,29 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     train(&again, &first, &Task::new()).unwrap();
     let (start, end) = (losses(&first, "validation")[0], *validation.last().unwrap());
     assert!((start - end).abs() < 0.1, "{start} after one step from {end}");
+    // A detector joins it with random weights, beside what the other heads have learned.
+    let mut boxes = again.clone();
+    let detection = bifocal_core::model::DetectionConfig {
+        channels: 8,
+        hidden: 16,
+        first_stage: 1,
+        anchor_sizes: vec![8.0, 16.0, 32.0],
+        ..Default::default()
+    };
+    boxes.model.detection = Some(detection);
+    boxes.stages[0].steps = 20;
+    let run = folder.path().join("boxes");
+    let weights = train(&boxes, &run, &Task::new()).unwrap();
+    assert!((losses(&run, "validation")[0] - end).abs() < 0.2);
+    let metadata = finish(&boxes, &weights, &models.join("boxes"), "2026-01-01", &Task::new()).unwrap();
+    for key in ["froc_boxes.spot", "ap50_boxes.spot", "froc_map_boxes.spot", "ap50_map_boxes.spot"] {
+        assert!(metadata.metrics.contains_key(key), "{key}: {:?}", metadata.metrics.keys());
+    }
+    assert!(metadata.lesions[0].box_threshold.is_some());
+    let bundle = Bundle::load(&models.join("boxes"), candle_core::Device::Cpu, "CPU".into()).unwrap();
+    let image = ndarray::Array2::from_shape_fn((80, 60), |(r, c)| (r * c % 97) as f32);
+    let found = bifocal_core::analysis::infer(&bundle, image.view(), false).unwrap().boxes.unwrap();
+    assert!(found.iter().all(|b| b.bounds.x2 <= 60.0 && b.bounds.y2 <= 80.0 && b.class == 0), "{found:?}");
     // With patience the stage ends once nothing is gained: at that rate nothing ever is.
     again.stages[0] =
         bifocal_core::train::StageConfig { steps: 12, rate: 1e-12, patience: 2, ..again.stages[0].clone() };

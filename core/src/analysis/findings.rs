@@ -4,6 +4,8 @@ use ndarray::{Array2, ArrayView2};
 
 use super::contour::contours;
 use super::types::{Calibration, Finding, FindingId, SizeMm, Zone};
+use crate::model::Detection;
+use crate::nn::BoundingBox;
 use crate::study::PixelSpacing;
 
 /// Regions smaller than this share of the image are noise.
@@ -97,6 +99,73 @@ pub(super) struct Organs<'a> {
     pub(super) maps: &'a [Reduced],
 }
 
+/// Regions of a reduced map at or above `threshold` that are large enough for findings.
+fn finding_regions(map: &Array2<f32>, threshold: f32) -> Vec<Vec<(usize, usize)>> {
+    let smallest = (SMALLEST_SHARE * map.len() as f32).max(1.0) as usize;
+    regions(map, threshold).into_iter().filter(|region| region.len() >= smallest).collect()
+}
+
+/// Boxes around the regions of a heat map that are findings at `threshold`, in pixels of the image, with the highest value of each.
+pub fn region_boxes(map: ArrayView2<'_, f32>, threshold: f32) -> Vec<(BoundingBox, f32)> {
+    let reduced = reduce(map);
+    let step = reduced.step as f32;
+    let around = |region: Vec<(usize, usize)>| {
+        let mut bounds = BoundingBox::new(f32::INFINITY, f32::INFINITY, 0.0, 0.0);
+        let mut highest = 0.0f32;
+        for (row, column) in region {
+            bounds.x1 = bounds.x1.min(column as f32 * step);
+            bounds.y1 = bounds.y1.min(row as f32 * step);
+            bounds.x2 = bounds.x2.max((column + 1) as f32 * step);
+            bounds.y2 = bounds.y2.max((row + 1) as f32 * step);
+            highest = highest.max(reduced.values[[row, column]]);
+        }
+        (bounds.clipped(map.ncols() as f32, map.nrows() as f32), highest)
+    };
+    finding_regions(&reduced.values, threshold).into_iter().map(around).collect()
+}
+
+/// A detector's box as a finding; `step` is that of the organ maps. The id is given by the caller.
+pub(super) fn boxed_finding(
+    label: &str,
+    found: &Detection,
+    step: usize,
+    organs: &Organs<'_>,
+    spacing: Option<PixelSpacing>,
+) -> Finding {
+    let BoundingBox { x1, y1, x2, y2 } = found.bounds;
+    // First and last pixel whose centre is inside; a thin box has one all the same.
+    let pixels = |from: f32, to: f32| {
+        let first = (from - 0.5).ceil().max(0.0) as usize;
+        (first, ((to - 0.5).ceil().max(0.0) as usize).saturating_sub(1).max(first))
+    };
+    let ((top, bottom), (left, right)) = (pixels(y1, y2), pixels(x1, x2));
+    let region: Vec<(usize, usize)> = (top / step..=bottom / step)
+        .flat_map(|row| (left / step..=right / step).map(move |column| (row, column)))
+        .collect();
+    let (x, y) = found.bounds.centre();
+    let centre = (y - 0.5, x - 0.5);
+    let (organ, zone) = locate(&region, centre.0 / step as f32, organs);
+    let (upper, lower, left_edge, right_edge) = (y1 - 0.5, y2 - 0.5, x1 - 0.5, x2 - 0.5);
+    let sides = spacing.map(|s| {
+        let (tall, wide) = (found.bounds.height() * s.row_mm as f32, found.bounds.width() * s.column_mm as f32);
+        SizeMm { longest_mm: tall.max(wide), perpendicular_mm: tall.min(wide), kind: s.kind }
+    });
+    Finding {
+        id: FindingId(0),
+        label: label.to_owned(),
+        probability: found.score,
+        calibration: Calibration::Uncalibrated,
+        organ,
+        zone,
+        peak: centre,
+        centroid: centre,
+        bounding_box: [top, left, bottom, right],
+        area_px: (bottom + 1 - top) * (right + 1 - left),
+        size_mm: sides,
+        contour: vec![(upper, left_edge), (upper, right_edge), (lower, right_edge), (lower, left_edge)],
+    }
+}
+
 /// Findings of one heat map, most probable first; ids are given by the caller.
 pub(super) fn findings(
     label: &str,
@@ -105,10 +174,8 @@ pub(super) fn findings(
     organs: &Organs<'_>,
     spacing: Option<PixelSpacing>,
 ) -> Vec<Finding> {
-    let smallest = (SMALLEST_SHARE * heat.values.len() as f32).max(1.0) as usize;
-    let mut found: Vec<Finding> = regions(&heat.values, threshold)
+    let mut found: Vec<Finding> = finding_regions(&heat.values, threshold)
         .into_iter()
-        .filter(|region| region.len() >= smallest)
         .map(|region| finding(label, heat, threshold, &region, organs, spacing))
         .collect();
     found.sort_by(|a, b| b.probability.total_cmp(&a.probability));
@@ -222,8 +289,10 @@ fn size(contour: &[(f32, f32)], spacing: PixelSpacing) -> Option<SizeMm> {
 mod tests {
     use ndarray::Array2;
 
-    use super::{Organs, findings, reduce};
+    use super::{Organs, boxed_finding, findings, reduce, region_boxes};
     use crate::analysis::Zone;
+    use crate::model::Detection;
+    use crate::nn::BoundingBox;
     use crate::study::{PixelSpacing, SpacingKind};
 
     fn blob(rows: usize, cols: usize, centre: (f32, f32), radii: (f32, f32)) -> Array2<f32> {
@@ -253,6 +322,31 @@ mod tests {
         // Radii 20 rows of 0.5 mm and 10 columns of 2 mm: 20 mm by 40 mm.
         assert!((size.longest_mm - 40.0).abs() < 1.0, "{size:?}");
         assert!((size.perpendicular_mm - 20.0).abs() < 1.5, "{size:?}");
+    }
+
+    #[test]
+    fn a_box_is_a_finding_with_place_and_size() {
+        let lung =
+            Array2::from_shape_fn((300, 200), |(r, c)| if (30..270).contains(&r) && c < 100 { 1.0 } else { 0.0 });
+        let (names, maps) = (["right_lung".to_owned()], [reduce(lung.view())]);
+        let spacing = PixelSpacing { row_mm: 0.5, column_mm: 2.0, kind: SpacingKind::Detector };
+        let detection = Detection { bounds: BoundingBox::new(50.0, 40.0, 70.0, 80.0), class: 0, score: 0.7 };
+        let finding = boxed_finding("opacity", &detection, 1, &Organs { names: &names, maps: &maps }, Some(spacing));
+        assert_eq!((finding.organ.as_deref(), finding.zone), (Some("right_lung"), Some(Zone::Upper)));
+        assert_eq!((finding.bounding_box, finding.area_px), ([40, 50, 79, 69], 800));
+        assert_eq!((finding.peak, finding.probability), ((59.5, 59.5), 0.7));
+        let size = finding.size_mm.unwrap();
+        assert_eq!((size.longest_mm, size.perpendicular_mm), (40.0, 20.0));
+        assert_eq!(finding.contour[0], (39.5, 49.5));
+    }
+
+    #[test]
+    fn regions_have_boxes() {
+        let heat = blob(1500, 1200, (500.0, 300.0), (90.0, 60.0));
+        let [(bounds, score)] = region_boxes(heat.view(), 0.5)[..] else { panic!("one region") };
+        assert!((bounds.x1 - 240.0).abs() < 4.0 && (bounds.y2 - 591.0).abs() < 4.0, "{bounds:?}");
+        assert!(score > 0.99);
+        assert!(region_boxes(Array2::zeros((9, 9)).view(), 0.5).is_empty());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::findings::regions;
-use crate::model::{Bundle, ModelInput, Output, Request, input_from_values};
-use crate::nn::sigmoid;
+use crate::model::{Bundle, Detection, ModelInput, Output, Request, input_from_values};
+use crate::nn::{BoundingBox, sigmoid};
 use crate::study::Affine;
 
 /// What the network says of one image.
@@ -23,9 +23,12 @@ pub struct Inference {
     pub organ_maps: Vec<Array2<f32>>,
     /// Image-level logit of each lesion class.
     pub class_logits: Vec<f32>,
+    /// Boxes that the detector has found, highest score first, in pixels of the image; `None` where there is no detector.
+    pub boxes: Option<Vec<Detection>>,
 }
 
-/// Runs `bundle` on `image` (any units, brighter is denser), and on its mirror image where the bundle says so.
+/// Runs `bundle` on `image` (any units, brighter is denser), and on its mirror image where the bundle says so; a detector sees the
+/// image as it is.
 pub fn infer(bundle: &Bundle, image: ArrayView2<'_, f32>, attention: bool) -> Result<Inference> {
     let size = bundle.metadata.config.input_size;
     let input = input_from_values(image, size);
@@ -43,13 +46,33 @@ pub fn infer(bundle: &Bundle, image: ArrayView2<'_, f32>, attention: bool) -> Re
         let logits = mirrored.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
         class_logits.iter_mut().zip(logits).for_each(|(a, b)| *a = (*a + b) / 2.0);
     }
+    let boxes = match bundle.network.detector() {
+        Some(detector) => {
+            let found = detector.detect(&output.features)?.into_iter().next().unwrap_or_default();
+            Some(found.iter().filter_map(|d| box_on_image(d, &input.image_from_input, image.dim())).collect())
+        }
+        None => None,
+    };
     organs.iter_mut().for_each(keep_largest_region);
     let on_image = |grids: Vec<Array2<f32>>| {
         let map = |grid: Array2<f32>| to_image(grid.view(), &input.image_from_input, size, image.dim()).mapv(sigmoid);
         grids.into_iter().map(map).collect()
     };
     let (lesion_maps, organ_maps) = (on_image(lesions), on_image(organs));
-    Ok(Inference { input, tensor, output, lesion_maps, organ_maps, class_logits })
+    Ok(Inference { input, tensor, output, lesion_maps, organ_maps, class_logits, boxes })
+}
+
+/// A box of the letterboxed input on an image of (rows, columns); `None` where it is beside it.
+fn box_on_image(found: &Detection, image_from_input: &Affine, (rows, columns): (usize, usize)) -> Option<Detection> {
+    // Boxes count from pixel edges, maps from pixel centres.
+    let corner = |x: f32, y: f32| {
+        let (row, column) = image_from_input.apply((y - 0.5, x - 0.5));
+        (column + 0.5, row + 0.5)
+    };
+    let BoundingBox { x1, y1, x2, y2 } = found.bounds;
+    let ((x1, y1), (x2, y2)) = (corner(x1, y1), corner(x2, y2));
+    let bounds = BoundingBox::new(x1, y1, x2, y2).clipped(columns as f32, rows as f32);
+    (bounds.area() > 0.0).then_some(Detection { bounds, ..*found })
 }
 
 /// The maps of a (1, class, rows, columns) tensor.
@@ -125,8 +148,22 @@ pub fn familiarity_features(output: &Output) -> Result<Vec<f32>> {
 mod tests {
     use ndarray::Array2;
 
-    use super::{average_with_mirror, keep_largest_region, to_image};
+    use super::{average_with_mirror, box_on_image, keep_largest_region, to_image};
+    use crate::model::Detection;
+    use crate::nn::BoundingBox;
     use crate::study::letterbox;
+
+    #[test]
+    fn boxes_lie_on_the_image_and_end_with_it() {
+        // 100 x 200 in a square of 50: one input pixel is four of the image, and 12.5 rows above it are black.
+        let map = letterbox(100, 200, 50);
+        let on_image = |bounds| box_on_image(&Detection { bounds, class: 1, score: 0.5 }, &map, (100, 200));
+        let found = on_image(BoundingBox::new(5.0, 10.0, 25.0, 20.0)).expect("on the image").bounds;
+        for (value, expected) in [(found.x1, 20.0), (found.y1, 0.0), (found.x2, 100.0), (found.y2, 30.0)] {
+            assert!((value - expected).abs() < 1e-3, "{found:?}");
+        }
+        assert_eq!(on_image(BoundingBox::new(5.0, 0.0, 25.0, 12.0)), None);
+    }
 
     #[test]
     fn the_mirror_image_is_turned_back() {

@@ -12,7 +12,7 @@ mod segmentation;
 mod types;
 
 pub use explained::{CamMap, Explainer, Explanations, MapFaithfulness, MapId, MapKind, stage_count};
-pub use findings::{largest_region, peaks};
+pub use findings::{largest_region, peaks, region_boxes};
 pub use infer::{Inference, familiarity_features, infer};
 pub use run::{AnalysisError, analyze, input_flags, network_values, prediction};
 pub use segmentation::{PROBABILITIES, segmentation};

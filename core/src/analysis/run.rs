@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ndarray::{Array2, s};
 
-use super::findings::{Organs, Reduced, findings, reduce, traced};
+use super::findings::{Organs, Reduced, boxed_finding, findings, reduce, traced};
 use super::infer::{Inference, familiarity_features, infer, to_image};
 use super::types::{
     Analysis, AttentionMap, AttentionMethod, Calibration, Finding, FindingId, Flag, HeatMap, ModelIdentity,
@@ -142,7 +142,7 @@ pub fn analyze(
     })
 }
 
-/// Findings of all lesion classes, most probable first, numbered.
+/// Findings of all lesion classes, most probable first, numbered: boxes where the bundle has a detector, else regions of the maps.
 fn all_findings(
     bundle: &Bundle,
     inference: &Inference,
@@ -152,8 +152,15 @@ fn all_findings(
     let names: Vec<String> = bundle.metadata.organs.iter().map(|organ| organ.name.clone()).collect();
     let organs = Organs { names: &names, maps: organs };
     let mut found: Vec<Finding> = Vec::new();
-    for (class, map) in bundle.metadata.lesions.iter().zip(&inference.lesion_maps) {
-        found.extend(findings(&class.name, &reduce(map.view()), class.map_threshold, &organs, spacing));
+    for (index, (class, map)) in bundle.metadata.lesions.iter().zip(&inference.lesion_maps).enumerate() {
+        let heat = reduce(map.view());
+        match (&inference.boxes, class.box_threshold) {
+            (Some(boxes), Some(threshold)) => {
+                let own = boxes.iter().filter(|found| found.class == index && found.score >= threshold);
+                found.extend(own.map(|found| boxed_finding(&class.name, found, heat.step, &organs, spacing)));
+            }
+            _ => found.extend(findings(&class.name, &heat, class.map_threshold, &organs, spacing)),
+        }
     }
     found.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     for (index, finding) in found.iter_mut().enumerate() {

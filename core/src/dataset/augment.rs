@@ -314,6 +314,11 @@ impl Photometric {
         image
     }
 
+    /// What collimation leaves in sight: top, left, bottom, right in output pixels.
+    pub fn visible(&self) -> [f32; 4] {
+        self.visible
+    }
+
     /// Sets everything outside the visible rectangle to `value`.
     pub fn collimate(&self, map: &mut Array2<f32>, value: f32) {
         let (rows, columns) = map.dim();

@@ -1,7 +1,7 @@
 //! A bundle as a predictor.
 
 use super::predictor::{ImagePrediction, LesionPrediction, Predictor};
-use crate::analysis::{infer, network_values, peaks, prediction};
+use crate::analysis::{infer, network_values, peaks, prediction, region_boxes};
 use crate::model::Bundle;
 use crate::study::Frame;
 
@@ -18,13 +18,19 @@ impl Predictor for Bundle {
         }
         let inference = infer(self, values.view(), false).map_err(|error| error.to_string())?;
         let radius = PEAK_DISTANCE * values.nrows().max(values.ncols()) as f32;
-        let classes = self.metadata.lesions.iter().zip(&inference.class_logits);
+        let boxes_of = |class: usize| {
+            let all = inference.boxes.as_ref()?.iter();
+            Some(all.filter(|found| found.class == class).map(|found| (found.bounds, found.score)).collect())
+        };
+        let classes = self.metadata.lesions.iter().zip(&inference.class_logits).enumerate();
         let lesions = classes
             .zip(inference.lesion_maps)
-            .map(|((class, logit), heat_map)| LesionPrediction {
+            .map(|((index, (class, logit)), heat_map)| LesionPrediction {
                 label: class.name.clone(),
                 probability: prediction(class, *logit).probability,
                 findings: peaks(heat_map.view(), radius, LOWEST_PEAK),
+                map_boxes: region_boxes(heat_map.view(), class.map_threshold),
+                boxes: boxes_of(index),
                 heat_map,
             })
             .collect();

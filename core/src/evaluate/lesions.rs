@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use crate::dataset::{ClassMap, Geometry, ImageRecord};
+use crate::nn::BoundingBox;
 
 /// Regions of a mask smaller than this share of the image are drawing artefacts, not lesions.
 const SMALLEST_REGION: f64 = 2e-4;
@@ -17,6 +18,20 @@ pub struct TrueLesion {
 }
 
 impl TrueLesion {
+    /// The smallest box around it, in pixels of the image.
+    pub fn bounds(&self) -> BoundingBox {
+        let inside = || self.mask.indexed_iter().filter(|(_, v)| **v != 0).map(|(at, _)| at);
+        let range = |values: &mut dyn Iterator<Item = usize>| {
+            values.fold((usize::MAX, 0), |(low, high), at| (low.min(at), high.max(at + 1)))
+        };
+        let (top, bottom) = range(&mut inside().map(|at| at.0));
+        let (left, right) = range(&mut inside().map(|at| at.1));
+        if bottom == 0 {
+            return BoundingBox::default();
+        }
+        BoundingBox::new(left as f32, top as f32, right as f32, bottom as f32)
+    }
+
     /// Whether the point (row, column) is inside.
     pub fn contains(&self, row: f32, column: f32) -> bool {
         let at = (row.round(), column.round());
@@ -39,9 +54,14 @@ pub fn true_lesions(class: &ClassMap, image: &ImageRecord) -> Vec<TrueLesion> {
             Geometry::Mask(_) | Geometry::Polygon(_) => shape.geometry.draw_on(&mut drawn),
         }
     }
-    let smallest = (SMALLEST_REGION * (rows * columns) as f64) as usize;
-    lesions.extend(regions(drawn).into_iter().filter(|lesion| lesion.area > smallest));
+    lesions.extend(separate_lesions(drawn));
     lesions
+}
+
+/// The connected regions (by edges or corners) of a mask that are large enough for lesions.
+pub fn separate_lesions(mask: Array2<u8>) -> Vec<TrueLesion> {
+    let smallest = (SMALLEST_REGION * mask.len() as f64) as usize;
+    regions(mask).into_iter().filter(|lesion| lesion.area > smallest).collect()
 }
 
 /// Connected regions (8 neighbours) of a mask, which is used up.
@@ -86,6 +106,8 @@ mod tests {
         let found = regions(mask);
         assert_eq!(found.iter().map(|r| r.area).collect::<Vec<_>>(), [2, 2]);
         assert!(found[0].contains(1.2, 0.8) && !found[0].contains(0.0, 3.0) && found[1].contains(0.0, 3.0));
+        assert_eq!(found[0].bounds(), BoundingBox::new(0.0, 0.0, 2.0, 2.0));
+        assert_eq!(found[1].bounds(), BoundingBox::new(3.0, 0.0, 4.0, 2.0));
         assert!(!found[0].contains(-1.0, 0.0) && !found[0].contains(99.0, f32::NAN));
     }
 }

@@ -149,6 +149,31 @@ pub fn froc_score(images: &[&FrocImage]) -> Option<f64> {
     Some(FROC_RATES.iter().map(|rate| interpolate_curve(&curve, *rate)).sum::<f64>() / FROC_RATES.len() as f64)
 }
 
+/// COCO's average precision of boxes: precision, made to fall with recall, read at recalls 0, 0.01 to 1 and averaged. A candidate without a
+/// lesion is a false positive; a lesion has one candidate at most. Source: pycocotools 2.0, `COCOeval`. `None` without lesions.
+pub fn box_average_precision(images: &[&FrocImage]) -> Option<f64> {
+    let lesions: usize = images.iter().map(|image| image.lesions).sum();
+    if lesions == 0 {
+        return None;
+    }
+    let candidates = images.iter().flat_map(|image| &image.candidates).filter(|c| !c.score.is_nan());
+    let mut marks: Vec<(f64, bool)> = candidates.map(|c| (c.score, c.lesion.is_some())).collect();
+    marks.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut hits = 0usize;
+    let mut curve: Vec<(f64, f64)> = Vec::with_capacity(marks.len());
+    for (index, (_, hit)) in marks.iter().enumerate() {
+        hits += usize::from(*hit);
+        curve.push((hits as f64 / lesions as f64, hits as f64 / (index + 1) as f64));
+    }
+    let mut best = 0.0f64;
+    for point in curve.iter_mut().rev() {
+        best = best.max(point.1);
+        point.1 = best;
+    }
+    let at = |recall: f64| curve.get(curve.partition_point(|point| point.0 < recall)).map_or(0.0, |point| point.1);
+    Some((0..=100).map(|step| at(f64::from(step) / 100.0)).sum::<f64>() / 101.0)
+}
+
 /// Value of a curve with ascending x at `x`: linear between points, flat outside; of several points at one x the last.
 pub fn interpolate_curve(curve: &[(f64, f64)], x: f64) -> f64 {
     let after = curve.partition_point(|point| point.0 <= x);
@@ -291,6 +316,21 @@ mod tests {
         assert!(close(froc_score(&[&silent]), 0.0));
         let odd = FrocImage { lesions: 1, candidates: vec![hit(f64::NAN, 0), hit(0.4, 7)] };
         assert!(close(froc_score(&[&odd]), 0.0), "NaN and lesions that do not exist are no hits");
+    }
+
+    #[test]
+    fn box_average_precision_by_hand() {
+        let mark = |score, hit: bool| Candidate { score, lesion: hit.then_some(0) };
+        let images = [
+            FrocImage { lesions: 1, candidates: vec![mark(0.9, true), mark(0.3, false)] },
+            FrocImage { lesions: 1, candidates: vec![mark(0.8, false), mark(0.5, true)] },
+        ];
+        let images: Vec<&FrocImage> = images.iter().collect();
+        // Precision 1 up to recall 0.5 (51 of 101 readings), then 2/3.
+        assert!(close(box_average_precision(&images), (51.0 + 50.0 * 2.0 / 3.0) / 101.0));
+        let silent = FrocImage { lesions: 1, candidates: Vec::new() };
+        assert!(close(box_average_precision(&[&silent]), 0.0));
+        assert_eq!(box_average_precision(&[&FrocImage::default()]), None);
     }
 
     #[test]

@@ -22,9 +22,9 @@ pub use calibration::{Platt, fit_platt, fit_temperature};
 pub use compare::{Comparison, ComparisonRow, LEAST_PATIENTS, Verdict, compare};
 pub use compare_page::write_comparison;
 pub use explained::{MapScores, SanityStep, explain, sanity};
-pub use lesions::{TrueLesion, true_lesions};
+pub use lesions::{TrueLesion, separate_lesions, true_lesions};
 pub use metrics::{
-    Candidate, FROC_RATES, FrocImage, ReliabilityBin, auroc, average_precision, brier, dice,
+    Candidate, FROC_RATES, FrocImage, ReliabilityBin, auroc, average_precision, box_average_precision, brier, dice,
     expected_calibration_error, froc_curve, froc_score, heat_map_peak, interpolate_curve, pointing_game,
     reliability_bins, roc_curve, sensitivity_at_specificity,
 };

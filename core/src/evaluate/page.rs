@@ -110,12 +110,16 @@ fn table(evaluation: &Evaluation) -> String {
 /// A metric's name for people, by its key (`auroc`).
 pub fn metric_name(key: &str) -> String {
     match key {
+        "ap50_boxes" => "AP50 of the detector's boxes",
+        "ap50_map_boxes" => "AP50 of boxes around the map's findings",
         "auroc" => "AUROC",
         "average_precision" => "Average precision",
         "brier" => "Brier score (lower is better)",
         "dice" => "Dice",
         "ece" => "Expected calibration error (lower is better)",
         "froc" => "FROC, mean sensitivity",
+        "froc_boxes" => "FROC of the detector's boxes",
+        "froc_map_boxes" => "FROC of boxes around the map's findings",
         "pointing" => "Pointing game",
         "sensitivity_at_90_specificity" => "Sensitivity at 90 % specificity",
         other => return readable(other),
@@ -264,7 +268,10 @@ before the pooled ones.</li>\
 <li>AUROC: Hanley and McNeil, 1982; ties count one half. Average precision: step rule.</li>\
 <li>Pointing game: share of images with a lesion whose heat map peaks inside a true box or mask, without tolerance.</li>\
 <li>FROC as in LUNA16: mean sensitivity over lesions at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives an image; a finding hits \
-the lesion whose box or mask holds its peak; a mask's connected regions are separate lesions.</li>\
+the lesion whose box or mask holds its peak; a mask's connected regions are separate lesions. A box hits the lesion that holds its centre.</li>\
+<li>AP50 as COCO has it: a box hits a lesion whose box it overlaps by half of their union or more, each lesion once; precision is \
+averaged over recalls 0, 0.01 to 1. Boxes of a map are those around its regions above the threshold of a finding: what is below \
+it cannot be found, while a detector's boxes are ranked down to a score of nearly 0.</li>\
 <li>Calibration error over ten bins of equal width (Guo et al., 2017); whiskers are Wilson intervals, dots grow with the number of \
 images.</li>\
 <li>Worst cases of a lesion are those with the largest difference between probability and truth.</li></ul>";

@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use crate::dataset::{ClassMap, CocoDataset, UnionTarget};
+use crate::nn::BoundingBox;
 use crate::study::Frame;
 
 /// Answer for one image. All maps are probabilities, `[row, column]` in the size of the image.
@@ -25,6 +26,10 @@ pub struct LesionPrediction {
     pub heat_map: Array2<f32>,
     /// Suspected lesions: row, column, score.
     pub findings: Vec<(f32, f32, f32)>,
+    /// Boxes around the regions of the heat map that are findings, with scores.
+    pub map_boxes: Vec<(BoundingBox, f32)>,
+    /// Boxes of a detector, with scores; `None` where there is no detector.
+    pub boxes: Option<Vec<(BoundingBox, f32)>>,
 }
 
 /// A network with its pre- and post-processing.

@@ -8,12 +8,14 @@ use ndarray::Array2;
 use super::bootstrap::{Interval, bootstrap_by_patient, percentile_interval, resample};
 use super::lesions::{TrueLesion, true_lesions};
 use super::metrics::{
-    Candidate, FrocImage, ReliabilityBin, auroc, average_precision, binary, brier, dice, expected_calibration_error,
-    froc_curve, froc_score, heat_map_peak, interpolate_curve, reliability_bins, roc_curve, sensitivity_at_specificity,
+    Candidate, FrocImage, ReliabilityBin, auroc, average_precision, binary, box_average_precision, brier, dice,
+    expected_calibration_error, froc_curve, froc_score, heat_map_peak, interpolate_curve, reliability_bins, roc_curve,
+    sensitivity_at_specificity,
 };
 use super::picture::{Prediction, side_by_side};
 use super::predictor::{Classes, ImagePrediction, LesionPrediction, Predictor};
 use crate::dataset::{ClassMap, CocoDataset, ImageRecord, ImageStore};
+use crate::nn::BoundingBox;
 use crate::study::{DisplayAttributes, Frame, GrayPixels, Pixels};
 use crate::task::{Cancelled, Task};
 
@@ -114,7 +116,8 @@ pub struct WorstCase {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
     /// Metric by key: `dice.<organ>`, `auroc.<lesion>`, `pointing.<lesion>`, `froc.<lesion>`, `average_precision.<lesion>`,
-    /// `brier.<lesion>`, `ece.<lesion>`, `sensitivity_at_90_specificity.<lesion>`; those that are defined within one source of
+    /// `brier.<lesion>`, `ece.<lesion>`, `sensitivity_at_90_specificity.<lesion>`; of boxes, `froc_map_boxes.<lesion>`,
+    /// `ap50_map_boxes.<lesion>` and, for a detector, `froc_boxes.<lesion>`, `ap50_boxes.<lesion>`; those that are defined within one source of
     /// several also as `<key>.<source>`.
     pub metrics: BTreeMap<String, Interval>,
     /// Images analysed.
@@ -138,6 +141,18 @@ pub(super) struct LesionRecord {
     /// For positives: whether the heat map's peak is inside a lesion.
     pointed: Option<bool>,
     froc: FrocImage,
+    map_boxes: BoxRecord,
+    /// A detector's.
+    boxes: Option<BoxRecord>,
+}
+
+/// Boxes of one image against the truth.
+#[derive(Clone)]
+struct BoxRecord {
+    /// A box hits the lesion that holds its centre.
+    by_centre: FrocImage,
+    /// A box hits the free lesion whose box it overlaps most, by half of their union or more.
+    by_overlap: FrocImage,
 }
 
 /// A value measured on one image.
@@ -282,21 +297,48 @@ fn lesion_answer<'a>(prediction: &'a ImagePrediction, class: &ClassMap) -> Optio
 fn measure_lesion(label: bool, answer: &LesionPrediction, truth: &[TrueLesion]) -> LesionRecord {
     let peak = heat_map_peak(answer.heat_map.view());
     let pointed = peak.is_some_and(|(r, c)| truth.iter().any(|lesion| lesion.contains(r as f32, c as f32)));
-    let candidates = answer
-        .findings
-        .iter()
-        .map(|(row, column, score)| {
-            // Of nested lesions the smallest is meant.
-            let hit = truth.iter().enumerate().filter(|(_, l)| l.contains(*row, *column)).min_by_key(|(_, l)| l.area);
-            Candidate { score: f64::from(*score), lesion: hit.map(|(index, _)| index) }
-        })
-        .collect();
+    let candidates =
+        answer.findings.iter().map(|(row, column, score)| candidate((*row, *column), *score, truth)).collect();
     LesionRecord {
         score: f64::from(answer.probability),
         label,
         pointed: (!truth.is_empty()).then_some(pointed),
         froc: FrocImage { lesions: truth.len(), candidates },
+        map_boxes: measure_boxes(&answer.map_boxes, truth),
+        boxes: answer.boxes.as_ref().map(|boxes| measure_boxes(boxes, truth)),
     }
+}
+
+/// A suspected lesion at a point (row, column).
+fn candidate((row, column): (f32, f32), score: f32, truth: &[TrueLesion]) -> Candidate {
+    // Of nested lesions the smallest is meant.
+    let hit = truth.iter().enumerate().filter(|(_, l)| l.contains(row, column)).min_by_key(|(_, l)| l.area);
+    Candidate { score: f64::from(score), lesion: hit.map(|(index, _)| index) }
+}
+
+/// Overlap (intersection over union) from which a box hits.
+const HIT_OVERLAP: f32 = 0.5;
+
+fn measure_boxes(boxes: &[(BoundingBox, f32)], truth: &[TrueLesion]) -> BoxRecord {
+    let mut order: Vec<&(BoundingBox, f32)> = boxes.iter().collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut free: Vec<Option<BoundingBox>> = truth.iter().map(|lesion| Some(lesion.bounds())).collect();
+    let mut by_overlap = Vec::with_capacity(order.len());
+    for (bounds, score) in &order {
+        let overlaps =
+            free.iter().enumerate().filter_map(|(index, lesion)| Some((index, lesion.as_ref()?.iou(bounds))));
+        let best = overlaps.filter(|(_, overlap)| *overlap >= HIT_OVERLAP).max_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((index, _)) = best {
+            free[index] = None;
+        }
+        by_overlap.push(Candidate { score: f64::from(*score), lesion: best.map(|(index, _)| index) });
+    }
+    let by_centre = order.iter().map(|(bounds, score)| {
+        let (x, y) = bounds.centre();
+        candidate((y - 0.5, x - 0.5), *score, truth)
+    });
+    let image = |candidates| FrocImage { lesions: truth.len(), candidates };
+    BoxRecord { by_centre: image(by_centre.collect()), by_overlap: image(by_overlap) }
 }
 
 /// An organ, or a union of organs, that is measured.
@@ -400,6 +442,20 @@ fn lesion_metrics(
 ) {
     for (name, metric) in LESION_METRICS {
         with_sources(metrics, name, class, dataset, records, options, &metric);
+    }
+    let of_map: Vec<Measured<BoxRecord>> =
+        records.iter().map(|r| Measured { index: r.index, value: r.value.map_boxes.clone() }).collect();
+    let of_detector = records
+        .iter()
+        .filter_map(|r| Some(Measured { index: r.index, value: r.value.boxes.clone()? }))
+        .collect::<Vec<_>>();
+    for (kind, boxes) in [("map_boxes", of_map), ("boxes", of_detector)] {
+        with_sources(metrics, &format!("froc_{kind}"), class, dataset, &boxes, options, &|records: &[&BoxRecord]| {
+            froc_score(&records.iter().map(|record| &record.by_centre).collect::<Vec<_>>())
+        });
+        with_sources(metrics, &format!("ap50_{kind}"), class, dataset, &boxes, options, &|records: &[&BoxRecord]| {
+            box_average_precision(&records.iter().map(|record| &record.by_overlap).collect::<Vec<_>>())
+        });
     }
     let positives: Vec<Measured<LesionRecord>> = records
         .iter()

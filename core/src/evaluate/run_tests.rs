@@ -51,6 +51,13 @@ impl Predictor for Half {
             probability: if id == 1.0 { 0.8 } else { 0.2 },
             heat_map,
             findings: vec![(1.0, 1.0, 0.8), (6.0, 6.0, 0.3)],
+            map_boxes: vec![(BoundingBox::new(0.0, 0.0, 2.0, 2.0), 0.8)],
+            boxes: (id == 1.0).then(|| {
+                // One that fits, one too large whose centre is on the lesion, one elsewhere.
+                let bounds = [[0.0, 0.0, 2.0, 3.0], [0.0, 0.0, 3.0, 3.0], [4.0, 4.0, 8.0, 8.0]];
+                let bounds = bounds.map(|b| BoundingBox::new(b[0], b[1], b[2], b[3]));
+                bounds.into_iter().zip([0.9, 0.6, 0.7]).collect()
+            }),
         };
         Ok(ImagePrediction {
             lesions: vec![lesion],
@@ -78,6 +85,12 @@ fn images_count_only_where_they_are_annotated() {
     let froc = metric("froc.opacity").expect("defined");
     assert!((froc.0 - (0.1875 + 0.375 + 0.75 + 4.0) / 7.0).abs() < 1e-9, "{froc:?}");
     assert_eq!(froc.1, 3);
+    // Boxes of the map: a hit, and then, at the same score, two alarms on the images without lesion.
+    assert_eq!(metric("ap50_map_boxes.opacity"), Some((1.0, 3)));
+    assert!((metric("froc_map_boxes.opacity").expect("defined").0 - froc.0).abs() < 1e-9, "centres are the peaks");
+    // Boxes of the detector, on image 1 alone: the best fits, the others come after the last lesion is found.
+    assert_eq!(metric("ap50_boxes.opacity"), Some((1.0, 1)));
+    assert_eq!(metric("froc_boxes.opacity"), Some((1.0, 1)));
     // The left organ is annotated on image 3 but not drawn there.
     assert_eq!(metric("dice.left"), Some((1.0, 1)));
     assert_eq!(metric("dice.right"), Some((0.0, 1)));

@@ -39,6 +39,9 @@ pub struct LesionClass {
     pub threshold: f32,
     /// Probability of the map from which a region becomes a finding.
     pub map_threshold: f32,
+    /// Score from which a detector's box becomes a finding; boxes then take the place of the map's regions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub box_threshold: Option<f32>,
     /// From the network's logit to a calibrated probability.
     pub calibration: Option<ClassCalibration>,
     /// What it is, coded; segmentations need it.

@@ -13,6 +13,8 @@ pub struct Curves {
     pub lesions: [Line; 2],
     /// Organs: training, validation.
     pub organs: [Line; 2],
+    /// A detector's boxes: training, validation.
+    pub boxes: [Line; 2],
 }
 
 impl Curves {
@@ -27,12 +29,13 @@ impl Curves {
         Self {
             lesions: both(|report| report.lesion_loss + report.class_loss),
             organs: both(|report| report.organ_loss),
+            boxes: both(|report| report.proposal_loss + report.region_loss),
         }
     }
 
     /// What is plotted: a name, then training and validation; kinds without a curve are left out.
     pub fn plots(&self) -> Vec<(&'static str, &[Line; 2])> {
-        let kinds = [("Lesions", &self.lesions), ("Organs", &self.organs)];
+        let kinds = [("Lesions", &self.lesions), ("Organs", &self.organs), ("Boxes", &self.boxes)];
         kinds.into_iter().filter(|(_, lines)| lines.iter().any(|line| !line.is_empty())).collect()
     }
 

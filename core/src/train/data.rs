@@ -9,12 +9,15 @@ use rand::RngExt;
 use rayon::prelude::*;
 
 use super::config::{SamplingConfig, TrainConfig};
+use super::detection::{BoxTarget, BoxTargets};
 use crate::dataset::{
     ClassMap, CocoDataset, DatasetError, Draw, Geometry, ImageRecord, ImageStore, image_rng, lung_on_lung,
     simulate_distractors, simulate_opacity, transplant,
 };
+use crate::evaluate::{separate_lesions, true_lesions};
 use crate::model::{INPUT_MEAN, INPUT_SCALE, stretch};
-use crate::study::letterbox;
+use crate::nn::BoundingBox;
+use crate::study::{Affine, letterbox};
 use crate::task::Task;
 
 /// A training image, decoded, with its annotations as masks in its size.
@@ -22,6 +25,8 @@ pub(super) struct Item {
     pub(super) id: u64,
     pub(super) image: Arc<Array2<u8>>,
     lesions: Vec<Option<LesionTarget>>,
+    /// Boxes of the lesions with their classes, for a detector.
+    boxes: Vec<(usize, BoundingBox)>,
     organs: Vec<Option<Array2<u8>>>,
     unions: Vec<Option<Array2<u8>>>,
     /// Whether its read is one of `normal_reads`.
@@ -60,6 +65,7 @@ impl Item {
             id: record.id,
             image: Arc::new(stretched),
             lesions: data.lesions.iter().map(|map| lesion_target(map, record)).collect(),
+            boxes: if config.model.detection.is_some() { boxes(&data.lesions, record) } else { Vec::new() },
             organs: data.organs.iter().map(|map| organ_mask(map, record)).collect(),
             unions: data.unions.iter().map(|union| organ_mask(&union.target, record)).collect(),
             normal: reads(&data.normal_reads),
@@ -105,6 +111,13 @@ fn lesion_target(map: &ClassMap, record: &ImageRecord) -> Option<LesionTarget> {
     Some(LesionTarget { positive, mask, unknown })
 }
 
+fn boxes(classes: &[ClassMap], record: &ImageRecord) -> Vec<(usize, BoundingBox)> {
+    let of_class = |(class, map): (usize, &ClassMap)| -> Vec<(usize, BoundingBox)> {
+        true_lesions(map, record).iter().map(|lesion| (class, lesion.bounds())).collect()
+    };
+    classes.iter().enumerate().filter(|(_, map)| map.is_annotated(record)).flat_map(of_class).collect()
+}
+
 /// Decodes all images of `indices`.
 pub(super) fn load_items(
     dataset: &CocoDataset,
@@ -141,6 +154,8 @@ pub(super) struct Targets {
     pub(super) unions: Vec<Option<MapTarget>>,
     /// (target 0 to 1, weight) by lesion class.
     pub(super) classes: Vec<Option<(f32, f32)>>,
+    /// For a detector.
+    pub(super) boxes: Option<BoxTargets>,
 }
 
 /// A batch: input (batch, 1, side, side) and the targets of each image.
@@ -281,6 +296,22 @@ fn draw_image(
         targets.classes.push(label);
     }
 
+    if config.model.detection.is_some() {
+        let mut boxes = box_targets(item, &draw);
+        if let Some(added) = &added {
+            let mask = visible(added.mask.clone()).mapv(|v| u8::from(v >= 0.5));
+            let target = |bounds| BoxTarget { bounds, class: 0, visible: true };
+            boxes.boxes.extend(separate_lesions(mask).iter().map(|lesion| target(lesion.bounds())));
+            boxes.weight = 0.7;
+            // What else the image shows is not known, but of this class nothing.
+            boxes.annotated.iter_mut().take(1).for_each(|annotated| *annotated = true);
+        } else if kind == Kind::Normal && !annotated {
+            boxes.weight = config.data.weak_weight;
+            boxes.annotated.fill(true);
+        }
+        targets.boxes = Some(boxes);
+    }
+
     let organ_side = side / 4;
     for class in 0..item.organs.len() {
         let own = item.organs.get(class).is_some_and(Option::is_some);
@@ -410,6 +441,39 @@ fn lesion_targets(lesion: &LesionTarget, draw: &Draw, side: usize) -> (Option<Ma
     (Some(MapTarget { target: pool(mask.view(), side), known, weight: 1.0 }), label)
 }
 
+/// Less than this share of a lesion's box in sight is neither a lesion nor none.
+const LEAST_IN_SIGHT: f32 = 0.4;
+
+/// Boxes of an image's own lesions where augmentation puts them.
+fn box_targets(item: &Item, draw: &Draw) -> BoxTargets {
+    let annotated = item.lesions.iter().map(Option::is_some).collect();
+    let output_from_input = draw.input_from_output.inverse().unwrap_or(Affine::IDENTITY);
+    let [top, left, bottom, right] = draw.photometric.visible();
+    let target = |(class, bounds): &(usize, BoundingBox)| {
+        let whole = moved(bounds, &output_from_input);
+        let seen = BoundingBox {
+            x1: whole.x1.max(left),
+            y1: whole.y1.max(top),
+            x2: whole.x2.min(right),
+            y2: whole.y2.min(bottom),
+        };
+        let visible = seen.area() >= LEAST_IN_SIGHT * whole.area();
+        (seen.width() > 0.0 && seen.height() > 0.0).then_some(BoxTarget { bounds: seen, class: *class, visible })
+    };
+    BoxTargets { boxes: item.boxes.iter().filter_map(target).collect(), annotated, weight: 1.0 }
+}
+
+/// The box around what `map` makes of a box's inscribed ellipse: its corners are mostly empty, and turning them would widen it.
+fn moved(bounds: &BoundingBox, map: &Affine) -> BoundingBox {
+    // Boxes count from pixel edges, maps from pixel centres.
+    let (x, y) = bounds.centre();
+    let (row, column) = map.apply((y - 0.5, x - 0.5));
+    let [[rr, rc], [cr, cc]] = map.linear;
+    let (tall, wide) = (bounds.height() / 2.0, bounds.width() / 2.0);
+    let (tall, wide) = ((rr * tall).hypot(rc * wide), (cr * tall).hypot(cc * wide));
+    BoundingBox::new(column + 0.5 - wide, row + 0.5 - tall, column + 0.5 + wide, row + 0.5 + tall)
+}
+
 /// Warped organ maps of an image, annotated or pseudo, classes exchanged where the image is mirrored; before collimation.
 fn organ_maps(item: &Item, config: &TrainConfig, draw: &Draw) -> BTreeMap<usize, Array2<f32>> {
     let (rows, columns) = item.image.dim();
@@ -482,6 +546,7 @@ fn plain_image(item: &Item, config: &TrainConfig) -> (Array2<f32>, Targets) {
         targets.lesions.push(map);
         targets.classes.push(label);
     }
+    targets.boxes = config.model.detection.as_ref().map(|_| box_targets(item, &draw));
     let map = |mask: &Option<Array2<u8>>| {
         let target = mask.as_ref().map(|mask| pool(draw.warp(mask.view(), 0.0).view(), side / 4));
         target.map(|target| MapTarget { target, known: None, weight: 1.0 })
@@ -489,4 +554,30 @@ fn plain_image(item: &Item, config: &TrainConfig) -> (Array2<f32>, Targets) {
     targets.organs = item.organs.iter().map(map).collect();
     targets.unions = item.unions.iter().map(map).collect();
     (image, targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moved;
+    use crate::nn::BoundingBox;
+    use crate::study::{Affine, letterbox};
+
+    #[test]
+    fn boxes_go_where_pixels_go() {
+        let bounds = BoundingBox::new(10.0, 20.0, 30.0, 24.0);
+        let near = |a: BoundingBox, b: BoundingBox| {
+            for (a, b) in [(a.x1, b.x1), (a.y1, b.y1), (a.x2, b.x2), (a.y2, b.y2)] {
+                assert!((a - b).abs() < 1e-3, "{a} {b}");
+            }
+        };
+        // 100 x 200 in a square of 50: a quarter of the size, and 12.5 rows of black above.
+        let square = letterbox(100, 200, 50).inverse().expect("invertible");
+        near(moved(&bounds, &square), BoundingBox::new(2.5, 17.5, 7.5, 18.5));
+        // A mirror image of 64 columns.
+        let mirror = Affine { linear: [[1.0, 0.0], [0.0, -1.0]], offset: [0.0, 63.0] };
+        near(moved(&bounds, &mirror), BoundingBox::new(34.0, 20.0, 54.0, 24.0));
+        // A quarter turn about the middle (20, 22) of the box.
+        let turned = Affine::rotation(90.0).about((21.5, 19.5));
+        near(moved(&bounds, &turned), BoundingBox::new(18.0, 12.0, 22.0, 32.0));
+    }
 }

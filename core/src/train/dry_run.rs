@@ -22,7 +22,7 @@ pub struct DryRun {
     /// Stages in order.
     pub stages: Vec<StagePlan>,
     /// A batch of the last stage, tiled: RGB, `[row, column, 3]`. Lesion targets are red, organ targets green and blue; what a box leaves open
-    /// is yellow.
+    /// is yellow; a detector's boxes are white, those partly out of sight dashed.
     pub sheet: Array3<u8>,
 }
 
@@ -103,6 +103,15 @@ fn contact_sheet(values: &[f32], targets: &[Targets], side: usize) -> Array3<u8>
             }
             for (channel, value) in color.into_iter().enumerate() {
                 sheet[[top + row, left + column, channel]] = (value * 255.0).round() as u8;
+            }
+        }
+        for target in targets.boxes.iter().flat_map(|boxes| &boxes.boxes) {
+            let at = |value: f32| (value.max(0.0) as usize).min(side - 1);
+            let [x1, y1, x2, y2] = [target.bounds.x1, target.bounds.y1, target.bounds.x2, target.bounds.y2].map(at);
+            let across = (x1..=x2).flat_map(|x| [(y1, x), (y2, x)]);
+            let edge = across.chain((y1..=y2).flat_map(|y| [(y, x1), (y, x2)]));
+            for (row, column) in edge.filter(|(row, column)| target.visible || (row + column) / 4 % 2 == 0) {
+                (0..3).for_each(|channel| sheet[[top + row, left + column, channel]] = 255);
             }
         }
     }

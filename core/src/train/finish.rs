@@ -27,6 +27,8 @@ struct Answer {
     logits: Vec<f32>,
     /// Largest map threshold at which the image still has a finding, by class.
     finding_threshold: Vec<f32>,
+    /// Highest score of a detector's box, by class; 0 without any.
+    box_score: Option<Vec<f32>>,
     features: Vec<f32>,
 }
 
@@ -142,6 +144,7 @@ fn plain_metadata(config: &TrainConfig, created: &str) -> Result<Metadata, Train
         display: display.clone(),
         threshold: 0.5,
         map_threshold: 0.5,
+        box_threshold: None,
         calibration: None,
         concept: text.concepts.get(name).cloned(),
     });
@@ -195,6 +198,10 @@ fn ask(
         answers.push(Answer {
             label: config.data.lesions.iter().map(|map| map.label(record)).collect(),
             finding_threshold: inference.lesion_maps.iter().map(|map| highest(map).unwrap_or(0.0)).collect(),
+            box_score: inference.boxes.as_ref().map(|boxes| {
+                let highest = |class| boxes.iter().filter(|b| b.class == class).map(|b| b.score).fold(0.0, f32::max);
+                (0..bundle.metadata.lesions.len()).map(highest).collect()
+            }),
             features: familiarity_features(&inference.output)?,
             logits: inference.class_logits,
         });
@@ -202,8 +209,8 @@ fn ask(
     Ok(answers)
 }
 
-/// Platt scaling, and thresholds for a rate of false positives among the negatives: of the image's probability, and of the map from
-/// which a region is a finding.
+/// Platt scaling, and thresholds for a rate of false positives among the negatives: of the image's probability, of the map from
+/// which a region is a finding, and of a detector's boxes.
 fn calibrate(lesion: &mut LesionClass, class: usize, answers: &[Answer], false_positive_rate: f64) {
     let labelled: Vec<(&Answer, bool)> = answers.iter().filter_map(|a| Some((a, (*a.label.get(class)?)?))).collect();
     let logits: Vec<f64> = labelled.iter().map(|(a, _)| f64::from(a.logits[class])).collect();
@@ -223,6 +230,8 @@ fn calibrate(lesion: &mut LesionClass, class: usize, answers: &[Answer], false_p
     if let Some(threshold) = exceeded_by(negatives.iter().map(|a| a.finding_threshold[class]).collect()) {
         lesion.map_threshold = (threshold + 0.05).clamp(0.2, 0.8);
     }
+    let scores = negatives.iter().filter_map(|a| Some(a.box_score.as_ref()?[class])).collect();
+    lesion.box_threshold = exceeded_by(scores);
 }
 
 fn familiarity(seen: &[Answer], others: &[Answer]) -> Familiarity {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::curves::Curves;
-use super::run::TrainError;
+use super::detection::DetectionLoss;
+use super::run::{BatchLoss, TrainError};
 
 /// What a report was measured on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,12 @@ pub struct Report {
     pub lesion_loss: f32,
     /// See `organ_loss`.
     pub class_loss: f32,
+    /// A detector's losses: of its anchors and of its regions.
+    #[serde(default)]
+    pub proposal_loss: f32,
+    /// See `proposal_loss`.
+    #[serde(default)]
+    pub region_loss: f32,
     /// Norm of the last gradient, before clipping.
     pub gradient_norm: f64,
     /// Images a second.
@@ -43,8 +50,28 @@ pub struct Report {
 
 impl Report {
     /// The sum that is minimised.
-    pub(super) fn loss(&self) -> f32 {
-        self.organ_loss + self.lesion_loss + self.class_loss
+    pub fn loss(&self) -> f32 {
+        self.organ_loss + self.lesion_loss + self.class_loss + self.proposal_loss + self.region_loss
+    }
+
+    pub(super) fn add(&mut self, maps: &BatchLoss, detection: Option<&DetectionLoss>) {
+        self.organ_loss += maps.organ;
+        self.lesion_loss += maps.lesion;
+        self.class_loss += maps.class;
+        self.proposal_loss += detection.map_or(0.0, |loss| loss.proposal);
+        self.region_loss += detection.map_or(0.0, |loss| loss.region);
+    }
+
+    pub(super) fn divide(&mut self, count: f32) {
+        for sum in [
+            &mut self.organ_loss,
+            &mut self.lesion_loss,
+            &mut self.class_loss,
+            &mut self.proposal_loss,
+            &mut self.region_loss,
+        ] {
+            *sum /= count;
+        }
     }
 }
 

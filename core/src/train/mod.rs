@@ -1,13 +1,14 @@
 //! Training runs from a configuration file: data, stages, optimiser, checkpoints, and the bundle at the end.
 //!
 //! Supervision is mixed: an image counts only for the classes that it is annotated for; boxes teach by their inscribed ellipse, and
-//! their corners teach nothing. Random numbers are drawn from (seed, step, image), so that a resumed run continues as if
+//! their corners teach nothing; a detector learns from boxes as they are. Random numbers are drawn from (seed, step, image), so that a resumed run continues as if
 //! it had not stopped.
 
 mod checkpoint;
 mod config;
 mod curves;
 mod data;
+mod detection;
 mod dry_run;
 mod finish;
 mod log;

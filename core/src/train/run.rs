@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::checkpoint;
 use super::config::{StageConfig, TrainConfig};
 use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
+use super::detection::{DetectionLoss, detection_loss};
 use super::log::{Log, LogSplit, Report};
 use super::loss::{class_loss, map_loss, union_loss};
 use super::optimizer::{Optimizer, StepRates};
@@ -52,9 +53,9 @@ pub enum TrainError {
 
 /// Losses of a batch and the gradients of its logits.
 pub(super) struct BatchLoss {
-    organ: f32,
-    lesion: f32,
-    class: f32,
+    pub(super) organ: f32,
+    pub(super) lesion: f32,
+    pub(super) class: f32,
     gradients: [Tensor; 3],
 }
 
@@ -221,19 +222,13 @@ pub fn train_watched(
             let seed = config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(done as u64);
             let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
             let request_now = Request { dropout, training: true, ..request };
-            let loss = step(&network, &mut optimizer, &batch, &request_now, config, stage, done - start)?;
+            let now = Step { stage, in_stage: done - start, draw: (config.seed, done as u64) };
+            sums.gradient_norm = step(&network, &mut optimizer, &batch, &request_now, config, &now, &mut sums)?;
             done += 1;
-            sums.organ_loss += loss.0.organ;
-            sums.lesion_loss += loss.0.lesion;
-            sums.class_loss += loss.0.class;
-            sums.gradient_norm = loss.1;
             task.progress(&format!("Stage {}", stage.name), (done - start) as u64, stage.steps as u64);
             if done.is_multiple_of(config.log_every) {
                 sums.step = done;
-                let count = config.log_every as f32;
-                sums.organ_loss /= count;
-                sums.lesion_loss /= count;
-                sums.class_loss /= count;
+                sums.divide(config.log_every as f32);
                 sums.images_per_second = (config.log_every * config.batch) as f64 / clock.elapsed().as_secs_f64();
                 log.write(sums)?;
                 sums = Report { stage: stage.name.clone(), ..Report::default() };
@@ -259,11 +254,14 @@ pub fn train_watched(
 pub(super) fn start_from(folder: &Path, config: &TrainConfig, vars: &BTreeMap<String, Var>) -> Result<(), TrainError> {
     let metadata = read_metadata(folder)?;
     let unlike = |what: &str| TrainError::Config(format!("start_from: {} has another {what}", folder.display()));
-    if metadata.config != config.model {
+    // A detector may be new: it then starts from random weights.
+    let without = ModelConfig { detection: None, ..config.model.clone() };
+    let new_detector = metadata.config.detection.is_none() && metadata.config == without;
+    if metadata.config != config.model && !new_detector {
         return Err(unlike("design than [model]"));
     }
     let weights = bundle_weights(folder, &metadata, &Device::Cpu)?;
-    for (name, var) in vars {
+    for (name, var) in vars.iter().filter(|(name, _)| !new_detector || !name.starts_with("heads.detection.")) {
         let weight = weights.get(name).filter(|weight| weight.dims() == var.dims());
         var.set(weight.ok_or_else(|| unlike(&format!("shape of {name}")))?)?;
     }
@@ -295,38 +293,56 @@ fn remember_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError
     }
 }
 
+/// Where a run is.
+struct Step<'a> {
+    stage: &'a StageConfig,
+    /// Steps of the stage before this one.
+    in_stage: usize,
+    /// Seed and number: what is drawn at random depends on them alone.
+    draw: (u64, u64),
+}
+
+/// One change of the weights; adds its losses to `sums` and returns the gradient's norm.
 fn step(
     network: &Network,
     optimizer: &mut Optimizer,
     batch: &Batch,
     request: &Request<'_>,
     config: &TrainConfig,
-    stage: &StageConfig,
-    step: usize,
-) -> Result<(BatchLoss, f64), TrainError> {
+    now: &Step<'_>,
+    sums: &mut Report,
+) -> Result<f64, TrainError> {
     let output = network.forward(&batch.input, request)?;
     let loss = batch_loss(&output, &batch.targets, config)?;
-    let rate = rate_at(stage, step);
+    let detection = match network.detector() {
+        Some(detector) => detection_loss(detector, &output.features, &batch.targets, request.dropout, now.draw)?,
+        None => None,
+    };
+    sums.add(&loss, detection.as_ref());
+    let rate = rate_at(now.stage, now.in_stage);
     let rates = StepRates {
-        rate: &|name| if name.starts_with("resnet.") { rate * stage.resnet_rate } else { rate },
+        rate: &|name| if name.starts_with("resnet.") { rate * now.stage.resnet_rate } else { rate },
         weight_decay: config.weight_decay,
         clip_norm: config.clip_norm,
         ema_decay: config.ema_decay,
     };
-    let norm = descend(&output, &loss.gradients, optimizer, &rates)?;
-    Ok((loss, norm))
+    Ok(descend(&output, &loss.gradients, detection.map(|loss| loss.scalar), optimizer, &rates)?)
 }
 
-/// Back-propagates the gradients of the logits (lesion maps, organ maps, classes) and changes the weights; returns the gradient's norm.
+/// Back-propagates the gradients of the logits (lesion maps, organ maps, classes), and `detection`, and changes the weights; returns the gradient's norm.
 fn descend(
     output: &Output,
     [lesions, organs, classes]: &[Tensor; 3],
+    detection: Option<Tensor>,
     optimizer: &mut Optimizer,
     rates: &StepRates<'_>,
 ) -> candle_core::Result<f64> {
     // A scalar whose gradient with respect to the logits is the one that was computed by hand.
     let scalar = ((&output.lesion_logits * lesions)?.sum_all()? + (&output.organ_logits * organs)?.sum_all()?)?;
-    let scalar = (scalar + (&output.class_logits * classes)?.sum_all()?)?;
+    let mut scalar = (scalar + (&output.class_logits * classes)?.sum_all()?)?;
+    if let Some(detection) = detection {
+        scalar = (scalar + detection)?;
+    }
     optimizer.step(&scalar.backward()?, rates)
 }
 
@@ -351,7 +367,7 @@ impl TrainingStep {
         let of = |logits: &Tensor| Tensor::full(gradient as f32, logits.shape(), logits.device());
         let gradients = [of(&output.lesion_logits)?, of(&output.organ_logits)?, of(&output.class_logits)?];
         let rates = StepRates { rate: &|_| 1e-5, weight_decay: 0.05, clip_norm: 2.0, ema_decay: 0.999 };
-        descend(&output, &gradients, &mut self.optimizer, &rates)
+        descend(&output, &gradients, None, &mut self.optimizer, &rates)
     }
 }
 
@@ -369,15 +385,18 @@ fn validate(
     for items in used.chunks(8) {
         task.check()?;
         let batch = plain_batch(items, config)?;
-        let loss = batch_loss(&network.forward(&batch.input, request)?, &batch.targets, config)?;
-        report.organ_loss += loss.organ;
-        report.lesion_loss += loss.lesion;
-        report.class_loss += loss.class;
+        let output = network.forward(&batch.input, request)?;
+        let loss = batch_loss(&output, &batch.targets, config)?;
+        let detection = match network.detector() {
+            Some(detector) => {
+                detection_loss(detector, &output.features, &batch.targets, None, (config.seed, batches as u64))?
+            }
+            None => None,
+        };
+        report.add(&loss, detection.as_ref());
         batches += 1.0;
     }
-    for sum in [&mut report.organ_loss, &mut report.lesion_loss, &mut report.class_loss] {
-        *sum /= batches.max(1.0);
-    }
+    report.divide(batches.max(1.0));
     Ok(report)
 }
 

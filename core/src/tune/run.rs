@@ -282,9 +282,8 @@ fn config(options: &TuneOptions, plan: &Plan, parent: &Metadata, coco: &Path) ->
 /// Steps that were done, and after which of them the loss of the validation patients was the lowest.
 fn steps_of(reports: &[Report]) -> (usize, usize) {
     let done = reports.iter().map(|report| report.step).max().unwrap_or(0);
-    let loss = |report: &Report| report.organ_loss + report.lesion_loss + report.class_loss;
     let validations = reports.iter().filter(|report| report.split == LogSplit::Validation);
-    (done, validations.min_by(|a, b| loss(a).total_cmp(&loss(b))).map_or(done, |report| report.step))
+    (done, validations.min_by(|a, b| a.loss().total_cmp(&b.loss())).map_or(done, |report| report.step))
 }
 
 fn origin(project: &Project, options: &TuneOptions, plan: &Plan, parent: &Metadata, best_step: usize) -> FineTuning {
