@@ -60,11 +60,14 @@ struct RoiAlign {
 /// a cell's samples is one too.
 type Taps = Vec<(usize, f32)>;
 
+/// More samples of a cell than any map has lines: a region may be absurdly large.
+const MOST_SAMPLES: f32 = 4096.0;
+
 /// Taps of `cells` cells from `start` to `end` (input pixels) on a line of `length`.
 fn taps(start: f32, end: f32, cells: usize, length: usize, grid: &RoiGrid) -> Vec<Taps> {
     let (start, end) = (start * grid.scale - 0.5, end * grid.scale - 0.5);
     let cell = (end - start) / cells as f32;
-    let samples = if grid.sampling > 0 { grid.sampling } else { cell.ceil().clamp(0.0, length as f32 + 1.0) as usize };
+    let samples = if grid.sampling > 0 { grid.sampling } else { cell.ceil().clamp(0.0, MOST_SAMPLES) as usize };
     let weight = 1.0 / samples.max(1) as f32;
     let last = length.saturating_sub(1);
     let taps_of = |index: usize| {
