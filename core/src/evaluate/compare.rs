@@ -234,7 +234,14 @@ mod tests {
             heat_map[if self.0 > 0.0 { [3, 3] } else { [7, 7] }] = 1.0;
             let label = "spot".to_owned();
             Ok(ImagePrediction {
-                lesions: vec![LesionPrediction { label, probability, heat_map, findings: Vec::new() }],
+                lesions: vec![LesionPrediction {
+                    label,
+                    probability,
+                    heat_map,
+                    findings: Vec::new(),
+                    map_boxes: Vec::new(),
+                    boxes: None,
+                }],
                 organs: Vec::new(),
             })
         }

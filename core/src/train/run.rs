@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::checkpoint;
 use super::config::{StageConfig, TrainConfig};
 use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
-use super::detection::{DetectionLoss, detection_loss};
+use super::detection::detection_loss;
 use super::log::{Log, LogSplit, Report};
 use super::loss::{class_loss, map_loss, union_loss};
 use super::optimizer::{Optimizer, StepRates};
