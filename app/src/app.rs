@@ -23,6 +23,7 @@ use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
 use crate::reformat::Reformatter;
 use crate::settings::{Recent, Settings};
+use crate::smart::Featured;
 use crate::state::{Reading, RemarkKind, Screen, State, Toast, Tone};
 use crate::theme::{self, Theme};
 use crate::ui::{self, Cx};
@@ -39,6 +40,8 @@ pub enum Outcome {
     ReportSaved(Option<PathBuf>),
     /// The network's answer for a frame.
     Analysed(Box<Analysed>),
+    /// Local features of a frame.
+    Featured(Box<Featured>),
     /// A step of explaining an answer.
     Explained(Box<Explained>),
     /// What speaks against asking the network about a series, before it answers.
@@ -176,6 +179,7 @@ impl App {
             }
             Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
             Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
+            Ok(Outcome::Featured(featured)) => self.featured(*featured),
             Ok(Outcome::Explained(explained)) => self.explained(*explained),
             Ok(Outcome::Objected(objected)) => self.objected(objected),
             Ok(Outcome::Volume(volume, sample)) => self.volume_built(volume, sample),
@@ -188,6 +192,8 @@ impl App {
             Err(JobError::Cancelled) if ended.kind == JobKind::Explanation => self.explanation_stopped(None),
             Err(JobError::Cancelled) if ended.kind == JobKind::Tuning => self.tuning_stopped(None),
             Err(JobError::Failed(message)) if ended.kind == JobKind::Tuning => self.tuning_stopped(Some(message)),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Features => self.features_failed(None),
+            Err(JobError::Failed(message)) if ended.kind == JobKind::Features => self.features_failed(Some(message)),
             Err(JobError::Cancelled) => {
                 self.back_to_start();
                 self.toast(Tone::Info, format!("{}: cancelled.", ended.name));
@@ -362,6 +368,7 @@ impl App {
         }
         self.tend_desk();
         self.tend_analysis();
+        self.tend_smart();
         self.tend_explanations();
         self.tend_notes();
         self.tend_report();

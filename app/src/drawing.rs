@@ -3,9 +3,11 @@
 
 use bifocal_core::annotation::{Edit, MaskKey, Session, Shape, ShapeId, ShapeKind, Taxonomy, drawn, with_point_moved};
 use bifocal_core::measure::{self, Brush, Pixel, PixelScale, Runs, ScaleKind, simplify};
+use bifocal_core::segment::LocalFeatures;
 use bifocal_core::study::{Frame, InstanceKey};
 
-use crate::proposal::{Growth, Proposal, TOLERANCE};
+use crate::proposal::{Growth, Proposal, TOLERANCE, USUAL_TOLERANCE};
+use crate::smart::Clicks;
 use crate::state::Tone;
 
 /// What is drawn with.
@@ -21,6 +23,8 @@ pub enum DrawTool {
     Eraser,
     /// Grows a region from a pixel over values like its own.
     Grow,
+    /// Follows the tissue under clicks and scribbles.
+    Smart,
 }
 
 impl DrawTool {
@@ -30,7 +34,11 @@ impl DrawTool {
             Self::Shape(ShapeKind::Point | ShapeKind::Text) => Some(1),
             Self::Shape(ShapeKind::Angle) => Some(3),
             Self::Shape(ShapeKind::Cobb) => Some(4),
-            Self::Shape(ShapeKind::Polygon | ShapeKind::Freehand) | Self::Brush | Self::Eraser | Self::Grow => None,
+            Self::Shape(ShapeKind::Polygon | ShapeKind::Freehand)
+            | Self::Brush
+            | Self::Eraser
+            | Self::Grow
+            | Self::Smart => None,
             Self::Shape(_) | Self::Calibrate => Some(2),
         }
     }
@@ -42,7 +50,7 @@ impl DrawTool {
 
     /// Whether it makes regions out of clicks.
     pub fn grows(self) -> bool {
-        matches!(self, Self::Grow)
+        matches!(self, Self::Grow | Self::Smart)
     }
 }
 
@@ -210,6 +218,8 @@ pub struct Drawing {
     /// Masks that wait for the reader's word.
     pub proposal: Option<Proposal>,
     growth: Option<Growth>,
+    /// Strokes of the smart tool.
+    pub clicks: Option<Clicks>,
     /// How far from the clicked value a region grows, as a share of the frame's window.
     pub tolerance: f64,
     /// The brush.
@@ -232,7 +242,8 @@ impl Default for Drawing {
             entry: None,
             proposal: None,
             growth: None,
-            tolerance: 0.1,
+            clicks: None,
+            tolerance: USUAL_TOLERANCE,
             brush: BrushSettings::default(),
             label: None,
             taxonomy: Taxonomy::default(),
@@ -293,6 +304,17 @@ impl Drawing {
             let mask = MaskKey { instance: on.instance.clone(), frame: on.frame_index, label };
             self.growth = Growth::new(mask, on.frame, at, self.tolerance, slack);
             self.grow();
+            return None;
+        }
+        if tool == DrawTool::Smart {
+            let label = self.label_or_first()?.to_owned();
+            let mask = MaskKey { instance: on.instance.clone(), frame: on.frame_index, label };
+            let mut clicks = self.clicks.take().filter(|clicks| *clicks.mask() == mask).unwrap_or_else(|| {
+                self.drop_offer();
+                Clicks::new(mask)
+            });
+            clicks.press(at, ctrl);
+            self.clicks = Some(clicks);
             return None;
         }
         if tool.paints() {
@@ -358,6 +380,9 @@ impl Drawing {
     }
 
     fn moved(&mut self, at: Pixel, on: &Canvas<'_>) {
+        if let Some(clicks) = &mut self.clicks {
+            clicks.go_on(at);
+        }
         if let Some(growth) = self.growth.as_ref().filter(|growth| growth.down) {
             self.set_tolerance(growth.dragged(at));
         }
@@ -389,6 +414,9 @@ impl Drawing {
     fn release(&mut self, at: Pixel, on: &Canvas<'_>) -> Option<Edit> {
         if let Some(growth) = &mut self.growth {
             growth.down = false;
+        }
+        if let Some(clicks) = &mut self.clicks {
+            clicks.release();
         }
         if let Some(stroke) = self.stroke.take() {
             return painted(stroke, on);
@@ -532,20 +560,27 @@ impl Drawing {
 
     /// Puts masks before the reader, in place of others.
     pub fn offer(&mut self, proposal: Proposal) {
-        self.growth = None;
+        (self.growth, self.clicks) = (None, None);
         self.proposal = Some(proposal);
+    }
+
+    /// Puts the mask of the strokes before the reader.
+    pub fn offer_clicks(&mut self, features: &LocalFeatures) {
+        if let Some(clicks) = &mut self.clicks {
+            self.proposal = Some(clicks.proposal(features, self.tolerance));
+        }
     }
 
     /// Drops what is on offer; false where nothing is.
     fn drop_offer(&mut self) -> bool {
-        let any = self.proposal.is_some() || self.growth.is_some();
-        (self.proposal, self.growth) = (None, None);
+        let any = self.proposal.is_some() || self.growth.is_some() || self.clicks.is_some();
+        (self.proposal, self.growth, self.clicks) = (None, None, None);
         any
     }
 
     /// The edit that takes what is on offer.
     pub fn take_offer(&mut self, session: &Session) -> Option<Edit> {
-        self.growth = None;
+        (self.growth, self.clicks) = (None, None);
         self.proposal.take()?.accepted(session)
     }
 
@@ -559,6 +594,9 @@ impl Drawing {
         if let Some(growth) = &self.growth {
             self.proposal = Some(growth.proposal(self.tolerance));
         }
+        if let Some(clicks) = &mut self.clicks {
+            clicks.again();
+        }
     }
 
     /// Lets go of a gesture under way, or of what is on offer; false where there is neither.
@@ -568,8 +606,14 @@ impl Drawing {
         self.drop_offer() || gesture
     }
 
-    /// Takes back the last vertex of a polygon that is being drawn, or what is on offer; false where there is neither.
+    /// Takes back the last vertex of a polygon that is being drawn, the last stroke of the smart tool, or what is on offer; false where there is neither.
     pub fn take_back(&mut self) -> bool {
+        if let Some(clicks) = &mut self.clicks {
+            if !clicks.take_back() {
+                self.drop_offer();
+            }
+            return true;
+        }
         let Some(draft) = &mut self.draft else { return self.drop_offer() };
         draft.placed.pop();
         if draft.placed.is_empty() {
@@ -592,7 +636,7 @@ impl Drawing {
     }
 
     fn grows(&self) -> bool {
-        self.growth.as_ref().is_some_and(|growth| growth.down)
+        self.growth.as_ref().is_some_and(|growth| growth.down) || self.clicks.as_ref().is_some_and(|clicks| clicks.down)
     }
 
     /// A shape as it is to be shown while it is moved or bent.

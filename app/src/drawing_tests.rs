@@ -287,3 +287,38 @@ fn a_region_grows_wider_by_dragging_and_is_one_step_once_taken() {
     desk.click(DrawTool::Grow, (-5.0, 50.0));
     assert!(desk.drawing.proposal.is_none(), "nothing grows outside the image");
 }
+
+#[test]
+fn strokes_of_the_smart_tool_are_gathered_taken_back_and_dropped() {
+    use bifocal_core::segment::LocalFeatures;
+    use bifocal_core::study::letterbox;
+    let mut desk = Desk::new(Some(SpacingKind::Patient));
+    // Two tissues: columns below 50, and the others.
+    let left = |column: usize| (column as f32 + 0.5) * 100.0 / 16.0 < 50.0;
+    let stage = ndarray::Array3::from_shape_fn((2, 16, 16), |(k, _, c)| f32::from(u8::from((k == 0) == left(c))));
+    let guide = Array2::from_shape_fn((64, 64), |(_, c)| f32::from(u8::from(c >= 32)));
+    let features = LocalFeatures::new(&[stage], guide, &letterbox(100, 100, 64), (100, 100)).expect("features");
+    let offer = |desk: &mut Desk| {
+        desk.drawing.offer_clicks(&features);
+        desk.drawing.proposal.as_ref().map_or(0, |offer| offer.masks[0].1.count())
+    };
+    let tool = DrawTool::Smart;
+    assert!(!desk.click(tool, (50.0, 20.0)));
+    let one = offer(&mut desk);
+    assert!((4500..5500).contains(&one), "{one}");
+    // A scribble over the other tissue adds it; a negative one takes it away again.
+    assert!(!desk.drag(tool, (30.0, 80.0), (60.0, 85.0)));
+    assert!(offer(&mut desk) > 9000);
+    desk.send(Some(tool), Pointer::Press { at: (50.0, 80.0), slack: 1.0, hit: None, ctrl: true });
+    desk.send(Some(tool), Pointer::Release((50.0, 80.0)));
+    assert!(offer(&mut desk) < 6000);
+    assert!(desk.drawing.take_back());
+    assert!(offer(&mut desk) > 9000);
+    assert!(desk.drawing.take_back());
+    assert_eq!(offer(&mut desk), one);
+    let edit = desk.drawing.take_offer(desk.document.session()).expect("something new");
+    assert!(desk.document.apply(edit) && desk.document.undo() && !desk.document.can_undo());
+    desk.click(tool, (50.0, 20.0));
+    assert!(desk.drawing.take_back(), "the only stroke");
+    assert!(desk.drawing.proposal.is_none() && !desk.drawing.take_back());
+}

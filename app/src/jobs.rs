@@ -20,6 +20,8 @@ pub enum JobKind {
     Index,
     /// The network.
     Analysis,
+    /// Features for the smart tool.
+    Features,
     /// Decoding a series into a volume.
     Volume,
     /// Class activation maps, and tests of maps.

@@ -10,6 +10,7 @@
 //! | [`document`] | reviews, key images and impression of a reading, undoable and saved |
 //! | [`drawing`] | gestures that draw, bend and paint; `shape_commands` carries them out |
 //! | [`proposal`], [`mask_commands`] | masks on offer before they are taken; changes of painted regions as a whole |
+//! | [`smart`] | strokes and local features of the smart tool |
 //! | [`labels`], [`measured`] | the file of labels; what shapes measure, remembered |
 //! | [`keymap`] | actions, their keys, words and icons |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
@@ -65,6 +66,7 @@ pub mod reformat;
 pub mod report;
 pub mod settings;
 pub mod shape_commands;
+pub mod smart;
 pub mod state;
 pub mod theme;
 pub mod tuning;

@@ -233,7 +233,7 @@ impl App {
         self.tend_analysis();
     }
 
-    fn loaded(&mut self, bundle: Arc<Bundle>, device_message: Option<String>) {
+    pub(crate) fn loaded(&mut self, bundle: Arc<Bundle>, device_message: Option<String>) {
         self.state.device = bundle.device_name.clone();
         self.state.network.bundle = Some(bundle);
         if let Some(message) = device_message {
@@ -261,7 +261,8 @@ impl App {
     }
 }
 
-fn load(folder: &Path, device: &str) -> Result<(Arc<Bundle>, Option<String>), BundleError> {
+/// Loads the bundle of a folder onto the wished device; the message says why another device was taken.
+pub(crate) fn load(folder: &Path, device: &str) -> Result<(Arc<Bundle>, Option<String>), BundleError> {
     let (device, name, message) = model::open_device(device.parse().unwrap_or(DeviceChoice::Auto));
     Ok((Arc::new(Bundle::load(folder, device, name)?), message))
 }

@@ -228,6 +228,7 @@ impl App {
             | Action::ToolBrush
             | Action::ToolEraser
             | Action::ToolGrow
+            | Action::ToolSmart
             | Action::TakeOffer
             | Action::FillHoles
             | Action::SmoothMask

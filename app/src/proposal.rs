@@ -41,6 +41,8 @@ pub fn together(mut edits: Vec<Edit>) -> Option<Edit> {
 
 /// How far from the clicked value a region grows, as a share of the frame's window: smallest, largest.
 pub const TOLERANCE: (f64, f64) = (0.002, 1.0);
+/// The tolerance that tools begin with.
+pub const USUAL_TOLERANCE: f64 = 0.1;
 /// Points of the screen that the pointer is dragged for e times the tolerance.
 const DRAG: f64 = 120.0;
 

@@ -19,6 +19,7 @@ use crate::planes::Planes;
 use crate::reader::Reader;
 use crate::report::Report;
 use crate::settings::Settings;
+use crate::smart::SmartFeatures;
 use crate::tuning::Tuning;
 use crate::view::{ImagePoint, Tool, ViewState};
 use crate::work::Work;
@@ -90,6 +91,8 @@ pub struct State {
     pub reader: Reader,
     /// What is being drawn, and with what.
     pub drawing: Drawing,
+    /// What the smart tool knows of the image.
+    pub smart: SmartFeatures,
     /// The project that is worked on, where one is open.
     pub work: Option<Work>,
     /// Fine-tuning on it.
@@ -120,6 +123,7 @@ impl State {
             report: None,
             reader: Reader::default(),
             drawing: Drawing::default(),
+            smart: SmartFeatures::default(),
             work: None,
             tuning: Tuning::default(),
             bundles: Vec::new(),

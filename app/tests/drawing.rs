@@ -387,3 +387,41 @@ fn masks_are_copied_interpolated_combined_filled_and_smoothed_each_in_one_step()
     key(&mut harness, Modifiers::COMMAND, Key::Z);
     assert_eq!(painted(&harness).0, holed);
 }
+
+#[test]
+fn a_click_becomes_a_mask_of_the_tissue_and_is_taken_or_dropped() {
+    let mut harness = open(sample("dx"), None);
+    let at = middle(&harness);
+    key(&mut harness, Modifiers::SHIFT, Key::S);
+    // Features of the image are computed once, in the background; then the mask is there.
+    let offered = |harness: &mut Harness<'_, App>, other_than: Option<u64>| {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            harness.step();
+            let offer = harness.state().state().drawing.proposal.as_ref().map(|offer| offer.masks[0].1.count());
+            if let Some(offer) = offer.filter(|offer| Some(*offer) != other_than) {
+                return offer;
+            }
+            assert!(Instant::now() < end, "no mask within a minute");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    click(&mut harness, at + vec2(-90.0, -60.0));
+    let one = offered(&mut harness, None);
+    assert!(one > 0);
+    click(&mut harness, at + vec2(90.0, -60.0));
+    let two = offered(&mut harness, Some(one));
+    assert!(two > one, "a second click adds: {one} {two}");
+    key(&mut harness, Modifiers::COMMAND, Key::Z);
+    assert_eq!(offered(&mut harness, Some(two)), one, "and is taken back");
+    harness.get_by_label("Take").click();
+    harness.run_steps(3);
+    assert_eq!(painted(&harness), (one, 1));
+    key(&mut harness, Modifiers::COMMAND, Key::Z);
+    assert_eq!(painted(&harness), (0, 0));
+    click(&mut harness, at);
+    offered(&mut harness, None);
+    key(&mut harness, Modifiers::NONE, Key::Escape);
+    assert!(harness.query_by_label("Take").is_none());
+    assert_eq!(painted(&harness), (0, 0));
+}

@@ -17,7 +17,7 @@ const TOOLS: &[&[Action]] = &[
     &[Action::ToolLength, Action::ToolBidirectional, Action::ToolAngle, Action::ToolCobb],
     &[Action::ToolEllipse, Action::ToolBox, Action::ToolPolygon, Action::ToolFreehand],
     &[Action::ToolPoint, Action::ToolArrow, Action::ToolText],
-    &[Action::ToolBrush, Action::ToolEraser, Action::ToolGrow],
+    &[Action::ToolBrush, Action::ToolEraser, Action::ToolGrow, Action::ToolSmart],
     &[Action::FillHoles, Action::SmoothMask, Action::CopyToNext, Action::Interpolate],
     &[Action::ToolCalibrate],
 ];
@@ -192,7 +192,7 @@ fn tolerance(ui: &mut Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
     let side = theme.size().control;
     let tolerance = cx.state.drawing.tolerance;
-    let percent = |share: f64| format!("{:.0}%", 100.0 * share);
+    let percent = |share: f64| format!("{:.0}", 100.0 * share);
     let words = RichText::new(percent(tolerance)).font(theme.small()).color(theme.palette.text);
     let button = Button::new(words).min_size(vec2(side, side)).frame_when_inactive(true);
     let config =
@@ -200,7 +200,7 @@ fn tolerance(ui: &mut Ui, cx: &Cx<'_>) {
     let menu = egui::containers::menu::MenuButton::from_button(button).config(config);
     let (response, _) = menu.ui(ui, |ui| {
         ui.set_min_width(230.0);
-        widgets::caption(ui, theme, "Tolerance, share of the image's range of values");
+        widgets::caption(ui, theme, "Tolerance, per cent of the image's range of values");
         let mut share = tolerance;
         let slider = Slider::new(&mut share, TOLERANCE.0..=TOLERANCE.1).logarithmic(true).max_decimals(3);
         if ui.add(slider).accessible_name("Tolerance").changed() {

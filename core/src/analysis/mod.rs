@@ -7,6 +7,7 @@ pub mod contour;
 mod explained;
 mod findings;
 mod infer;
+mod local;
 mod run;
 mod segmentation;
 mod types;
@@ -14,6 +15,7 @@ mod types;
 pub use explained::{CamMap, Explainer, Explanations, MapFaithfulness, MapId, MapKind, stage_count};
 pub use findings::{largest_region, peaks, region_boxes};
 pub use infer::{Inference, familiarity_features, infer};
+pub use local::local_features;
 pub use run::{AnalysisError, analyze, input_flags, network_values, prediction};
 pub use segmentation::{PROBABILITIES, segmentation};
 pub use types::{

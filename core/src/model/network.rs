@@ -110,11 +110,16 @@ impl Network {
         self.detector.as_ref()
     }
 
+    /// Features of `x`, as [`Network::forward`] takes it, without any head.
+    pub fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
+        self.hybrid.features(&self.coloured(x)?, request)
+    }
+
     /// Forward pass of `x` (batch, 1, height, width), scaled as by [`super::input_from_values`]; a network for colour images also takes
     /// (batch, 3, height, width), scaled as it was trained.
     pub fn forward(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
         let (batch, _, height, width) = x.dims4()?;
-        let features = self.hybrid.features(&self.coloured(x)?, request)?;
+        let features = self.features(x, request)?;
         let empty = |shape: &[usize]| Tensor::zeros(shape, DType::F32, x.device());
         let lesion_logits = match &self.lesions {
             Some((maps, _)) => maps.forward(&features, request.dropout)?,

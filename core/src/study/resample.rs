@@ -141,7 +141,8 @@ pub fn warp_displaced<T: Copy + Into<f32>>(
 /// Means over blocks of `by_row` × `by_column` pixels; blocks at the end may be smaller.
 fn reduce<T: Copy + Into<f32>>(image: ArrayView2<'_, T>, by_row: usize, by_column: usize) -> Array2<f32> {
     if by_row == 1 && by_column == 1 {
-        return image.mapv(Into::into);
+        // In row order, whatever the order of the view: it is sampled as one slice.
+        return image.as_standard_layout().mapv(Into::into);
     }
     let (rows, columns) = image.dim();
     let mut reduced = Array2::<f32>::zeros((rows.div_ceil(by_row), columns.div_ceil(by_column)));
@@ -254,6 +255,15 @@ mod tests {
 
     fn close(a: (f32, f32), b: (f32, f32)) -> bool {
         (a.0 - b.0).abs() < 1e-4 && (a.1 - b.1).abs() < 1e-4
+    }
+
+    #[test]
+    fn a_view_in_another_order_is_warped_like_its_copy() {
+        let image = array![[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.0]];
+        let turned = image.t();
+        let copy = turned.as_standard_layout().into_owned();
+        let shift = Affine::translation(0.5, 0.0);
+        assert_eq!(warp(turned, &shift, (3, 2), -1.0), warp(copy.view(), &shift, (3, 2), -1.0));
     }
 
     #[test]

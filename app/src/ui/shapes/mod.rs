@@ -74,7 +74,7 @@ pub fn show(
     }
     if active && (reading.active == lens || reading.layout != LensLayout::Both) {
         entry::show(ui, cx, &on, map);
-        offer::show(ui, cx, &on, map);
+        offer::show(ui, painter, cx, &on, map);
     }
     taken
 }
