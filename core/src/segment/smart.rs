@@ -17,6 +17,8 @@ const CELLS: f32 = 0.5;
 const STAGE_WEIGHTS: [f32; 3] = [0.5, 1.0, 2.0];
 /// Radius of the disc around a click that its features are the mean of, cells; of a click that takes away, smaller.
 const RADIUS: (f32, f32) = (6.0, 3.0);
+/// So much more (cosine) must a place be like a positive stroke than like a negative one: of equals the negative one has its way.
+const MARGIN: f32 = 0.03;
 /// Radius (pixels of the network's input) and regularisation (intensities 0 to 1, squared) of the guided filter.
 const GUIDED: (usize, f32) = (6, 1e-3);
 
@@ -100,7 +102,7 @@ impl LocalFeatures {
         };
         let Some(mut score) = nearest(&strokes.positive, RADIUS.0) else { return Runs::default() };
         match nearest(&strokes.negative, RADIUS.1) {
-            Some(other) => score.zip_mut_with(&other, |a, b| *a = (*a - likeness).min(*a - *b)),
+            Some(other) => score.zip_mut_with(&other, |a, b| *a = (*a - likeness).min(*a - *b - MARGIN)),
             None => score -= likeness,
         }
         let side = self.guide.dim();
@@ -115,16 +117,8 @@ impl LocalFeatures {
                 mask = mask.union(&connected(seed, self.shape, |row, column| image[[row, column]] >= 0.0));
             }
         }
-        let mut filled = fill_holes(&mask, self.shape);
-        if !strokes.negative.is_empty() {
-            // A hole that was asked for stays one.
-            let columns = self.shape.1;
-            filled = mask.union(
-                &filled
-                    .filtered(|pixel| image[[pixel as usize / columns, pixel as usize % columns]] >= -likeness.abs()),
-            );
-        }
-        filled
+        // With a stroke against something, a hole may be what was asked for.
+        if strokes.negative.is_empty() { fill_holes(&mask, self.shape) } else { mask }
     }
 
     /// Cosine of every vector with the mean of those around a stroke; `None` where it lies outside the image.
