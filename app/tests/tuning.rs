@@ -75,6 +75,7 @@ fn a_new_bundle_is_made_compared_and_used() {
     harness.get_by_label_contains("too few to tell");
     harness.get_by_label_contains("Loss of Lesions, training");
     let before = harness.state().state().weights_sha256.clone();
+    let drawn = harness.state().state().reading.as_ref().unwrap().document.session().shapes.clone();
     harness.get_by_label("Use new bundle").click();
     harness.run_steps(4);
     let state = harness.state().state();
@@ -85,7 +86,7 @@ fn a_new_bundle_is_made_compared_and_used() {
     harness.get_by_label_contains("is used from now on");
     // What was drawn is still there under the new weights.
     let reading = state.reading.as_ref().unwrap();
-    assert_eq!(reading.document.session().shapes.len(), 1);
+    assert_eq!(reading.document.session().shapes, drawn);
 }
 
 #[test]
