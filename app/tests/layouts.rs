@@ -1,7 +1,8 @@
 //! Layouts, planes and linked viewports, driven by the names that a screen reader hears and by the pointer.
 
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use bifocal_app::app::App;
 use bifocal_app::desk::{Layout, VolumeState};
@@ -10,6 +11,7 @@ use bifocal_app::settings::Settings;
 use eframe::egui::{self, Key, Modifiers, Pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
+use support::until;
 
 fn sample(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(part)
@@ -24,19 +26,6 @@ fn open(paths: Vec<PathBuf>, settings: Option<PathBuf>) -> Harness<'static, App>
         .build_eframe(move |creation| App::new(&creation.egui_ctx, settings, paths));
     until(&mut harness, "opening", |app| app.state().reading.is_some());
     harness
-}
-
-fn until(harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&App) -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < end {
-        harness.step();
-        if done(harness.state()) {
-            harness.run_steps(3);
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{what} did not happen within a minute");
 }
 
 fn planes<'a>(harness: &'a Harness<'_, App>) -> &'a Planes {

@@ -1,7 +1,8 @@
 //! A project in the window: its work list, its sessions, its labels.
 
+mod support;
+
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use bifocal_app::app::App;
 use bifocal_app::work::Work;
@@ -10,19 +11,7 @@ use bifocal_core::project::{CaseState, Project};
 use eframe::egui;
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
-
-fn until(harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&App) -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < end {
-        harness.step();
-        if done(harness.state()) {
-            harness.run_steps(2);
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{what} did not happen within ten seconds");
-}
+use support::until;
 
 fn states(folder: &Path) -> Vec<CaseState> {
     let project = Project::open(folder).expect("opens");

@@ -3,9 +3,9 @@
 
 #[path = "../../core/tests/support/spots.rs"]
 mod spots;
+mod support;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use bifocal_app::app::App;
 use bifocal_app::settings::Settings;
@@ -13,19 +13,7 @@ use bifocal_app::work::Work;
 use eframe::egui;
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
-
-fn until(harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&App) -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < end {
-        harness.step();
-        if done(harness.state()) {
-            harness.run_steps(3);
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{what} did not happen within a minute");
-}
+use support::until;
 
 /// A window on the small project, with the small bundle.
 fn open(folder: &Path) -> Harness<'static, App> {
@@ -76,6 +64,7 @@ fn a_new_bundle_is_made_compared_and_used() {
     harness.get_by_label_contains("Loss of Lesions, training");
     let before = harness.state().state().weights_sha256.clone();
     let drawn = harness.state().state().reading.as_ref().unwrap().document.session().shapes.clone();
+    assert!(!drawn.is_empty());
     harness.get_by_label("Use new bundle").click();
     harness.run_steps(4);
     let state = harness.state().state();

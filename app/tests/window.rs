@@ -1,7 +1,8 @@
 //! The window as a reader uses it, driven by the names that a screen reader hears.
 
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use bifocal_app::app::App;
 use bifocal_app::state::{LensLayout, Screen};
@@ -9,6 +10,7 @@ use bifocal_app::view::WindowChoice;
 use eframe::egui::{self, Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
+use support::until;
 
 /// Pictures of a bright square, so that there is something to window.
 fn pictures(folder: &Path, names: &[&str]) {
@@ -25,21 +27,6 @@ fn open(paths: Vec<PathBuf>, settings: Option<PathBuf>) -> Harness<'static, App>
         .with_size(egui::vec2(1400.0, 900.0))
         .with_max_steps(64)
         .build_eframe(move |creation| App::new(&creation.egui_ctx, settings, paths))
-}
-
-/// Draws frames until `done`, for at most ten seconds.
-fn until(harness: &mut Harness<'_, App>, what: &str, done: impl Fn(&App) -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < end {
-        harness.step();
-        if done(harness.state()) {
-            // Once to measure what is new, once to show it.
-            harness.run_steps(2);
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{what} did not happen within ten seconds");
 }
 
 fn reading(folder: &Path) -> Harness<'static, App> {

@@ -152,16 +152,20 @@ pub fn project(folder: &Path) -> (Project, StudyIndex) {
         let id: u32 = source.file.parent().unwrap().file_name().unwrap().to_str().unwrap()[7..].parse().unwrap();
         let state = if id == PATIENTS - 1 { CaseState::InProgress } else { CaseState::Done };
         project.set_case("anna", &series.reading_uid(), Case { state, ..Case::default() }).unwrap();
+        let display = FrameReader::open(source).unwrap().frame(0).unwrap().display;
+        let draw = |kind, corners: &[(f64, f64)]| Shape::new(kind, series.instances[0].key(), 0, corners, &display);
+        let mut store = Store::open(&project.readings("anna").unwrap(), &series.reading_uid(), "").unwrap();
+        let mut add =
+            |id, shape| store.apply(Edit::SetShape { id: ShapeId(id), shape: Some(Box::new(shape)) }).unwrap();
+        // A measurement without label says nothing about any class.
+        add(1, draw(ShapeKind::Length, &[(2.0, 2.0), (2.0, 9.0)]));
         if id.is_multiple_of(2) {
             let (row, column) = spot(id + 100);
             let (top, left) = (f64::from(row) - 4.5, f64::from(column) - 4.5);
             let corners = [(top, left), (top, left + 9.0), (top + 9.0, left + 9.0), (top + 9.0, left)];
-            let display = FrameReader::open(source).unwrap().frame(0).unwrap().display;
-            let mut shape = Shape::new(ShapeKind::Rectangle, series.instances[0].key(), 0, &corners, &display);
+            let mut shape = draw(ShapeKind::Rectangle, &corners);
             shape.label = Some("lesion".into());
-            let folder = project.readings("anna").unwrap();
-            let mut store = Store::open(&folder, &series.reading_uid(), "").unwrap();
-            store.apply(Edit::SetShape { id: ShapeId(1), shape: Some(Box::new(shape)) }).unwrap();
+            add(2, shape);
         }
     }
     (project, index)
