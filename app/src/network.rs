@@ -74,6 +74,13 @@ impl Network {
         intended.is_some_and(|list| list.iter().any(|item| item.eq_ignore_ascii_case(modality.trim())))
     }
 
+    /// Whether findings are boxes of a detector; then the heat map's threshold decides nothing.
+    pub fn finds_boxes(&self) -> bool {
+        self.metadata
+            .as_ref()
+            .is_some_and(|metadata| metadata.lesions.iter().any(|class| class.box_threshold.is_some()))
+    }
+
     /// The bundle, once its weights are loaded.
     pub(crate) fn bundle(&self) -> Option<Arc<Bundle>> {
         self.bundle.clone()

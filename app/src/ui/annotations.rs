@@ -46,8 +46,11 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
     for (position, id, shape) in rows {
         row(ui, cx, reading, position, id, shape);
     }
-    for (key, pixels) in &session.masks {
-        painted(ui, cx, reading, at(&key.instance, key.frame), key, pixels);
+    let mut masks: Vec<(Option<usize>, &MaskKey, &Runs)> =
+        session.masks.iter().map(|(key, pixels)| (at(&key.instance, key.frame), key, pixels)).collect();
+    masks.sort_by_key(|(position, key, _)| (position.unwrap_or(usize::MAX), *key));
+    for (position, key, pixels) in masks {
+        painted(ui, cx, reading, position, key, pixels);
     }
     calibration(ui, cx, reading);
     ui.add_space(theme.space().m);

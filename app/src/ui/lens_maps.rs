@@ -97,6 +97,8 @@ pub fn paint(
             }
             let (Some(heat), Some(style)) = (heat, style) else { return };
             let (title, word) = match kind {
+                // A detector's findings are its boxes, not regions of the map.
+                MapKind::LesionHead if cx.state.network.finds_boxes() => ("lesion probability", "clear below"),
                 MapKind::LesionHead => ("lesion probability", "finding"),
                 _ => ("evidence (1 = highest)", "clear below"),
             };
