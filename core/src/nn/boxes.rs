@@ -126,8 +126,9 @@ mod tests {
 
     use super::{BoundingBox, BoxCoder, nms};
 
+    /// Sides of 2 to 100: no box is 62.5 times another, where decoding holds growth back.
     fn any_box() -> impl Strategy<Value = BoundingBox> {
-        (0.0f32..200.0, 0.0f32..200.0, 1.0f32..100.0, 1.0f32..100.0)
+        (0.0f32..200.0, 0.0f32..200.0, 2.0f32..100.0, 2.0f32..100.0)
             .prop_map(|(x, y, width, height)| BoundingBox::new(x, y, x + width, y + height))
     }
 
@@ -145,6 +146,14 @@ mod tests {
         assert_eq!(nms(&[one, one], &[f32::NAN, 0.1], &[0, 0], 0.5), [1]);
         assert_eq!(nms(&[one, one], &[0.2, 0.2], &[0, 0], 0.5), [0]);
         assert_eq!(nms(&[one, one], &[0.2, 0.3], &[0, 1], 0.5), [1, 0]);
+    }
+
+    #[test]
+    fn growth_is_held_back() {
+        let coder = BoxCoder { weights: [1.0; 4] };
+        let one = BoundingBox::new(0.0, 0.0, 1.0, 1.0);
+        let grown = coder.decode(&one, [0.0, 0.0, 50.0, 0.0]);
+        assert!((grown.width() - 62.5).abs() < 1e-3 && (grown.height() - 1.0).abs() < 1e-6, "{grown:?}");
     }
 
     proptest! {
