@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::config::{Alignment, ModelConfig, Topology};
 use super::layers::{Linear, PatchEmbedding};
-use crate::nn::adaptive_avg_pool2d;
+use crate::nn::{Activation, Plan, Value, adaptive_avg_pool2d};
 
 /// The token grid at the configured input size, and how it grows with the input.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,20 @@ impl ToTokens {
                     return Ok(tokens);
                 }
                 tokens_of(&adaptive_avg_pool2d(&map_of(&tokens, (rows, columns))?, grid.0, grid.1)?)
+            }
+        }
+    }
+
+    /// [`Self::forward`] as steps of `plan`; the tokens are a map of `grid`.
+    pub(super) fn plan(&self, plan: &mut Plan, map: Value, grid: (usize, usize)) -> Result<Value> {
+        match self {
+            Self::Pooling(projection) => {
+                let pooled = plan.average_pool(map, grid.0, grid.1);
+                projection.plan(plan, pooled, None, Activation::None)
+            }
+            Self::Convolution(patches) => {
+                let tokens = patches.plan(plan, map, None)?;
+                Ok(plan.average_pool(tokens, grid.0, grid.1))
             }
         }
     }

@@ -10,8 +10,8 @@ use candle_nn::{VarBuilder, init};
 use super::config::{Convolution, Norm, ResNetConfig};
 use super::cost;
 use crate::nn::{
-    BatchStatistics, ConvBias, ConvShape, NormEnd, add_relu, batch_norm, conv_bias, conv_norm, conv2d, fold_norm,
-    standardise_weight,
+    Activation, BatchStatistics, ConvBias, ConvShape, Finish, NormEnd, Plan, Value, add_relu, batch_norm, conv_bias,
+    conv_norm, conv2d, fold_norm, standardise_weight,
 };
 
 /// Variance of group and batch normalisation is at least this, as in PyTorch.
@@ -194,6 +194,26 @@ impl ConvNorm {
         cost::convolution(&self.name, &y, &self.weight);
         Ok(y)
     }
+
+    /// [`Self::forward_with`] as a step of `plan`.
+    pub(super) fn plan(&self, plan: &mut Plan, x: Value, residual: Option<Value>) -> Result<Value> {
+        let activation = activation(self.relu);
+        match &self.normalisation {
+            Normalisation::Group { gamma, beta, groups } if !self.standardise => {
+                let norm = Some((gamma, beta, *groups, NORM_EPS));
+                plan.conv(x, (&self.weight, None), self.shape, Finish { norm, residual, activation })
+            }
+            Normalisation::Folded(conv) => {
+                let (weight, bias) = conv.parts();
+                plan.conv(x, (weight, Some(bias)), self.shape, Finish { norm: None, residual, activation })
+            }
+            _ => candle_core::bail!("{}: a plan takes fixed weights", self.name),
+        }
+    }
+}
+
+fn activation(relu: bool) -> Activation {
+    if relu { Activation::Relu } else { Activation::None }
 }
 
 /// A 3x3 convolution that is trained with a 1x1 branch and, where allowed, an identity branch beside it, each with its own batch
@@ -278,6 +298,14 @@ impl RepConv {
         };
         cost::convolution(&self.name, &y, &self.full.0);
         Ok(y)
+    }
+
+    /// [`Self::forward_with`] as a step of `plan`.
+    pub(super) fn plan(&self, plan: &mut Plan, x: Value, residual: Option<Value>) -> Result<Value> {
+        let Some(merged) = &self.merged else { candle_core::bail!("{}: a plan takes fixed weights", self.name) };
+        let (weight, bias) = merged.parts();
+        let shape = ConvShape::same(self.full.0.dim(2)?, self.stride);
+        plan.conv(x, (weight, Some(bias)), shape, Finish { norm: None, residual, activation: activation(self.relu) })
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn weight_shapes(config: &ModelConfig) -> Result<BTreeMap<String, Vec
 
 /// One image through the network and, where there is one, its detector, which looks at all the regions that it may.
 fn pass(network: &Network, x: &Tensor) -> Result<Features> {
-    let features = network.forward(x, &Request::default())?.features;
+    let features = network.forward_by_layers(x, &Request::default())?.features;
     if let Some(detector) = network.detector() {
         let (_, _, rows, columns) = x.dims4()?;
         let bounds = BoundingBox::new(0.0, 0.0, columns as f32, rows as f32);

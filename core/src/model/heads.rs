@@ -10,7 +10,8 @@ use super::config::ModelConfig;
 use super::convolution::{ConvNorm, ConvNormSizes, Style};
 use super::dropout::Dropout;
 use super::layers::{Linear, Pointwise};
-use crate::nn::resize_bilinear;
+use super::planned::PlannedFeatures;
+use crate::nn::{Plan, Value, resize_bilinear};
 
 /// Tokens as a map: (batch, dimension, rows, columns).
 pub(super) fn token_map(features: &Features) -> Result<Tensor> {
@@ -72,6 +73,21 @@ impl LesionHead {
         let x = dropped(add_coarse(&self.fine.forward(fine)?, &coarse)?, dropout, LESION_SITE)?;
         self.out.forward(&self.refine.forward(&self.merge.forward(&x, false)?, false)?)
     }
+
+    /// [`Self::forward`] as steps of `plan`.
+    pub(super) fn plan(&self, plan: &mut Plan, features: &PlannedFeatures) -> Result<Value> {
+        let (Some(fine), Some(last)) = (features.stages.get(1), features.stages.last()) else {
+            candle_core::bail!("the lesion head needs two stages");
+        };
+        let context = self.context.plan(plan, features.tokens)?;
+        let coarse = self.coarse.plan(plan, *last)?;
+        let coarse = plan.add_resized(coarse, context)?;
+        let fine = self.fine.plan(plan, *fine)?;
+        let x = plan.add_resized(fine, coarse)?;
+        let x = self.merge.plan(plan, x, None)?;
+        let x = self.refine.plan(plan, x, None)?;
+        self.out.plan(plan, x)
+    }
 }
 
 /// Organ map: tokens, enlarged over two steps with the ResNet's maps as guides for the edges (TransUNet's decoder).
@@ -112,6 +128,22 @@ impl OrganHead {
         let x = add_coarse(&self.guide1.forward(first)?, &self.narrow.forward(&x)?)?;
         let x = self.merge1.forward(&x, false)?;
         self.out.forward(&x)
+    }
+
+    /// [`Self::forward`] as steps of `plan`.
+    pub(super) fn plan(&self, plan: &mut Plan, features: &PlannedFeatures) -> Result<Value> {
+        let [first, second, ..] = features.stages.as_slice() else {
+            candle_core::bail!("the organ head needs two stages");
+        };
+        let tokens = self.tokens.plan(plan, features.tokens)?;
+        let guide = self.guide2.plan(plan, *second)?;
+        let x = plan.add_resized(guide, tokens)?;
+        let x = self.merge2.plan(plan, x, None)?;
+        let narrow = self.narrow.plan(plan, x)?;
+        let guide = self.guide1.plan(plan, *first)?;
+        let x = plan.add_resized(guide, narrow)?;
+        let x = self.merge1.plan(plan, x, None)?;
+        self.out.plan(plan, x)
     }
 }
 

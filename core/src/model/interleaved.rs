@@ -8,10 +8,11 @@ use super::alignment::{Grid, ToTokens, map_of};
 use super::config::ModelConfig;
 use super::layers::Pointwise;
 use super::network::Request;
+use super::planned::{PlannedFeatures, Scope};
 use super::resnet::ResNet;
 use super::vit::{Entry, Transformer};
 use super::{Features, Hybrid};
-use crate::nn::resize_bilinear;
+use crate::nn::{Plan, Value, resize_bilinear};
 
 /// One stage's transformer, with its ways in and out.
 struct Step {
@@ -82,6 +83,30 @@ impl Hybrid for Interleaved {
         }
         let Some((cls, tokens)) = last else { candle_core::bail!("a ResNet has at least one stage") };
         Ok(Features { stages, activations, cls, tokens, grid, attention })
+    }
+
+    fn plan(&self, plan: &mut Plan, x: Value, scope: Scope) -> Result<PlannedFeatures> {
+        let size = plan.size(x);
+        let grid = self.grid.for_input(size.rows, size.columns)?;
+        let mut x = self.resnet.plan_stem(plan, x)?;
+        let (mut stages, mut activations, mut attention) = (Vec::new(), Vec::new(), Vec::new());
+        let mut last: Option<(Value, Value)> = None;
+        for (index, step) in self.steps.iter().enumerate() {
+            x = self.resnet.plan_stage(index, plan, x)?;
+            activations.push(x);
+            let tokens = step.projection.plan(plan, x, grid)?;
+            let before = last.map(|(cls, _)| cls);
+            let (cls, tokens, seen) = step.transformer.plan(plan, tokens, grid, scope, before)?;
+            attention.extend(seen);
+            if !scope.bypass_transformer {
+                let back = step.back.plan(plan, tokens)?;
+                x = plan.add_resized(x, back)?;
+            }
+            stages.push(x);
+            last = Some((cls, tokens));
+        }
+        let Some((cls, tokens)) = last else { candle_core::bail!("a ResNet has at least one stage") };
+        Ok(PlannedFeatures { stages, activations, cls, tokens, grid, attention })
     }
 
     fn depth(&self) -> usize {

@@ -6,7 +6,7 @@ use candle_nn::{VarBuilder, init};
 
 use super::convolution::HE;
 use super::cost;
-use crate::nn::{ConvShape, conv2d, layer_norm, linear};
+use crate::nn::{Activation, ConvShape, Finish, Plan, Value, conv2d, layer_norm, linear};
 
 /// A 1x1 convolution with bias.
 pub(super) struct Pointwise {
@@ -37,6 +37,11 @@ impl Pointwise {
         let y = conv2d(x, &self.weight, Some(&self.bias), ConvShape::same(1, 1))?;
         cost::convolution(&self.name, &y, &self.weight);
         Ok(y)
+    }
+
+    /// [`Self::forward`] as a step of `plan`.
+    pub(super) fn plan(&self, plan: &mut Plan, x: Value) -> Result<Value> {
+        plan.conv(x, (&self.weight, Some(&self.bias)), ConvShape::same(1, 1), Finish::default())
     }
 }
 
@@ -74,6 +79,14 @@ impl PatchEmbedding {
         let patches = cells.permute(vec![0, 2, 4, 1, 3, 5])?.contiguous()?;
         self.projection.forward(&patches.reshape((batch, grid.0 * grid.1, channels * rows * columns))?)
     }
+
+    /// [`Self::forward`] as a step of `plan`: a map of `grid`, or of [`Self::cells`] where there is none.
+    pub(super) fn plan(&self, plan: &mut Plan, x: Value, grid: Option<(usize, usize)>) -> Result<Value> {
+        let size = plan.size(x);
+        let cells = (size.rows.div_ceil(self.patch[0]), size.columns.div_ceil(self.patch[1]));
+        let Linear { weight, bias, .. } = &self.projection;
+        plan.patches(x, (weight, bias), self.patch, grid.unwrap_or(cells))
+    }
 }
 
 /// A fully connected layer.
@@ -104,6 +117,17 @@ impl Linear {
         cost::note(&self.name, &y, || (x.elem_count() * self.bias.elem_count()) as u64);
         Ok(y)
     }
+
+    /// [`Self::forward`] as a step of `plan`, with what follows it.
+    pub(super) fn plan(
+        &self,
+        plan: &mut Plan,
+        x: Value,
+        residual: Option<Value>,
+        activation: Activation,
+    ) -> Result<Value> {
+        plan.linear(x, (&self.weight, &self.bias), residual, activation)
+    }
 }
 
 /// Layer normalisation.
@@ -124,5 +148,10 @@ impl LayerNorm {
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         layer_norm(x, &self.gamma, &self.beta, self.eps)
+    }
+
+    /// [`Self::forward`] as a step of `plan`.
+    pub(super) fn plan(&self, plan: &mut Plan, x: Value) -> Result<Value> {
+        plan.layer_norm(x, &self.gamma, &self.beta, self.eps)
     }
 }

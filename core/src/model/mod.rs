@@ -23,6 +23,7 @@ mod interleaved;
 mod layers;
 mod network;
 mod parallel;
+mod planned;
 mod position;
 mod presets;
 mod resnet;
@@ -53,6 +54,7 @@ pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, input_from_values, stretch}
 pub use interleaved::Interleaved;
 pub use network::{Network, Output, Request};
 pub use parallel::Parallel;
+pub use planned::{Heads, PlannedFeatures, Scope};
 pub use presets::{HALF, IMAGENET, PRESETS};
 pub use seeded::SeededVars;
 pub use serial::Serial;
@@ -60,6 +62,8 @@ pub use shuffle::{Layer, layers_from_top};
 pub use single::{ResNetAlone, VitAlone};
 
 use candle_core::{Result, Tensor};
+
+use crate::nn::{Plan, Value};
 
 /// What a hybrid returns for a batch of images.
 #[derive(Debug, Clone)]
@@ -85,6 +89,12 @@ pub trait Hybrid: Send + Sync {
     /// Features of `x` (batch, channel, height, width); channels as configured, height and width multiples of the
     /// coarsest stride.
     fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features>;
+
+    /// [`Self::features`] as steps of `plan`, of its value `x`.
+    ///
+    /// # Errors
+    /// Where weights are in training, or a layer has no step.
+    fn plan(&self, plan: &mut Plan, x: Value, scope: Scope) -> Result<PlannedFeatures>;
 
     /// Number of transformer layers.
     fn depth(&self) -> usize;

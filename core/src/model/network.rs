@@ -11,10 +11,12 @@ use super::input::{INPUT_MEAN, INPUT_SCALE};
 use super::interleaved::Interleaved;
 use super::layers::Linear;
 use super::parallel::Parallel;
+use super::planned::{Heads, PlannedFeatures, Plans, Scope};
 use super::seeded::SeededVars;
 use super::serial::Serial;
 use super::single::{ResNetAlone, VitAlone};
 use super::{Features, Hybrid};
+use crate::nn::{Plan, Value};
 
 /// What a forward pass shall keep, and where gradients shall be readable.
 #[derive(Default, Clone, Copy)]
@@ -55,6 +57,7 @@ pub struct Network {
     classes: Option<Linear>,
     detector: Option<Detector>,
     config: ModelConfig,
+    plans: Plans,
 }
 
 impl Network {
@@ -83,7 +86,7 @@ impl Network {
             Some(detection) => Some(Detector::new(config, detection, &heads.pp("detection"))?),
             None => None,
         };
-        Ok(Self { hybrid, lesions, organs, classes, detector, config: config.clone() })
+        Ok(Self { hybrid, lesions, organs, classes, detector, config: config.clone(), plans: Plans::default() })
     }
 
     /// The network of `config` with random weights, the same for the same `seed`, that stay as they are.
@@ -93,6 +96,11 @@ impl Network {
         let weights =
             start.into_vars().into_iter().map(|(name, var)| Ok((name, var.as_detached_tensor().to_device(device)?)));
         Self::new(config, &VarBuilder::from_tensors(weights.collect::<Result<_>>()?, DType::F32, device))
+    }
+
+    #[cfg(test)]
+    pub(super) fn plans(&self) -> &Plans {
+        &self.plans
     }
 
     /// What it was built from.
@@ -112,35 +120,76 @@ impl Network {
 
     /// Features of `x`, as [`Network::forward`] takes it, without any head.
     pub fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
-        self.hybrid.features(&self.coloured(x)?, request)
+        let x = self.coloured(x)?;
+        match self.plans.run(self, &x, request, Heads::None)? {
+            Some(output) => Ok(output.features),
+            None => self.hybrid.features(&x, request),
+        }
     }
 
     /// Forward pass of `x` (batch, 1, height, width), scaled as by [`super::input_from_values`]; a network for colour images also takes
-    /// (batch, 3, height, width), scaled as it was trained.
+    /// (batch, 3, height, width), scaled as it was trained. Where weights stand still and no gradient is asked for, it runs by a plan.
     pub fn forward(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
+        let coloured = self.coloured(x)?;
+        let Some(output) = self.plans.run(self, &coloured, request, Heads::All)? else {
+            return self.forward_by_layers(x, request);
+        };
         let (batch, _, height, width) = x.dims4()?;
-        let features = self.features(x, request)?;
-        let empty = |shape: &[usize]| Tensor::zeros(shape, DType::F32, x.device());
+        let empty = |by: usize| Tensor::zeros(&[batch, 0, height / by, width / by], DType::F32, x.device());
+        let lesion_logits = output.lesion_logits.map_or_else(|| empty(8), Ok)?;
+        let organ_logits = output.organ_logits.map_or_else(|| empty(4), Ok)?;
+        let class_logits = self.class_logits(&output.features, &lesion_logits, request)?;
+        Ok(Output { lesion_logits, organ_logits, class_logits, features: output.features })
+    }
+
+    /// [`Self::forward`] layer by layer, whatever the request: gradients flow.
+    pub fn forward_by_layers(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
+        let (batch, _, height, width) = x.dims4()?;
+        let features = self.hybrid.features(&self.coloured(x)?, request)?;
+        let empty = |by: usize| Tensor::zeros(&[batch, 0, height / by, width / by], DType::F32, x.device());
         let lesion_logits = match &self.lesions {
             Some((maps, _)) => maps.forward(&features, request.dropout)?,
-            None => empty(&[batch, 0, height / 8, width / 8])?,
+            None => empty(8)?,
         };
         let organ_logits = match &self.organs {
             Some(organs) => organs.forward(&features, request.dropout)?,
-            None => empty(&[batch, 0, height / 4, width / 4])?,
+            None => empty(4)?,
         };
         let class_logits = self.class_logits(&features, &lesion_logits, request)?;
         Ok(Output { lesion_logits, organ_logits, class_logits, features })
     }
 
-    /// Logits of the image-level classes alone, (batch, lesion): a good part cheaper than [`Network::forward`].
-    pub fn classify(&self, x: &Tensor) -> Result<Tensor> {
-        let request = Request::default();
-        let features = self.hybrid.features(&self.coloured(x)?, &request)?;
-        let maps = match &self.lesions {
-            Some((maps, _)) => maps.forward(&features, None)?,
-            None => Tensor::zeros(0, DType::F32, x.device())?,
+    /// The forward pass over `x` as steps of `plan`: features, lesion maps, organ maps. Classes are read from those.
+    pub(super) fn plan(
+        &self,
+        plan: &mut Plan,
+        x: Value,
+        scope: Scope,
+    ) -> Result<(PlannedFeatures, Option<Value>, Option<Value>)> {
+        let features = self.hybrid.plan(plan, x, scope)?;
+        let lesions = match self.lesions.as_ref().filter(|_| scope.heads != Heads::None) {
+            Some((maps, _)) => Some(maps.plan(plan, &features)?),
+            None => None,
         };
+        let organs = match self.organs.as_ref().filter(|_| scope.heads == Heads::All) {
+            Some(organs) => Some(organs.plan(plan, &features)?),
+            None => None,
+        };
+        Ok((features, lesions, organs))
+    }
+
+    /// Logits of the image-level classes alone, (batch, lesion): without the organ maps.
+    pub fn classify(&self, x: &Tensor) -> Result<Tensor> {
+        let (x, request) = (self.coloured(x)?, Request::default());
+        let (features, maps) = match self.plans.run(self, &x, &request, Heads::Lesions)? {
+            Some(output) => (output.features, output.lesion_logits),
+            None => {
+                let features = self.hybrid.features(&x, &request)?;
+                let maps = self.lesions.as_ref().map(|(maps, _)| maps.forward(&features, None)).transpose()?;
+                (features, maps)
+            }
+        };
+        let maps = maps.map_or_else(|| Tensor::zeros(0, DType::F32, x.device()), Ok)?;
         self.class_logits(&features, &maps, &request)
     }
 

@@ -9,9 +9,11 @@ use super::alignment::{Grid, ToTokens};
 use super::config::{Fusion, ModelConfig};
 use super::layers::{LayerNorm, Linear, PatchEmbedding};
 use super::network::Request;
+use super::planned::{PlannedFeatures, Scope};
 use super::resnet::ResNet;
 use super::vit::{Entry, Transformer};
 use super::{Features, Hybrid};
+use crate::nn::{Activation, Plan, Value};
 
 /// How local tokens `r` and global tokens `v` become one.
 enum Join {
@@ -30,6 +32,14 @@ impl Join {
                 let difference = (local - global)?.broadcast_mul(&weight)?;
                 global + difference
             }
+        }
+    }
+
+    /// [`Self::apply`] as a step of `plan`.
+    fn plan(&self, plan: &mut Plan, local: Value, global: Value) -> Result<Value> {
+        match self {
+            Self::Concatenation(linear) => linear.plan(plan, global, Some(local), Activation::None),
+            Self::Weighted(weight) => plan.mix(local, global, &candle_nn::ops::sigmoid(weight)?),
         }
     }
 }
@@ -94,6 +104,24 @@ impl Hybrid for Parallel {
             grid,
             attention,
         })
+    }
+
+    fn plan(&self, plan: &mut Plan, x: Value, scope: Scope) -> Result<PlannedFeatures> {
+        let size = plan.size(x);
+        let grid = self.grid.for_input(size.rows, size.columns)?;
+        let stages = self.resnet.plan(plan, x)?;
+        let Some(last) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
+        let local = self.projection.plan(plan, *last, grid)?;
+        let mean = plan.mean(local);
+        let (tokens, cls, attention) = if scope.bypass_transformer {
+            (local, mean, Vec::new())
+        } else {
+            let patches = self.patches.plan(plan, x, Some(grid))?;
+            let (cls, global, attention) = self.transformer.plan(plan, patches, grid, scope, None)?;
+            (self.join.plan(plan, local, global)?, self.join.plan(plan, mean, cls)?, attention)
+        };
+        let (cls, tokens) = (self.norm.plan(plan, cls)?, self.norm.plan(plan, tokens)?);
+        Ok(PlannedFeatures { activations: stages.clone(), stages, cls, tokens, grid, attention })
     }
 
     fn depth(&self) -> usize {

@@ -7,7 +7,7 @@ use candle_nn::{VarBuilder, init};
 use super::alignment::{map_of, tokens_of};
 use super::config::{Position, TransformerConfig};
 use super::cost;
-use crate::nn::{ConvShape, Interpolation, conv2d, resize_matrix};
+use crate::nn::{ConvShape, Interpolation, Plan, Value, conv2d, resize_matrix};
 
 /// How tokens learn where they are.
 pub(super) enum PositionEmbedding {
@@ -50,15 +50,29 @@ impl PositionEmbedding {
                 tokens.broadcast_add(&resize_positions(embedding, *from, grid, *resize)?)
             }
             Self::Convolutional { name, weight, bias, dilation } => {
-                let channels = weight.dim(0)?;
-                let shape =
-                    ConvShape { stride: 1, padding: *dilation, dilation: *dilation, groups: channels, trailing: 0 };
-                let places = conv2d(&map_of(tokens, grid)?, weight, Some(bias), shape)?;
+                let places = conv2d(&map_of(tokens, grid)?, weight, Some(bias), depthwise(weight, *dilation)?)?;
                 cost::convolution(name, &places, weight);
                 tokens + tokens_of(&places)?
             }
         }
     }
+
+    /// [`Self::add_to`] in `plan`: the tokens on `grid`, and what is still to be added to them.
+    pub(super) fn plan(&self, plan: &mut Plan, tokens: Value, grid: (usize, usize)) -> Result<(Value, Option<Tensor>)> {
+        match self {
+            Self::Learned { embedding, grid: from, resize } => {
+                Ok((tokens, Some(resize_positions(embedding, *from, grid, *resize)?)))
+            }
+            Self::Convolutional { weight, bias, dilation, .. } => {
+                Ok((plan.add_depthwise(tokens, (weight, bias), depthwise(weight, *dilation)?)?, None))
+            }
+        }
+    }
+}
+
+/// Keeps the size of a map.
+fn depthwise(weight: &Tensor, dilation: usize) -> Result<ConvShape> {
+    Ok(ConvShape { stride: 1, padding: dilation, dilation, groups: weight.dim(0)?, trailing: 0 })
 }
 
 /// Learned positions (token, dimension) of one grid for another, resampled along each axis.

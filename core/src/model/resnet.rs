@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use super::config::{Block, ModelConfig, ResNetConfig};
 use super::convolution::{ConvNorm, ConvNormSizes, RepConv, Style};
 use super::network::Request;
-use crate::nn::max_pool2d;
+use crate::nn::{Plan, Value, max_pool2d};
 
 /// Scale of the last normalisation of a block at the start of training: blocks start near the identity.
 const LAST_GAMMA: f64 = 0.2;
@@ -74,6 +74,29 @@ impl ResidualBlock {
             }
         }
     }
+
+    /// [`Self::forward`] as steps of `plan`.
+    fn plan(&self, plan: &mut Plan, x: Value) -> Result<Value> {
+        let shortcut = match &self.downsample {
+            Some(downsample) => downsample.plan(plan, x, None)?,
+            None => x,
+        };
+        match &self.branch {
+            Branch::Basic([first, second]) => {
+                let inner = first.plan(plan, x, None)?;
+                second.plan(plan, inner, Some(shortcut))
+            }
+            Branch::Bottleneck([first, second, third]) => {
+                let inner = first.plan(plan, x, None)?;
+                let inner = second.plan(plan, inner, None)?;
+                third.plan(plan, inner, Some(shortcut))
+            }
+            Branch::Rep([first, second]) => {
+                let inner = first.plan(plan, x, None)?;
+                second.plan(plan, inner, Some(shortcut))
+            }
+        }
+    }
 }
 
 /// Stem (7x7, stride 2; 3x3 maximum, stride 2) and stages; stage i has stride `4 · 2^i`.
@@ -128,6 +151,28 @@ impl ResNet {
         for index in 0..self.stages.len() {
             x = self.stage(index, x, request)?;
             maps.push(x.clone());
+        }
+        Ok(maps)
+    }
+
+    /// [`Self::stem`] as steps of `plan`.
+    pub(super) fn plan_stem(&self, plan: &mut Plan, x: Value) -> Result<Value> {
+        let x = self.stem.plan(plan, x, None)?;
+        plan.max_pool(x, 3, 2, self.pool_padding)
+    }
+
+    /// [`Self::stage`] as steps of `plan`.
+    pub(super) fn plan_stage(&self, index: usize, plan: &mut Plan, x: Value) -> Result<Value> {
+        self.stages.get(index).into_iter().flatten().try_fold(x, |x, block| block.plan(plan, x))
+    }
+
+    /// [`Self::forward`] as steps of `plan`.
+    pub(super) fn plan(&self, plan: &mut Plan, x: Value) -> Result<Vec<Value>> {
+        let mut x = self.plan_stem(plan, x)?;
+        let mut maps = Vec::with_capacity(self.stages.len());
+        for index in 0..self.stages.len() {
+            x = self.plan_stage(index, plan, x)?;
+            maps.push(x);
         }
         Ok(maps)
     }

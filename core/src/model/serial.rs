@@ -6,9 +6,11 @@ use candle_nn::VarBuilder;
 use super::alignment::{Grid, ToTokens};
 use super::config::ModelConfig;
 use super::network::Request;
+use super::planned::{PlannedFeatures, Scope};
 use super::resnet::ResNet;
 use super::vit::{Entry, Transformer};
 use super::{Features, Hybrid};
+use crate::nn::{Plan, Value};
 
 /// ResNet -> alignment -> projection -> position embedding -> transformer.
 pub struct Serial {
@@ -42,6 +44,16 @@ impl Hybrid for Serial {
         let tokens = self.projection.forward(last, grid)?;
         let (cls, tokens, attention) = self.transformer.forward(&tokens, grid, request, Entry::default())?;
         Ok(Features { activations: stages.clone(), stages, cls, tokens, grid, attention })
+    }
+
+    fn plan(&self, plan: &mut Plan, x: Value, scope: Scope) -> Result<PlannedFeatures> {
+        let size = plan.size(x);
+        let grid = self.grid.for_input(size.rows, size.columns)?;
+        let stages = self.resnet.plan(plan, x)?;
+        let Some(last) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
+        let tokens = self.projection.plan(plan, *last, grid)?;
+        let (cls, tokens, attention) = self.transformer.plan(plan, tokens, grid, scope, None)?;
+        Ok(PlannedFeatures { activations: stages.clone(), stages, cls, tokens, grid, attention })
     }
 
     fn depth(&self) -> usize {

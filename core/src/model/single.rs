@@ -7,9 +7,11 @@ use super::alignment::{Grid, tokens_of};
 use super::config::ModelConfig;
 use super::layers::PatchEmbedding;
 use super::network::Request;
+use super::planned::{PlannedFeatures, Scope};
 use super::resnet::ResNet;
 use super::vit::{Entry, Transformer};
 use super::{Features, Hybrid};
+use crate::nn::{Plan, Value};
 
 /// A ResNet without a transformer: the last map are the tokens, their mean stands for CLS, there is no attention.
 pub struct ResNetAlone {
@@ -38,6 +40,14 @@ impl Hybrid for ResNetAlone {
             activations: stages.clone(),
             stages,
         })
+    }
+
+    fn plan(&self, plan: &mut Plan, x: Value, _: Scope) -> Result<PlannedFeatures> {
+        let stages = self.resnet.plan(plan, x)?;
+        let Some(&tokens) = stages.last() else { candle_core::bail!("a ResNet has at least one stage") };
+        let (cls, size) = (plan.mean(tokens), plan.size(tokens));
+        let grid = (size.rows, size.columns);
+        Ok(PlannedFeatures { activations: stages.clone(), stages, cls, tokens, grid, attention: Vec::new() })
     }
 
     fn depth(&self) -> usize {
@@ -76,6 +86,14 @@ impl Hybrid for VitAlone {
         let patches = self.patches.forward(x, grid)?;
         let (cls, tokens, attention) = self.transformer.forward(&patches, grid, request, Entry::default())?;
         Ok(Features { stages: Vec::new(), activations: Vec::new(), cls, tokens, grid, attention })
+    }
+
+    fn plan(&self, plan: &mut Plan, x: Value, scope: Scope) -> Result<PlannedFeatures> {
+        let size = plan.size(x);
+        let grid = self.grid.for_input(size.rows, size.columns)?;
+        let patches = self.patches.plan(plan, x, Some(grid))?;
+        let (cls, tokens, attention) = self.transformer.plan(plan, patches, grid, scope, None)?;
+        Ok(PlannedFeatures { stages: Vec::new(), activations: Vec::new(), cls, tokens, grid, attention })
     }
 
     fn depth(&self) -> usize {

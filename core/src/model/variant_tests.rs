@@ -41,7 +41,7 @@ const VARIANTS: &[(&str, Change)] = &[
     }),
 ];
 
-fn variants() -> impl Iterator<Item = (String, ModelConfig)> {
+pub(super) fn variants() -> impl Iterator<Item = (String, ModelConfig)> {
     ALL.into_iter().flat_map(|(topology, fusion)| {
         VARIANTS.iter().map(move |(name, change)| {
             let mut config = config(topology, fusion);

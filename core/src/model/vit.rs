@@ -9,8 +9,12 @@ use super::cost;
 use super::dropout::Dropout;
 use super::layers::{LayerNorm, Linear};
 use super::network::Request;
+use super::planned::Scope;
 use super::position::PositionEmbedding;
-use crate::nn::{attention, attention_with_probabilities, gelu, linear_attention, linear_attention_with_probabilities};
+use crate::nn::{
+    Activation, Plan, Value, attention, attention_with_probabilities, gelu, linear_attention,
+    linear_attention_with_probabilities,
+};
 
 struct Layer {
     name: String,
@@ -79,6 +83,21 @@ impl Layer {
         let x = (x + branch(self.proj.forward(&mixed)?, 0)?)?;
         let hidden = gelu(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
         Ok(((&x + branch(self.fc2.forward(&hidden)?, 1)?)?, probabilities))
+    }
+
+    /// [`Self::forward`] as steps of `plan`.
+    fn plan(&self, plan: &mut Plan, x: Value, explicit: bool) -> Result<(Value, Option<Value>)> {
+        let normal = self.norm1.plan(plan, x)?;
+        let qkv = self.qkv.plan(plan, normal, None, Activation::None)?;
+        let (mixed, probabilities) = match self.attention {
+            AttentionKind::Softmax => plan.attention(qkv, self.heads, explicit)?,
+            AttentionKind::Linear if explicit => candle_core::bail!("{}: a plan keeps no linear attention", self.name),
+            AttentionKind::Linear => (plan.linear_attention(qkv, self.heads)?, None),
+        };
+        let x = self.proj.plan(plan, mixed, Some(x), Activation::None)?;
+        let normal = self.norm2.plan(plan, x)?;
+        let hidden = self.fc1.plan(plan, normal, None, Activation::Gelu)?;
+        Ok((self.fc2.plan(plan, hidden, Some(x), Activation::None)?, probabilities))
     }
 }
 
@@ -162,5 +181,28 @@ impl Transformer {
         let x = self.norm.forward(&x)?;
         let cls = x.narrow(1, 0, 1)?.contiguous()?.reshape((batch, dimension))?;
         Ok((cls, x.narrow(1, 1, count)?.contiguous()?, attention))
+    }
+
+    /// [`Self::forward`] as steps of `plan`, with CLS of the transformer before it: CLS, the tokens as a map of `grid`, and attention.
+    pub(super) fn plan(
+        &self,
+        plan: &mut Plan,
+        tokens: Value,
+        grid: (usize, usize),
+        scope: Scope,
+        before: Option<Value>,
+    ) -> Result<(Value, Value, Vec<Value>)> {
+        let (tokens, places) = self.position.plan(plan, tokens, grid)?;
+        let mut x = plan.sequence(tokens, (&self.cls, before), places.as_ref(), self.registers.as_ref())?;
+        let mut attention = Vec::new();
+        if !scope.bypass_transformer {
+            for layer in &self.layers {
+                let (next, probabilities) = layer.plan(plan, x, scope.attention)?;
+                attention.extend(probabilities);
+                x = next;
+            }
+        }
+        let x = self.norm.plan(plan, x)?;
+        Ok((plan.tokens(x, 0, (1, 1))?, plan.tokens(x, 1, grid)?, attention))
     }
 }

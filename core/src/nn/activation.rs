@@ -87,6 +87,12 @@ fn map2(a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<Te
     Tensor::from_vec(values, a.dims(), a.device())
 }
 
+/// `x Φ(x)`.
+#[inline(always)]
+pub(super) fn gelu_value(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
 /// Gaussian error linear unit (Hendrycks and Gimpel, 2016), with the error function.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     if on_cpu(x) { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
@@ -104,9 +110,7 @@ impl CustomOp1 for Gelu {
         let mut y = vec![0.0; x.len()];
         y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
             vectorised(|| {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = 0.5 * x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
-                }
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = gelu_value(*x));
             });
         });
         Ok((CpuStorage::F32(y), l.shape().clone()))

@@ -12,6 +12,9 @@ use super::raw::{on_cpu, slice, vectorised, with_values};
 #[derive(Debug, Clone)]
 pub struct ConvBias {
     parameters: Tensor,
+    /// Views of the parameters.
+    weight: Tensor,
+    bias: Tensor,
     dims: [usize; 4],
 }
 
@@ -23,13 +26,15 @@ impl ConvBias {
             bail!("conv_bias: the bias does not have {out} values");
         }
         let parameters = Tensor::cat(&[&weight.flatten_all()?, &bias.flatten_all()?], 0)?;
-        Ok(Self { parameters, dims: [out, inputs, height, width] })
+        let count = out * inputs * height * width;
+        let weight = parameters.narrow(0, 0, count)?.reshape((out, inputs, height, width))?;
+        let bias = parameters.narrow(0, count, out)?;
+        Ok(Self { parameters, weight, bias, dims: [out, inputs, height, width] })
     }
 
-    fn split(&self) -> Result<(Tensor, Tensor)> {
-        let count = self.dims.iter().product();
-        let weight = self.parameters.narrow(0, 0, count)?.reshape(self.dims.as_slice())?;
-        Ok((weight, self.parameters.narrow(0, count, self.dims[0])?))
+    /// Weights (out, in, kernel, kernel) and bias (out).
+    pub fn parts(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
     }
 }
 
@@ -43,8 +48,7 @@ pub fn conv_bias(
     relu: bool,
 ) -> Result<Tensor> {
     if !on_cpu(x) {
-        let (weight, bias) = conv.split()?;
-        let mut y = conv2d(x, &weight, Some(&bias), shape)?;
+        let mut y = conv2d(x, &conv.weight, Some(&conv.bias), shape)?;
         if let Some(residual) = residual {
             y = (y + residual)?;
         }

@@ -97,6 +97,11 @@ impl Norm {
 
     pub(super) fn forward(&self, x: &[f32], gamma: &[f32], beta: &[f32]) -> Vec<f32> {
         let mut y = vec![0.0; x.len()];
+        self.forward_into(x, gamma, beta, &mut y);
+        y
+    }
+
+    pub(super) fn forward_into(&self, x: &[f32], gamma: &[f32], beta: &[f32], y: &mut [f32]) {
         let row_len = self.row_len(gamma.len());
         let weights_per_row = gamma.len() / self.rows_per_item;
         let rows = y.par_chunks_exact_mut(row_len).zip(x.par_chunks_exact(row_len)).enumerate();
@@ -105,7 +110,6 @@ impl Norm {
             let (gamma, beta) = (&gamma[first..first + weights_per_row], &beta[first..first + weights_per_row]);
             vectorised(|| self.forward_row(x, gamma, beta, y));
         });
-        y
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Access to the numbers behind a tensor, and scratch memory.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
@@ -36,17 +36,17 @@ pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
 }
 
 thread_local! {
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `f` with a scratch buffer of at least `len` values that is kept for the thread's next call. Taken out while in use, so
-/// that a nested call on the same thread gets one of its own.
+/// Runs `f` with a scratch buffer of `len` values, left as the thread's last call of that depth left them. Buffers are kept: a nested call on
+/// the same thread has one of its own.
 pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.take();
+    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {
         buffer.resize(len, 0.0);
     }
     let result = f(&mut buffer[..len]);
-    SCRATCH.set(buffer);
+    SCRATCH.with_borrow_mut(|buffers| buffers.push(buffer));
     result
 }

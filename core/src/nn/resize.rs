@@ -29,7 +29,7 @@ struct Bilinear {
 }
 
 /// For each output: the two inputs it lies between and the weight of the second.
-fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+pub(super) fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
     let scale = from as f32 / to as f32;
     (0..to)
         .map(|out| {

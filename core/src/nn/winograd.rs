@@ -14,9 +14,9 @@ use super::gemm::{Into, Mat, MatMut, multiply};
 use super::raw::{vectorised, with_scratch};
 
 /// Outputs of a tile along one axis, inputs, and products.
-const OUT: usize = 4;
-const IN: usize = 6;
-const POINTS: usize = IN * IN;
+pub(super) const OUT: usize = 4;
+pub(super) const IN: usize = 6;
+pub(super) const POINTS: usize = IN * IN;
 /// Tiles transformed at once: a vector register's width.
 const LANES: usize = 8;
 
@@ -236,7 +236,7 @@ impl Winograd {
     }
 
     /// `G g Gᵀ`, laid out (36, out, in). With `turned`, weights are (in, out, 3, 3) of the forward convolution, turned by half a turn.
-    fn transform_weights(&self, w: &[f32], turned: bool) -> Vec<f32> {
+    pub(super) fn transform_weights(&self, w: &[f32], turned: bool) -> Vec<f32> {
         let pairs = self.out_channels * self.in_channels;
         let mut u = vec![0.0; POINTS * pairs];
         for first in (0..pairs).step_by(LANES) {
@@ -423,7 +423,7 @@ impl Winograd {
 
 /// The first values of `values` into all of `to`; in registers where it is full.
 #[inline(always)]
-fn store<const N: usize>(to: &mut [f32], values: &[f32; N]) {
+pub(super) fn store<const N: usize>(to: &mut [f32], values: &[f32; N]) {
     if let Ok(to) = <&mut [f32; N]>::try_from(&mut *to) {
         *to = *values;
     } else {
@@ -433,7 +433,7 @@ fn store<const N: usize>(to: &mut [f32], values: &[f32; N]) {
 
 /// All of `from` into the first values of `values`; in registers where it is full.
 #[inline(always)]
-fn load<const N: usize>(from: &[f32], values: &mut [f32; N]) {
+pub(super) fn load<const N: usize>(from: &[f32], values: &mut [f32; N]) {
     if let Ok(from) = <&[f32; N]>::try_from(from) {
         *values = *from;
     } else {
@@ -464,7 +464,7 @@ const G: [[f32; 3]; IN] = [
 
 /// `Bᵀ d` along one axis.
 #[inline(always)]
-fn input_step(d: &[[f32; LANES]; IN]) -> [[f32; LANES]; IN] {
+pub(super) fn input_step<const LANES: usize>(d: &[[f32; LANES]; IN]) -> [[f32; LANES]; IN] {
     let mut t = [[0.0; LANES]; IN];
     for l in 0..LANES {
         let [d0, d1, d2, d3, d4, d5] = [d[0][l], d[1][l], d[2][l], d[3][l], d[4][l], d[5][l]];
@@ -482,7 +482,7 @@ fn input_step(d: &[[f32; LANES]; IN]) -> [[f32; LANES]; IN] {
 
 /// `Aᵀ m` along one axis.
 #[inline(always)]
-fn output_step(m: &[[f32; LANES]; IN]) -> [[f32; LANES]; OUT] {
+pub(super) fn output_step<const LANES: usize>(m: &[[f32; LANES]; IN]) -> [[f32; LANES]; OUT] {
     let mut y = [[0.0; LANES]; OUT];
     for l in 0..LANES {
         let [m0, m1, m2, m3, m4, m5] = [m[0][l], m[1][l], m[2][l], m[3][l], m[4][l], m[5][l]];

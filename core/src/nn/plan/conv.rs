@@ -1,0 +1,164 @@
+//! Convolutions and linear layers: a product over pixels, or Winograd's.
+
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, TensorId};
+
+use super::super::product::{Activation, Dense, End, Right, Rows, Threads, multiply, pack, packed_len};
+use super::norm::PreparedNorm;
+use super::runner::{Io, Kernel, Layout, PreparedWeights, plain};
+use super::winograd::Winograd;
+use super::{GroupNorm, Size, Window};
+
+/// How the sums are formed.
+enum How {
+    /// Every pixel is a row.
+    Pointwise,
+    /// Windows are copied into rows.
+    Windows(Windows),
+    /// F(4x4, 3x3).
+    Winograd(Winograd),
+}
+
+pub(super) struct Convolution {
+    how: How,
+    /// Pixels that are given.
+    pixels: usize,
+    depth: usize,
+    outputs: usize,
+    weight: Arc<[f32]>,
+    bias: Option<Vec<f32>>,
+    norm: Option<PreparedNorm>,
+    activation: Activation,
+}
+
+impl Convolution {
+    pub(super) fn new(
+        (x, y): (Size, Size),
+        (weight, id, bias): (&Tensor, TensorId, Option<&Tensor>),
+        window: Window,
+        (norm, activation): (Option<&GroupNorm>, Activation),
+        weights: &PreparedWeights,
+    ) -> Result<Self> {
+        let taps = window.kernel[0] * window.kernel[1];
+        let (inputs, outputs, depth) = (x.channels, y.channels, x.channels * taps);
+        let pointwise = taps == 1 && window.stride == [1; 2] && window.before == [0; 2];
+        // Winograd's end knows no GELU.
+        let how = match Winograd::new(x, y, window).filter(|_| activation != Activation::Gelu || norm.is_some()) {
+            Some(winograd) => How::Winograd(winograd),
+            None if pointwise => How::Pointwise,
+            None => How::Windows(Windows { x, y, window }),
+        };
+        let packed = |values: &[f32]| {
+            let mut packed = vec![0.0; packed_len(outputs, depth)];
+            // From (out, in, tap) to depth by taps, channels innermost.
+            let at = |output: usize, k: usize| values[(output * inputs + k % inputs) * taps + k / inputs];
+            pack(outputs, depth, at, &mut packed);
+            packed
+        };
+        let weight = match &how {
+            How::Winograd(winograd) => weights.of((weight, id), Layout::Points, |values| winograd.prepare(values))?,
+            _ => weights.of((weight, id), Layout::Packed, packed)?,
+        };
+        Ok(Self {
+            how,
+            pixels: y.batch * y.pixels(),
+            depth,
+            outputs,
+            weight,
+            bias: bias.map(plain).transpose()?,
+            norm: norm.map(|norm| PreparedNorm::new(norm, y)).transpose()?,
+            activation,
+        })
+    }
+}
+
+impl Kernel for Convolution {
+    fn scratch(&self) -> usize {
+        let norm = self.norm.as_ref().map_or(0, PreparedNorm::scratch);
+        match &self.how {
+            How::Winograd(winograd) => norm.max(winograd.scratch()),
+            _ => norm,
+        }
+    }
+
+    fn run(&self, io: Io<'_>) {
+        let Io { reads: [x, residual], gives: y, scratch, .. } = io;
+        let residual = (!residual.is_empty()).then_some(residual);
+        let bias = self.bias.as_deref();
+        // What stands behind a normalisation is the normalisation's to do.
+        let end = match self.norm {
+            Some(_) => End { bias, ..End::default() },
+            None => End { bias, residual, activation: self.activation },
+        };
+        let right = Right { values: &self.weight, outputs: self.outputs, depth: self.depth };
+        let to = (&mut *y, self.outputs);
+        match &self.how {
+            How::Pointwise => {
+                multiply(&Dense { values: x, stride: self.depth }, self.pixels, right, end, to, Threads::All);
+            }
+            How::Windows(windows) => multiply(&windows.of(x), self.pixels, right, end, to, Threads::All),
+            How::Winograd(winograd) => winograd.run(x, &self.weight, end, y, scratch),
+        }
+        if let Some(norm) = &self.norm {
+            norm.run(y, residual, self.activation, scratch);
+        }
+    }
+}
+
+/// Windows as rows: taps row by row, channels innermost.
+struct Windows {
+    x: Size,
+    y: Size,
+    window: Window,
+}
+
+/// [`Windows`] over values.
+struct WindowRows<'a> {
+    windows: &'a Windows,
+    values: &'a [f32],
+}
+
+impl Windows {
+    fn of<'a>(&'a self, values: &'a [f32]) -> WindowRows<'a> {
+        WindowRows { windows: self, values }
+    }
+}
+
+impl Rows for WindowRows<'_> {
+    #[inline(always)]
+    fn fill(&self, row: usize, from: usize, to: &mut [f32]) {
+        let Windows { x, y, window } = self.windows;
+        let Window { kernel, stride, before, dilation } = *window;
+        let (image, row, column) = (row / y.pixels(), row / y.columns % y.rows, row % y.columns);
+        let image = &self.values[image * x.pixels() * x.channels..];
+        let line_len = x.columns * x.channels;
+        // Taps that lie side by side are copied at once.
+        let step = if dilation == 1 { kernel[1] * x.channels } else { x.channels };
+        let (mut k, end) = (from, from + to.len());
+        while k < end {
+            let tap = k / x.channels;
+            let (tap_row, tap_column) = (tap / kernel[1], tap % kernel[1]);
+            let inside = k % step;
+            let count = (step - inside).min(end - k);
+            let to = &mut to[k - from..k - from + count];
+            k += count;
+            // Counted from the border's first zero.
+            let at_row = row * stride[0] + tap_row * dilation;
+            let first_column = if dilation == 1 { 0 } else { tap_column * dilation };
+            let at = (column * stride[1] + first_column) * x.channels + inside;
+            if at_row < before[0] || at_row - before[0] >= x.rows {
+                to.fill(0.0);
+                continue;
+            }
+            let line = &image[(at_row - before[0]) * line_len..][..line_len];
+            let border = before[1] * x.channels;
+            let left = border.saturating_sub(at).min(count);
+            let start = (at + left).saturating_sub(border).min(line_len);
+            let right = (count - left).min(line_len - start);
+            to[..left].fill(0.0);
+            to[left..left + right].copy_from_slice(&line[start..start + right]);
+            to[left + right..].fill(0.0);
+        }
+    }
+}

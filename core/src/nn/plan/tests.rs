@@ -1,0 +1,1 @@
+//! Steps against the layers that they stand for.
