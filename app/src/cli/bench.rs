@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// Writes input and outputs as a safetensors file, to compare them with another implementation; for one network and one batch.
     #[arg(long)]
     dump: Option<PathBuf>,
+    /// Lists what each kind of step takes, most first; for inference.
+    #[arg(long, conflicts_with_all = ["train", "json"])]
+    profile: bool,
     /// One line of JSON for each network and batch.
     #[arg(long)]
     json: bool,
@@ -78,6 +81,9 @@ fn run_subject(args: &Args, subject: &Subject) -> anyhow::Result<()> {
     let (id, device) = (&subject.id, &subject.device_name);
     for &batch in &args.batch {
         let mut milliseconds = measure(subject, work, batch, args.runs.max(1), &super::progress::task())?;
+        if args.profile {
+            print_profile(subject);
+        }
         if let Some(file) = &args.dump {
             dump(subject, batch, file).with_context(|| file.display().to_string())?;
         }
@@ -98,6 +104,24 @@ fn run_subject(args: &Args, subject: &Subject) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Steps of the same kind and size as one line.
+fn print_profile(subject: &Subject) {
+    let mut kinds: Vec<(String, usize, f64, u64)> = Vec::new();
+    for step in subject.network.step_times() {
+        let milliseconds = step.mean.as_secs_f64() * 1e3;
+        match kinds.iter_mut().find(|(what, ..)| *what == step.what) {
+            Some((_, count, sum, macs)) => (*count, *sum, *macs) = (*count + 1, *sum + milliseconds, *macs + step.macs),
+            None => kinds.push((step.what, 1, milliseconds, step.macs)),
+        }
+    }
+    kinds.sort_by(|a, b| b.2.total_cmp(&a.2));
+    println!("{:>5} {:>9} {:>9}  step", "times", "ms in all", "GFLOP/s");
+    for (what, count, milliseconds, macs) in kinds {
+        let speed = 2.0 * macs as f64 / 1e6 / milliseconds;
+        println!("{count:>5} {milliseconds:>9.3} {speed:>9.1}  {what}");
+    }
 }
 
 /// The largest memory that this program has held, where the system tells.

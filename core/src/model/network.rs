@@ -16,7 +16,7 @@ use super::seeded::SeededVars;
 use super::serial::Serial;
 use super::single::{ResNetAlone, VitAlone};
 use super::{Features, Hybrid};
-use crate::nn::{Plan, Value};
+use crate::nn::{Plan, StepTime, Value};
 
 /// What a forward pass shall keep, and where gradients shall be readable.
 #[derive(Default, Clone, Copy)]
@@ -176,6 +176,11 @@ impl Network {
             None => None,
         };
         Ok((features, lesions, organs))
+    }
+
+    /// What each step of the last pass takes, as the mean over all passes of its size; empty where it did not run by a plan.
+    pub fn step_times(&self) -> Vec<StepTime> {
+        self.plans.times()
     }
 
     /// Logits of the image-level classes alone, (batch, lesion): without the organ maps.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{Device, Result, Tensor};
 
 use super::{Features, Network, Request};
-use crate::nn::{Plan, PreparedWeights, Runner, Size, Value};
+use crate::nn::{Plan, PreparedWeights, Runner, Size, StepTime, Value};
 
 /// What a planned pass shall keep and leave out, as in [`Request`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,12 @@ impl Plans {
         idle.insert(0, ready);
         idle.truncate(MOST_IDLE);
         Ok(Some(output))
+    }
+
+    /// Steps of the plan that was used last.
+    pub(super) fn times(&self) -> Vec<StepTime> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.first().map(|ready| ready.runner.times()).unwrap_or_default()
     }
 
     fn take(&self, size: Size, scope: Scope) -> Option<Ready> {

@@ -39,7 +39,7 @@ pub use conv_norm::{NormEnd, conv_norm};
 pub use linear::linear;
 pub use linear_attention::{linear_attention, linear_attention_with_probabilities};
 pub use norm::{group_norm, layer_norm};
-pub use plan::{Activation, Finish, Plan, PreparedWeights, Runner, Size, Value};
+pub use plan::{Activation, Finish, Plan, PreparedWeights, Runner, Size, StepTime, Value};
 pub use pool::{adaptive_avg_pool2d, max_pool2d};
 pub use resize::{Interpolation, resize_bilinear, resize_matrix};
 pub use roi_align::{Roi, RoiGrid, roi_align};

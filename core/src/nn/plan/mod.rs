@@ -19,7 +19,7 @@ mod runner;
 mod tests;
 mod winograd;
 
-pub use self::runner::{PreparedWeights, Runner};
+pub use self::runner::{PreparedWeights, Runner, StepTime};
 
 use candle_core::{DType, Result, Tensor, TensorId, bail};
 
@@ -383,6 +383,40 @@ impl Plan {
             bail!("plan: {:?} does not mix with {size:?}", self.size(b));
         }
         Ok(self.step(Work::Mix { weight: weight.clone() }, [Some(a), Some(b)], size))
+    }
+}
+
+impl Step {
+    /// For people: what it does, and the sizes of what it reads and gives.
+    fn describe(&self, plan: &Plan) -> String {
+        let name = match &self.work {
+            Work::Conv { window, .. } => format!("convolution {}x{}", window.kernel[0], window.kernel[1]),
+            Work::AddDepthwise { .. } => "depthwise convolution".to_owned(),
+            Work::LayerNorm { .. } => "layer normalisation".to_owned(),
+            Work::Attention { .. } => "attention".to_owned(),
+            Work::LinearAttention { .. } => "linear attention".to_owned(),
+            Work::MaxPool { .. } => "maximum".to_owned(),
+            Work::AveragePool => "mean".to_owned(),
+            Work::AddResized => "resampling".to_owned(),
+            Work::Sequence { .. } => "sequence".to_owned(),
+            Work::Tokens { .. } => "tokens".to_owned(),
+            Work::Mix { .. } => "mixing".to_owned(),
+        };
+        let text = |size: Size| format!("{}x{}x{}", size.rows, size.columns, size.channels);
+        let x = self.reads[0].map_or(String::new(), |x| text(plan.size(x)));
+        format!("{name} {x} -> {}", text(plan.size(self.gives)))
+    }
+
+    /// Multiplications that are followed by an addition.
+    fn macs(&self, plan: &Plan) -> u64 {
+        let y = plan.size(self.gives);
+        let per_value = match &self.work {
+            Work::Conv { weight, .. } | Work::AddDepthwise { weight, .. } => weight.elem_count() / y.channels,
+            Work::Attention { .. } => 2 * y.pixels(),
+            Work::LinearAttention { heads } => 2 * y.channels / heads,
+            _ => 0,
+        };
+        (per_value * y.count()) as u64
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use candle_core::{Result, Tensor, TensorId, bail};
 
@@ -68,9 +69,23 @@ pub(super) fn plain(tensor: &Tensor) -> Result<Vec<f32>> {
     with_values(tensor, <[f32]>::to_vec)
 }
 
-/// Where a step's values lie: indices of slots.
+/// What a step has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepTime {
+    /// What the step does, with its sizes.
+    pub what: String,
+    /// Multiplications that are followed by an addition, as the definition has them: Winograd needs fewer.
+    pub macs: u64,
+    /// Mean over all runs.
+    pub mean: Duration,
+}
+
+/// Where a step's values lie: slot and length.
 struct Placed {
     kernel: Box<dyn Kernel>,
+    what: String,
+    macs: u64,
+    time: Duration,
     reads: [Option<(usize, usize)>; 2],
     gives: (usize, usize),
     also: Option<(usize, usize)>,
@@ -84,6 +99,7 @@ pub struct Runner {
     sizes: Vec<Size>,
     slots: Vec<Vec<f32>>,
     scratch: Vec<f32>,
+    runs: u32,
 }
 
 impl Runner {
@@ -102,6 +118,9 @@ impl Runner {
         for step in &plan.steps {
             steps.push(Placed {
                 kernel: kernel(plan, step, weights)?,
+                what: step.describe(plan),
+                macs: step.macs(plan),
+                time: Duration::ZERO,
                 reads: step.reads.map(|value| value.map(at)),
                 gives: at(step.gives),
                 also: step.also.map(at),
@@ -114,6 +133,7 @@ impl Runner {
             sizes: plan.sizes.clone(),
             slots: lengths.into_iter().map(|length| vec![0.0; length]).collect(),
             scratch: vec![0.0; scratch],
+            runs: 0,
         })
     }
 
@@ -127,7 +147,9 @@ impl Runner {
             bail!("plan: an input of {} values, not {length}", input.len());
         }
         self.slots[slot][..length].copy_from_slice(input);
-        for step in &self.steps {
+        self.runs += 1;
+        for step in &mut self.steps {
+            let start = Instant::now();
             // Taken out while they are written, so that the others can be read.
             let mut gives = std::mem::take(&mut self.slots[step.gives.0]);
             let mut also = step.also.map(|(slot, _)| std::mem::take(&mut self.slots[slot])).unwrap_or_default();
@@ -141,8 +163,16 @@ impl Runner {
             if let Some((slot, _)) = step.also {
                 self.slots[slot] = also;
             }
+            step.time += start.elapsed();
         }
         Ok(())
+    }
+
+    /// What each step takes, in their order.
+    pub fn times(&self) -> Vec<StepTime> {
+        let of =
+            |step: &Placed| StepTime { what: step.what.clone(), macs: step.macs, mean: step.time / self.runs.max(1) };
+        self.steps.iter().map(of).collect()
     }
 
     /// The values of `value`, which the plan keeps, after a run.
