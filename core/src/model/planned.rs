@@ -185,7 +185,8 @@ mod tests {
         let (a, b) = (values(a), values(b));
         let size = a.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         let difference = a.iter().zip(&b).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
-        assert!(difference <= 1e-4 * size.max(1e-3), "{what}: {difference} of {size}");
+        // A logit may be near zero by chance: its parts are not.
+        assert!(difference <= 1e-4 * size.max(0.1), "{what}: {difference} of {size}");
     }
 
     fn assert_same_output(a: &Output, b: &Output, what: &str) {

@@ -157,8 +157,30 @@ impl Rows for WindowRows<'_> {
             let start = (at + left).saturating_sub(border).min(line_len);
             let right = (count - left).min(line_len - start);
             to[..left].fill(0.0);
-            to[left..left + right].copy_from_slice(&line[start..start + right]);
+            copy(&mut to[left..left + right], &line[start..start + right]);
             to[left + right..].fill(0.0);
         }
+    }
+}
+
+/// Copies a few values without a call: windows of a stem are short.
+#[inline(always)]
+fn copy(to: &mut [f32], from: &[f32]) {
+    match from.len() {
+        4..=8 => copy_ends::<4>(to, from),
+        9..=16 => copy_ends::<8>(to, from),
+        17..=32 => copy_ends::<16>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// `N` values from either end, which overlap.
+#[inline(always)]
+fn copy_ends<const N: usize>(to: &mut [f32], from: &[f32]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
+        *to = *from;
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+        *to = *from;
     }
 }
