@@ -44,7 +44,9 @@ pub(super) enum Layout {
 
 /// Weights that were prepared for runs, shared by the runners of one network: those for another size of the input need not prepare them again.
 #[derive(Default)]
-pub struct PreparedWeights(Mutex<HashMap<(TensorId, Layout), Arc<[f32]>>>);
+pub struct PreparedWeights(Mutex<Known>);
+
+type Known = HashMap<(TensorId, Layout), Arc<[f32]>>;
 
 impl PreparedWeights {
     /// The tensor of `id` in `layout`, by `prepare` of its values where it has not been prepared yet.

@@ -130,8 +130,11 @@ impl Winograd {
                             }
                             *down = input_step(&d);
                         }
-                        for i in 0..IN {
-                            let along = input_step(&std::array::from_fn(|j| down[j][i]));
+                        // (row, column) from (column, row).
+                        let rows: [[[f32; LANES]; IN]; IN] =
+                            std::array::from_fn(|i| std::array::from_fn(|j| down[j][i]));
+                        for (i, row) in rows.iter().enumerate() {
+                            let along = input_step(row);
                             for (j, values) in along.iter().enumerate() {
                                 let at = (i * IN + j) * point_len + tile * channels + first;
                                 store(&mut v[at..at + count], values);
