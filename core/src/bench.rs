@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::model::{Bundle, ModelConfig, Network, Request};
+use crate::model::{Bundle, ModelConfig, Network};
 use crate::task::Task;
 use crate::train::TrainingStep;
 
@@ -44,7 +44,7 @@ impl From<Bundle> for Subject {
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// A forward pass without attention maps, on the network's device.
+    /// A forward pass without features, on the network's device.
     Inference,
     /// Forward and backward pass, AdamW and moving average, on the processor.
     TrainingStep,
@@ -64,7 +64,11 @@ pub fn measure(subject: &Subject, work: Work, batch: usize, runs: usize, task: &
         Work::Inference => {
             let input = input.to_device(&subject.device)?;
             // Reading a number waits for the device.
-            Box::new(move || network.forward(&input, &Request::default())?.features.cls.to_vec2::<f32>().map(drop))
+            Box::new(move || {
+                let logits = network.predict(&input)?;
+                let all = [logits.lesion_logits, logits.organ_logits, logits.class_logits];
+                all.iter().try_for_each(|logits| logits.flatten_all()?.to_vec1::<f32>().map(drop))
+            })
         }
         Work::TrainingStep => {
             let mut step = TrainingStep::new(network.config())?;
@@ -92,7 +96,7 @@ pub fn measure(subject: &Subject, work: Work, batch: usize, runs: usize, task: &
 pub fn dump(subject: &Subject, batch: usize, file: &Path) -> Result<()> {
     let network = &subject.network;
     let input = pattern(batch.max(1), network.config().input_size)?.to_device(&subject.device)?;
-    let output = network.forward(&input, &Request::default())?;
+    let output = network.predict(&input)?;
     let tensors = [
         ("input", input),
         ("lesion_logits", output.lesion_logits),

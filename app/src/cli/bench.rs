@@ -110,7 +110,7 @@ fn run_subject(args: &Args, subject: &Subject) -> anyhow::Result<()> {
 fn print_profile(subject: &Subject) {
     let mut kinds: Vec<(String, usize, f64, u64)> = Vec::new();
     for step in subject.network.step_times() {
-        let milliseconds = step.mean.as_secs_f64() * 1e3;
+        let milliseconds = step.least.as_secs_f64() * 1e3;
         match kinds.iter_mut().find(|(what, ..)| *what == step.what) {
             Some((_, count, sum, macs)) => (*count, *sum, *macs) = (*count + 1, *sum + milliseconds, *macs + step.macs),
             None => kinds.push((step.what, 1, milliseconds, step.macs)),

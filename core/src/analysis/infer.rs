@@ -41,7 +41,7 @@ pub fn infer(bundle: &Bundle, image: ArrayView2<'_, f32>, attention: bool) -> Re
     if bundle.metadata.average_mirror_image {
         let side: Vec<u32> = (0..size as u32).rev().collect();
         let mirror = tensor.index_select(&Tensor::new(side, tensor.device())?, 3)?;
-        let mirrored = bundle.network.forward(&mirror, &Request::default())?;
+        let mirrored = bundle.network.predict(&mirror)?;
         average_with_mirror(&mut lesions, &grids(&mirrored.lesion_logits)?);
         let logits = mirrored.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
         class_logits.iter_mut().zip(logits).for_each(|(a, b)| *a = (*a + b) / 2.0);

@@ -52,7 +52,7 @@ pub use dropout::Dropout;
 pub use features_file::{features_of_file, output_tensors};
 pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, input_from_values, stretch};
 pub use interleaved::Interleaved;
-pub use network::{Network, Output, Request};
+pub use network::{Logits, Network, Output, Request};
 pub use parallel::Parallel;
 pub use planned::{Heads, PlannedFeatures, Scope};
 pub use presets::{HALF, IMAGENET, PRESETS};

@@ -11,7 +11,7 @@ use super::input::{INPUT_MEAN, INPUT_SCALE};
 use super::interleaved::Interleaved;
 use super::layers::Linear;
 use super::parallel::Parallel;
-use super::planned::{Heads, PlannedFeatures, Plans, Scope};
+use super::planned::{Heads, PlannedFeatures, PlannedOutput, Plans, Scope};
 use super::seeded::SeededVars;
 use super::serial::Serial;
 use super::single::{ResNetAlone, VitAlone};
@@ -47,6 +47,17 @@ pub struct Output {
     pub class_logits: Tensor,
     /// Local features, tokens and attention.
     pub features: Features,
+}
+
+/// Logits of a forward pass, as in [`Output`].
+#[derive(Debug, Clone)]
+pub struct Logits {
+    /// Of the lesion maps.
+    pub lesion_logits: Tensor,
+    /// Of the organ maps.
+    pub organ_logits: Tensor,
+    /// Of the image-level classes.
+    pub class_logits: Tensor,
 }
 
 /// A hybrid network with lesion, organ and class heads: those that its configuration has classes for.
@@ -121,7 +132,7 @@ impl Network {
     /// Features of `x`, as [`Network::forward`] takes it, without any head.
     pub fn features(&self, x: &Tensor, request: &Request<'_>) -> Result<Features> {
         let x = self.coloured(x)?;
-        match self.plans.run(self, &x, request, Heads::None)? {
+        match self.plans.run(self, &x, request, Scope::of(request, Heads::None))? {
             Some(output) => Ok(output.features),
             None => self.hybrid.features(&x, request),
         }
@@ -131,9 +142,14 @@ impl Network {
     /// (batch, 3, height, width), scaled as it was trained. Where weights stand still and no gradient is asked for, it runs by a plan.
     pub fn forward(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
         let coloured = self.coloured(x)?;
-        let Some(output) = self.plans.run(self, &coloured, request, Heads::All)? else {
-            return self.forward_by_layers(x, request);
-        };
+        match self.plans.run(self, &coloured, request, Scope::of(request, Heads::All))? {
+            Some(output) => self.finish(x, output, request),
+            None => self.forward_by_layers(x, request),
+        }
+    }
+
+    /// What [`Self::forward`] returns, from what a plan gave for `x`.
+    fn finish(&self, x: &Tensor, output: PlannedOutput, request: &Request<'_>) -> Result<Output> {
         let (batch, _, height, width) = x.dims4()?;
         let empty = |by: usize| Tensor::zeros(&[batch, 0, height / by, width / by], DType::F32, x.device());
         let lesion_logits = output.lesion_logits.map_or_else(|| empty(8), Ok)?;
@@ -178,15 +194,28 @@ impl Network {
         Ok((features, lesions, organs))
     }
 
-    /// What each step of the last pass takes, as the mean over all passes of its size; empty where it did not run by a plan.
+    /// What each step of the last pass takes, at best over the passes of its size; empty where it did not run by a plan.
     pub fn step_times(&self) -> Vec<StepTime> {
         self.plans.times()
+    }
+
+    /// As [`Network::forward`], without features: their memory is not kept.
+    pub fn predict(&self, x: &Tensor) -> Result<Logits> {
+        let coloured = self.coloured(x)?;
+        let scope = Scope { heads: Heads::All, ..Scope::default() };
+        let output = match self.plans.run(self, &coloured, &Request::default(), scope)? {
+            Some(output) => self.finish(x, output, &Request::default())?,
+            None => self.forward_by_layers(x, &Request::default())?,
+        };
+        let Output { lesion_logits, organ_logits, class_logits, .. } = output;
+        Ok(Logits { lesion_logits, organ_logits, class_logits })
     }
 
     /// Logits of the image-level classes alone, (batch, lesion): without the organ maps.
     pub fn classify(&self, x: &Tensor) -> Result<Tensor> {
         let (x, request) = (self.coloured(x)?, Request::default());
-        let (features, maps) = match self.plans.run(self, &x, &request, Heads::Lesions)? {
+        let scope = Scope { heads: Heads::Lesions, ..Scope::default() };
+        let (features, maps) = match self.plans.run(self, &x, &request, scope)? {
             Some(output) => (output.features, output.lesion_logits),
             None => {
                 let features = self.hybrid.features(&x, &request)?;

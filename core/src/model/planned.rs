@@ -8,8 +8,10 @@ use super::{Features, Network, Request};
 use crate::nn::{Plan, PreparedWeights, Runner, Size, StepTime, Value};
 
 /// What a planned pass shall keep and leave out, as in [`Request`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scope {
+    /// Keep maps and tokens; CLS is always kept.
+    pub features: bool,
     /// Keep the attention probabilities.
     pub attention: bool,
     /// Leave the transformer's layers out.
@@ -19,14 +21,22 @@ pub struct Scope {
 }
 
 /// Heads of a planned pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Heads {
     /// Features alone.
+    #[default]
     None,
     /// Lesion maps, from which classes are read.
     Lesions,
     /// Lesion and organ maps.
     All,
+}
+
+impl Scope {
+    /// What `request` asks for, with all features.
+    pub(super) fn of(request: &Request<'_>, heads: Heads) -> Self {
+        Self { features: true, attention: request.attention, bypass_transformer: request.bypass_transformer, heads }
+    }
 }
 
 /// [`Features`] in a plan.
@@ -75,13 +85,13 @@ pub(super) struct Plans {
 const MOST_IDLE: usize = 4;
 
 impl Plans {
-    /// The pass of `network` over `x` (batch, channel, row, column) by a plan, or `None` where there is none for it.
+    /// The pass of `network` over `x` (batch, channel, row, column) by a plan for `scope`, or `None` where there is none for it.
     pub(super) fn run(
         &self,
         network: &Network,
         x: &Tensor,
         request: &Request<'_>,
-        heads: Heads,
+        scope: Scope,
     ) -> Result<Option<PlannedOutput>> {
         let plain = request.attention_perturbation.is_none()
             && request.stage_perturbation.is_none()
@@ -92,7 +102,6 @@ impl Plans {
         }
         let (batch, channels, rows, columns) = x.dims4()?;
         let size = Size { batch, rows, columns, channels };
-        let scope = Scope { attention: request.attention, bypass_transformer: request.bypass_transformer, heads };
         let Some(mut ready) = self.take(size, scope).or_else(|| self.prepare(network, size, scope)) else {
             return Ok(None);
         };
@@ -122,8 +131,8 @@ impl Plans {
         let (mut plan, x) = Plan::new(size);
         let (features, lesions, organs) = network.plan(&mut plan, x, scope).ok()?;
         let PlannedFeatures { stages, activations, cls, tokens, attention, .. } = &features;
-        let kept = [stages, activations, attention].into_iter().flatten().copied().chain([*cls, *tokens]);
-        kept.chain(lesions).chain(organs).for_each(|value| plan.keep(value));
+        let all = [stages, activations, attention].into_iter().flatten().chain([tokens]).filter(|_| scope.features);
+        all.chain([cls]).copied().chain(lesions).chain(organs).for_each(|value| plan.keep(value));
         let runner = Runner::new(&plan, &self.weights).ok()?;
         Some(Ready { size, scope, runner, features, lesions, organs })
     }
@@ -144,19 +153,27 @@ impl Ready {
     fn output(&self) -> Result<PlannedOutput> {
         let PlannedFeatures { stages, activations, cls, tokens, grid, attention } = &self.features;
         let (batch, dimension) = (self.size.batch, self.runner.read(*cls).0.channels);
-        let maps = |values: &[Value]| values.iter().map(|value| self.map(*value)).collect::<Result<Vec<_>>>();
         let logits = |value: Option<Value>| value.map(|value| self.map(value)?.contiguous()).transpose();
+        let cls = self.tensor(*cls)?.reshape((batch, dimension))?;
+        let (lesion_logits, organ_logits) = (logits(self.lesions)?, logits(self.organs)?);
+        if !self.scope.features {
+            let tokens = Tensor::zeros((batch, 0, dimension), candle_core::DType::F32, &Device::Cpu)?;
+            let (stages, activations, attention) = (Vec::new(), Vec::new(), Vec::new());
+            let features = Features { stages, activations, cls, tokens, grid: *grid, attention };
+            return Ok(PlannedOutput { features, lesion_logits, organ_logits });
+        }
+        let maps = |values: &[Value]| values.iter().map(|value| self.map(*value)).collect::<Result<Vec<_>>>();
         let planned = maps(stages)?;
         let features = Features {
             activations: if stages == activations { planned.clone() } else { maps(activations)? },
             stages: planned,
-            cls: self.tensor(*cls)?.reshape((batch, dimension))?,
+            cls,
             tokens: self.tensor(*tokens)?.reshape((batch, grid.0 * grid.1, dimension))?,
             grid: *grid,
             // Laid out (batch, head, token, token) as it is.
             attention: attention.iter().map(|value| self.tensor(*value)).collect::<Result<_>>()?,
         };
-        Ok(PlannedOutput { features, lesion_logits: logits(self.lesions)?, organ_logits: logits(self.organs)? })
+        Ok(PlannedOutput { features, lesion_logits, organ_logits })
     }
 }
 
@@ -218,7 +235,7 @@ mod tests {
                 for (attention, bypass_transformer) in [(false, false), (keeps, false), (false, true)] {
                     let what = format!("{name} {batch}x{rows}x{columns} {attention} {bypass_transformer}");
                     let request = Request { attention, bypass_transformer, ..Request::default() };
-                    let scope = Scope { attention, bypass_transformer, heads: Heads::All };
+                    let scope = Scope::of(&request, Heads::All);
                     let size = Size { batch, rows, columns, channels };
                     assert!(network.plans().prepare(&network, size, scope).is_some(), "{what}: no plan");
                     let layers = network.forward_by_layers(&x, &request).unwrap();
@@ -226,11 +243,12 @@ mod tests {
                     for _ in 0..2 {
                         assert_same_output(&layers, &network.forward(&x, &request).unwrap(), &what);
                     }
-                    assert_same(
-                        &network.classify(&x).unwrap(),
-                        &network.forward(&x, &Request::default()).unwrap().class_logits,
-                        &what,
-                    );
+                    let forward = network.forward(&x, &Request::default()).unwrap();
+                    assert_same(&forward.class_logits, &network.classify(&x).unwrap(), &what);
+                    let logits = network.predict(&x).unwrap();
+                    assert_same(&forward.lesion_logits, &logits.lesion_logits, &what);
+                    assert_same(&forward.organ_logits, &logits.organ_logits, &what);
+                    assert_same(&forward.class_logits, &logits.class_logits, &what);
                 }
             }
         }

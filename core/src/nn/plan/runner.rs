@@ -78,8 +78,8 @@ pub struct StepTime {
     pub what: String,
     /// Multiplications that are followed by an addition, as the definition has them: Winograd needs fewer.
     pub macs: u64,
-    /// Mean over all runs.
-    pub mean: Duration,
+    /// In the fastest run: other programs make no difference to it.
+    pub least: Duration,
 }
 
 /// Where a step's values lie: slot and length.
@@ -87,7 +87,7 @@ struct Placed {
     kernel: Box<dyn Kernel>,
     what: String,
     macs: u64,
-    time: Duration,
+    least: Duration,
     reads: [Option<(usize, usize)>; 2],
     gives: (usize, usize),
     also: Option<(usize, usize)>,
@@ -101,7 +101,6 @@ pub struct Runner {
     sizes: Vec<Size>,
     slots: Vec<Vec<f32>>,
     scratch: Vec<f32>,
-    runs: u32,
 }
 
 impl Runner {
@@ -122,7 +121,7 @@ impl Runner {
                 kernel: kernel(plan, step, weights)?,
                 what: step.describe(plan),
                 macs: step.macs(plan),
-                time: Duration::ZERO,
+                least: Duration::MAX,
                 reads: step.reads.map(|value| value.map(at)),
                 gives: at(step.gives),
                 also: step.also.map(at),
@@ -135,7 +134,6 @@ impl Runner {
             sizes: plan.sizes.clone(),
             slots: lengths.into_iter().map(|length| vec![0.0; length]).collect(),
             scratch: vec![0.0; scratch],
-            runs: 0,
         })
     }
 
@@ -149,7 +147,12 @@ impl Runner {
             bail!("plan: an input of {} values, not {length}", input.len());
         }
         self.slots[slot][..length].copy_from_slice(input);
-        self.runs += 1;
+        // On a thread of the pool: each step then hands out its work without waking the pool first.
+        rayon::scope(|_| self.run_steps());
+        Ok(())
+    }
+
+    fn run_steps(&mut self) {
         for step in &mut self.steps {
             let start = Instant::now();
             // Taken out while they are written, so that the others can be read.
@@ -165,15 +168,13 @@ impl Runner {
             if let Some((slot, _)) = step.also {
                 self.slots[slot] = also;
             }
-            step.time += start.elapsed();
+            step.least = step.least.min(start.elapsed());
         }
-        Ok(())
     }
 
     /// What each step takes, in their order.
     pub fn times(&self) -> Vec<StepTime> {
-        let of =
-            |step: &Placed| StepTime { what: step.what.clone(), macs: step.macs, mean: step.time / self.runs.max(1) };
+        let of = |step: &Placed| StepTime { what: step.what.clone(), macs: step.macs, least: step.least };
         self.steps.iter().map(of).collect()
     }
 
