@@ -1,7 +1,7 @@
 //! Winograd's F(4x4, 3x3), channels-last: see [`super::super::winograd`] for the algebra.
 
 use super::super::product::{Activation, End, Right, Rows, Threads, multiply, pack, packed_len};
-use super::super::raw::vectorised;
+use super::super::raw::{vectorised, with_scratch};
 use super::super::winograd::{IN, OUT, POINTS, Winograd as Planes, input_step, load, output_step, store};
 use super::{Size, Window};
 
@@ -10,8 +10,12 @@ use rayon::prelude::*;
 /// Channels that are transformed at once.
 const LANES: usize = 16;
 
-/// Transformed values that are held at once, in bytes of a few megabytes: the share of a third-level cache.
+/// Transformed values that all threads hold together: a few megabytes, the share of a third-level cache.
 const HELD: usize = 1 << 20;
+/// Transformed values that a thread holds on its own: part of a second-level cache.
+const OWN: usize = 96 << 10;
+/// Most transformed weights that then share that cache with them.
+const OWN_WEIGHTS: usize = 160 << 10;
 
 /// Sizes of one convolution.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +27,9 @@ pub(super) struct Winograd {
     tile_columns: usize,
     /// Images, and tile rows of an image, that are worked on at once.
     block: (usize, usize),
+    /// Every thread works on blocks of its own, from input to output; else all work on one block, step by step, so that large weights are
+    /// read once.
+    own: bool,
 }
 
 impl Winograd {
@@ -37,9 +44,17 @@ impl Winograd {
             return None;
         }
         let row = tile_columns * POINTS * (x.channels + y.channels);
-        let rows = (HELD / row).clamp(1, tile_rows);
-        let images = if rows < tile_rows { 1 } else { (HELD / (row * tile_rows)).clamp(1, x.batch) };
-        Some(Self { x, y, before: window.before, tile_rows, tile_columns, block: (images, rows) })
+        let own = POINTS * x.channels * y.channels <= OWN_WEIGHTS;
+        let block = if own {
+            // Threads have equally many blocks.
+            let threads = rayon::current_num_threads();
+            let blocks = (x.batch * tile_rows.div_ceil((OWN / row).max(1))).next_multiple_of(threads);
+            (1, tile_rows.div_ceil(blocks.div_ceil(x.batch)))
+        } else {
+            let rows = (HELD / row).clamp(1, tile_rows);
+            (if rows < tile_rows { 1 } else { (HELD / (row * tile_rows)).clamp(1, x.batch) }, rows)
+        };
+        Some(Self { x, y, before: window.before, tile_rows, tile_columns, block, own })
     }
 
     /// Weights (out, in, 3, 3), transformed and packed: 36 matrices.
@@ -59,16 +74,68 @@ impl Winograd {
         self.block.0 * self.block.1
     }
 
+    /// Values that all threads share.
     pub(super) fn scratch(&self) -> usize {
+        if self.own { 0 } else { self.block_len() }
+    }
+
+    fn block_len(&self) -> usize {
         self.block_rows() * self.tile_columns * POINTS * (self.x.channels + self.y.channels)
     }
 
+    fn images<'a>(&self, x: &'a [f32]) -> impl Fn(usize) -> &'a [f32] {
+        let len = self.x.pixels() * self.x.channels;
+        move |image| &x[image * len..(image + 1) * len]
+    }
+
     pub(super) fn run(&self, x: &[f32], weights: &[f32], end: End<'_>, y: &mut [f32], scratch: &mut [f32]) {
+        if self.own { self.run_own(x, weights, end, y) } else { self.run_together(x, weights, end, y, scratch) }
+    }
+
+    /// The product of one point over `tiles` tiles of `v`.
+    fn product(&self, v: &[f32], weights: &[f32], point: usize, tiles: usize, m: &mut [f32]) {
+        let (inputs, outputs) = (self.x.channels, self.y.channels);
+        let len = packed_len(outputs, inputs);
+        let rows = Tiles { values: v, point, columns: self.tile_columns, channels: inputs };
+        let right = Right { values: &weights[point * len..(point + 1) * len], outputs, depth: inputs };
+        multiply(&rows, tiles, right, End::default(), (m, outputs), Threads::One);
+    }
+
+    fn run_own(&self, x: &[f32], weights: &[f32], end: End<'_>, y: &mut [f32]) {
+        let (inputs, outputs) = (self.x.channels, self.y.channels);
+        let (y_image, y_row) = (self.y.pixels() * outputs, OUT * self.y.columns * outputs);
+        let rows = self.block.1;
+        let images = self.images(x);
+        let blocks = y.par_chunks_mut(y_image).enumerate();
+        let blocks = blocks.flat_map(|(image, y)| {
+            y.par_chunks_mut(rows * y_row).enumerate().map(move |(block, y)| (image, block * rows, y))
+        });
+        blocks.for_each(|(image, first, y)| {
+            with_scratch(self.block_len(), |scratch| {
+                let lines = y.len().div_ceil(y_row);
+                let tiles = lines * self.tile_columns;
+                let (v, m) = scratch.split_at_mut(self.block_rows() * self.tile_columns * POINTS * inputs);
+                for (row, v) in v.chunks_exact_mut(self.tile_columns * POINTS * inputs).take(lines).enumerate() {
+                    self.transform_input(images(image), first + row, v);
+                }
+                for (point, m) in m.chunks_exact_mut(tiles * outputs).take(POINTS).enumerate() {
+                    self.product(v, weights, point, tiles, m);
+                }
+                for (row, y) in y.chunks_mut(y_row).enumerate() {
+                    let at = image * y_image + (first + row) * y_row;
+                    let residual = end.residual.map(|residual| &residual[at..at + y.len()]);
+                    self.transform_output(m, (row * self.tile_columns, tiles), End { residual, ..end }, y);
+                }
+            });
+        });
+    }
+
+    fn run_together(&self, x: &[f32], weights: &[f32], end: End<'_>, y: &mut [f32], scratch: &mut [f32]) {
         let (images, rows) = self.block;
         let (inputs, outputs) = (self.x.channels, self.y.channels);
-        let (x_image, y_image) = (self.x.pixels() * inputs, self.y.pixels() * outputs);
+        let (y_image, y_row) = (self.y.pixels() * outputs, OUT * self.y.columns * outputs);
         let (v, m) = scratch.split_at_mut(self.block_rows() * self.tile_columns * POINTS * inputs);
-        let y_row = OUT * self.y.columns * outputs;
+        let inputs_of = self.images(x);
         for image in (0..self.x.batch).step_by(images) {
             let images = images.min(self.x.batch - image);
             for first in (0..self.tile_rows).step_by(rows) {
@@ -77,16 +144,12 @@ impl Winograd {
                 // (tile row, point, tile column, channel).
                 let v = &mut v[..tiles * POINTS * inputs];
                 v.par_chunks_exact_mut(self.tile_columns * POINTS * inputs).enumerate().for_each(|(index, v)| {
-                    let image = image + index / rows;
-                    self.transform_input(&x[image * x_image..(image + 1) * x_image], first + index % rows, v);
+                    self.transform_input(inputs_of(image + index / rows), first + index % rows, v);
                 });
                 // (point, tile, channel).
                 let m = &mut m[..tiles * POINTS * outputs];
-                let len = packed_len(outputs, inputs);
                 m.par_chunks_exact_mut(tiles * outputs).enumerate().for_each(|(point, m)| {
-                    let from = Tiles { values: v, point, columns: self.tile_columns, channels: inputs };
-                    let right = Right { values: &weights[point * len..(point + 1) * len], outputs, depth: inputs };
-                    multiply(&from, tiles, right, End::default(), (m, outputs), Threads::One);
+                    self.product(v, weights, point, tiles, m);
                 });
                 let start = image * y_image + first * y_row;
                 let stop = (image + images - 1) * y_image + ((first + rows) * y_row).min(y_image);
