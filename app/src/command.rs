@@ -86,6 +86,8 @@ pub enum Command {
     ForgetRecent(usize),
     /// Whether a series is analysed as soon as it is opened.
     AnalyseOnOpen(bool),
+    /// Threads that compute from the next start on; 0 is automatic.
+    Threads(usize),
     /// Device of the network: `auto`, `cpu`, `cuda` or `metal`.
     Device(String),
     /// The bundle that is asked: an id, or a folder.

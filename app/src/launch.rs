@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use eframe::egui;
 
 use crate::app::App;
-use crate::settings::Settings;
+use crate::settings::{Settings, automatic_threads};
 use crate::work::Work;
 
 /// What is said where no window can be opened.
@@ -24,7 +24,12 @@ pub fn run(mut paths: Vec<PathBuf>, work: Option<Work>) -> ExitCode {
         paths = crate::io::sample_paths();
     }
     let settings_path = Settings::path();
-    let place = settings_path.as_deref().map(Settings::load).unwrap_or_default().window;
+    let settings = settings_path.as_deref().map(Settings::load).unwrap_or_default();
+    let threads = if settings.threads == 0 { automatic_threads() } else { settings.threads };
+    if let Err(error) = bifocal_core::task::limit_threads(threads) {
+        tracing::warn!("computing with all cores: {error}");
+    }
+    let place = settings.window;
     let mut viewport = egui::ViewportBuilder::default()
         .with_title("Bifocal")
         .with_app_id("bifocal")

@@ -12,6 +12,7 @@ use crate::jobs::{JobError, JobKind};
 use crate::keymap::{self, Action};
 use crate::listing::listed;
 use crate::network::Network;
+use crate::settings;
 use crate::state::{Lens, LensLayout, ROOM_FOR_BOTH_PANELS, Reading, Screen, State, Tone};
 use crate::view::{Tool, ViewEdit, WindowChoice};
 
@@ -68,6 +69,7 @@ impl App {
                 self.state.settings.ui_scale = scale.clamp(0.6, 3.0);
                 self.ctx.set_zoom_factor(self.state.settings.ui_scale);
             }
+            Command::Threads(threads) => self.state.settings.threads = threads.min(settings::cores()),
             Command::ForgetRecent(index) => {
                 if index < self.state.settings.recents.len() {
                     self.state.settings.recents.remove(index);

@@ -24,6 +24,8 @@ pub struct Settings {
     pub last_folder: Option<PathBuf>,
     /// Device of the network: `auto`, `cpu`, `cuda` or `metal`.
     pub device: String,
+    /// Threads that compute; 0 is [`automatic_threads`]. Read when the program starts.
+    pub threads: usize,
     /// Id or folder of the bundle; empty takes the first that is found.
     pub model: String,
     /// What goes into a report.
@@ -92,6 +94,7 @@ impl Default for Settings {
             recents: Vec::new(),
             last_folder: None,
             device: "auto".to_owned(),
+            threads: 0,
             model: String::new(),
             report: bifocal_core::report::ReportOptions::default(),
             report_folder: None,
@@ -106,6 +109,17 @@ impl Default for Settings {
             window: WindowPlace::default(),
         }
     }
+}
+
+/// Cores of this machine.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// All cores but one, which is the window's; both, where there are two: it shares one then, since half the speed would be a high price.
+pub fn automatic_threads() -> usize {
+    let cores = cores();
+    cores.saturating_sub(1).max(cores.min(2))
 }
 
 /// How many recent openings are kept.
@@ -145,6 +159,7 @@ impl Settings {
         }
         self.window.position = self.window.position.filter(|p| p.iter().all(|v| v.is_finite() && v.abs() < 1e5));
         self.recents.truncate(RECENTS_KEPT);
+        self.threads = self.threads.min(cores());
         self.layout = self.layout.checked();
         self
     }

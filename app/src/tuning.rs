@@ -202,7 +202,7 @@ impl App {
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone());
             };
             // One core is left to the window.
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let cores = crate::settings::cores();
             let tuned = bifocal_core::task::with_threads(cores.saturating_sub(1), || {
                 tune(&project, &index, &options, task, &watch)
             });

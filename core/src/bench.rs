@@ -53,13 +53,20 @@ pub enum Work {
 /// Runs that are not timed: memory is taken and caches are filled.
 const WARM_UP: usize = 2;
 
-/// Milliseconds of `runs` runs of `subject` with `batch` images at once, in the order of the runs.
+/// Milliseconds of `runs` runs of `subject` with `batch` images of `side` pixels at once, in the order of the runs. Networks run at sides that
+/// they were not made for: their position embeddings are resampled.
 ///
 /// # Errors
 /// Where the network cannot run, or the task is cancelled.
-pub fn measure(subject: &Subject, work: Work, batch: usize, runs: usize, task: &Task) -> Result<Vec<f64>> {
+pub fn measure(
+    subject: &Subject,
+    work: Work,
+    (batch, side): (usize, usize),
+    runs: usize,
+    task: &Task,
+) -> Result<Vec<f64>> {
     let network = &subject.network;
-    let input = pattern(batch.max(1), network.config().input_size)?;
+    let input = pattern(batch.max(1), side)?;
     let mut step: Box<dyn FnMut() -> Result<()> + '_> = match work {
         Work::Inference => {
             let input = input.to_device(&subject.device)?;

@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// Images at once; several, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "1")]
     batch: Vec<usize>,
+    /// Sides of the square images, pixels; several, separated by commas. What the network was made for where nothing is named.
+    #[arg(long, value_delimiter = ',')]
+    side: Vec<usize>,
     /// Timed runs, after two that are not.
     #[arg(long, default_value_t = 10)]
     runs: usize,
@@ -79,8 +82,12 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 fn run_subject(args: &Args, subject: &Subject) -> anyhow::Result<()> {
     let (work, what) = if args.train { (Work::TrainingStep, "training step") } else { (Work::Inference, "inference") };
     let (id, device) = (&subject.id, &subject.device_name);
-    for &batch in &args.batch {
-        let mut milliseconds = measure(subject, work, batch, args.runs.max(1), &super::progress::task())?;
+    let own = subject.network.config().input_size;
+    let sides = if args.side.is_empty() { &[own][..] } else { &args.side };
+    let mut growth = Vec::new();
+    for (&batch, &side) in args.batch.iter().flat_map(|batch| sides.iter().map(move |side| (batch, side))) {
+        forget_peak();
+        let mut milliseconds = measure(subject, work, (batch, side), args.runs.max(1), &super::progress::task())?;
         if args.profile {
             print_profile(subject);
         }
@@ -89,21 +96,45 @@ fn run_subject(args: &Args, subject: &Subject) -> anyhow::Result<()> {
         }
         milliseconds.sort_by(f64::total_cmp);
         let (median, last) = (milliseconds[milliseconds.len() / 2], milliseconds[milliseconds.len() - 1]);
+        growth.push((side as f64, median, peak_mib()));
         if args.json {
             let line = serde_json::json!({
-                "model": id, "what": what, "batch": batch, "device": device,
+                "model": id, "what": what, "batch": batch, "side": side, "device": device,
                 "median_ms": median, "milliseconds": milliseconds, "peak_mib": peak_mib(),
             });
             println!("{line}");
         } else {
-            let memory = peak_mib().map_or(String::new(), |mib| format!(", peak memory so far {mib:.0} MiB"));
+            let memory = peak_mib().map_or(String::new(), |mib| format!(", peak memory {mib:.0} MiB"));
             let (first, runs) = (milliseconds[0], milliseconds.len());
             println!(
-                "{id} {what}, batch {batch}, {device}: median {median:.1} ms ({first:.1} to {last:.1}, {runs} runs){memory}"
+                "{id} {what}, batch {batch}, {side}x{side}, {device}: median {median:.1} ms ({first:.1} to {last:.1}, {runs} runs){memory}"
             );
         }
     }
+    if sides.len() > 1 && args.batch.len() == 1 && !args.json {
+        print_growth(&growth);
+    }
     Ok(())
+}
+
+/// Exponents of time and memory against the number of pixels, from each side to the next.
+fn print_growth(growth: &[(f64, f64, Option<f64>)]) {
+    for pair in growth.windows(2) {
+        let [(side, time, memory), (next_side, next_time, next_memory)] = pair else { continue };
+        let pixels = 2.0 * (next_side / side).ln();
+        let exponent = |from: f64, to: f64| format!("{:.2}", (to / from).ln() / pixels);
+        let memory = memory.zip(*next_memory).map_or("unknown".to_owned(), |(from, to)| exponent(from, to));
+        println!(
+            "{side} -> {next_side} pixels: time grows by pixels^{}, memory by pixels^{memory}",
+            exponent(*time, *next_time)
+        );
+    }
+}
+
+/// Lets the peak begin anew, where the system can.
+fn forget_peak() {
+    // Linux: proc(5), clear_refs. Elsewhere the peak is that of the whole program.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Steps of the same kind and size as one line.
@@ -124,7 +155,7 @@ fn print_profile(subject: &Subject) {
     }
 }
 
-/// The largest memory that this program has held, where the system tells.
+/// The largest memory that this program has held since [`forget_peak`], where the system tells.
 fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

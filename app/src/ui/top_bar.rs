@@ -7,6 +7,7 @@ use super::{Cx, layout_menu, text, widgets};
 use crate::command::Command;
 use crate::desk::Layout;
 use crate::keymap::{self, Action};
+use crate::settings;
 use crate::state::{LensLayout, ROOM_FOR_BOTH_PANELS};
 use crate::view::{FIRST_PRESET_DIGIT, Tool, ViewEdit, WindowChoice};
 
@@ -107,6 +108,7 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
                 ui.label(RichText::new(format!("{:.0} %", scale * 100.0)).font(theme.mono()));
             });
         });
+        threads(ui, cx);
         ui.separator();
         widgets::caption(ui, theme, "Model");
         for (wish, title) in &cx.state.bundles {
@@ -124,6 +126,31 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
         }
     });
     widgets::named(response, "Preferences").on_hover_text("Preferences");
+}
+
+/// How many threads compute, from the next start on.
+fn threads(ui: &mut egui::Ui, cx: &Cx<'_>) {
+    let (theme, threads, cores) = (&cx.theme, cx.state.settings.threads, settings::cores());
+    let automatic = settings::automatic_threads();
+    ui.horizontal(|ui| {
+        ui.label("Threads").on_hover_text(format!(
+            "Threads that compute; automatic is {automatic} of {cores} on this machine. Takes effect at the next start."
+        ));
+        ui.with_layout(egui::Layout::right_to_left(Align::Center), |ui| {
+            let more = if threads == 0 { 1 } else { threads + 1 };
+            for (icon, label, wish, possible) in [
+                (Icon::Plus, "More threads", more, threads < cores),
+                (Icon::Minus, "Fewer threads", threads.saturating_sub(1), threads > 0),
+            ] {
+                let button = |ui: &mut egui::Ui| widgets::icon_button(ui, theme, icon, label, false).clicked();
+                if ui.add_enabled_ui(possible, button).inner {
+                    cx.send(Command::Threads(wish));
+                }
+            }
+            let text = if threads == 0 { "automatic".to_owned() } else { threads.to_string() };
+            ui.label(RichText::new(text).font(theme.mono()));
+        });
+    });
 }
 
 fn divider(ui: &mut egui::Ui, cx: &Cx<'_>) {
