@@ -53,6 +53,9 @@ const ZOO: [&str; 3] = ["resnet50", "vit-base", "serial-r50-vit-base"];
 
 /// Runs the subcommand.
 pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    if args.train {
+        super::train::keep_memory();
+    }
     if let Some(threads) = args.threads {
         bifocal_core::task::limit_threads(threads)?;
     }
