@@ -7,7 +7,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::model::{Bundle, ModelConfig, Network};
-use crate::task::Task;
+use crate::task::{Task, inside_pool};
 use crate::train::TrainingStep;
 
 /// A network that is measured.
@@ -79,7 +79,7 @@ pub fn measure(
         }
         Work::TrainingStep => {
             let mut step = TrainingStep::new(network.config())?;
-            Box::new(move || step.run(&input, 1e-3).map(drop))
+            Box::new(move || inside_pool(|| step.run(&input, 1e-3)).map(drop))
         }
     };
     let mut milliseconds = Vec::with_capacity(runs);

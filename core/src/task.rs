@@ -89,6 +89,11 @@ pub fn with_threads<T: Send>(
     Ok(pool.install(work))
 }
 
+/// Runs `work` on a thread of the current pool: its parallel parts then share themselves out without waking the pool each time.
+pub fn inside_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
+}
+
 /// Limits the library's thread pool; call it before any long function.
 ///
 /// # Errors

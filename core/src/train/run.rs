@@ -17,7 +17,7 @@ use crate::model::{
     BundleError, Dropout, ModelConfig, Network, Output, Request, SeededVars, bundle_weights, read_metadata,
 };
 use crate::nn::sigmoid;
-use crate::task::{Cancelled, Task};
+use crate::task::{Cancelled, Task, inside_pool};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use ndarray::Array2;
@@ -223,7 +223,8 @@ pub fn train_watched(
             let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
             let request_now = Request { dropout, training: true, ..request };
             let now = Step { stage, in_stage: done - start, draw: (config.seed, done as u64) };
-            sums.gradient_norm = step(&network, &mut optimizer, &batch, &request_now, config, &now, &mut sums)?;
+            sums.gradient_norm =
+                inside_pool(|| step(&network, &mut optimizer, &batch, &request_now, config, &now, &mut sums))?;
             done += 1;
             task.progress(&format!("Stage {}", stage.name), (done - start) as u64, stage.steps as u64);
             if done.is_multiple_of(config.log_every) {
