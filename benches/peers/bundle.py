@@ -1,10 +1,10 @@
-"""The bundled network in Bifocal and in PyTorch: same weights, same input, same threads, alternating in one run.
+"""The bundled network in Bifocal and in PyTorch, and inference in ONNX Runtime and OpenVINO too: same weights, same input, same threads, alternating in one run.
 
     cargo build --release
-    pip install torch numpy safetensors
+    pip install torch numpy safetensors onnx onnxscript onnxruntime openvino
     python benches/peers/bundle.py [--batch 1] [--train] [--threads 2] [--rounds 5]
 
-Prints medians, the ratio Bifocal / PyTorch, peak memories, and (inference) the largest difference of the outputs.
+Prints medians, the ratios of Bifocal to the others, peak memories (of Bifocal, and of Python with all the others), and (inference) the largest difference of the outputs.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import torch
 import torch.nn.functional as F
+from runtimes import difference, header, peers, row, timed, versions
 from safetensors.torch import load_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -99,10 +99,7 @@ class Peer(torch.nn.Module):
         return lesion, organ, self.linear(cls, "heads.class.cls") + pooled * self.w("heads.class.evidence")
 
 
-def peer_step(model, x, train):
-    if not train:
-        with torch.inference_mode():
-            return lambda: model(x)
+def training_step(model, x):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.05, foreach=True)
     parameters = list(model.parameters())
     averages = [p.detach().clone() for p in parameters]
@@ -129,40 +126,36 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    folder = ROOT / "assets/models" / args.model
-    dump = pathlib.Path(tempfile.mkdtemp()) / "dump.safetensors"
+    folder, scratch = ROOT / "assets/models" / args.model, pathlib.Path(tempfile.mkdtemp())
+    dump = scratch / "dump.safetensors"
     command = [PROGRAM, "bench", "--json", "--model", folder, "--batch", args.batch, "--runs", args.runs, "--threads", args.threads]
     command = [str(part) for part in command]
     subprocess.run(command + ["--dump", str(dump)], check=True, stdout=subprocess.DEVNULL)
     dumped = load_file(dump)
-    model = Peer(folder)
+    model = Peer(folder).eval()
     x = dumped["input"]
-    if not args.train:
-        with torch.inference_mode():
-            outputs = dict(zip(["lesion_logits", "organ_logits", "class_logits"], model(x)))
-        for name, theirs in outputs.items():
-            ours = dumped[name]
-            print(f"{name}: largest difference {float((ours - theirs).abs().max() / theirs.abs().max()):.1e} of the largest value")
-
-    step = peer_step(model, x, args.train)
-    ours, theirs, peak = [], [], 0.0
+    if args.train:
+        command.append("--train")
+        runs = {"PyTorch": training_step(model, x)}
+    else:
+        runs = peers(model, x, scratch, args.threads)
+        names = ["lesion_logits", "organ_logits", "class_logits"]
+        largest = difference([dumped[name].numpy() for name in names], runs["PyTorch"]())
+    times, peak = {"Bifocal": [], **{peer: [] for peer in runs}}, 0.0
     for _ in range(args.rounds):
-        line = json.loads(subprocess.run(command + (["--train"] if args.train else []), check=True, capture_output=True, text=True).stdout)
-        ours += line["milliseconds"]
+        line = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        times["Bifocal"] += line["milliseconds"]
         peak = max(peak, line["peak_mib"] or 0.0)
-        for run in range(args.runs + 2):
-            start = time.perf_counter()
-            if args.train:
-                step()
-            else:
-                with torch.inference_mode():
-                    model(x)
-            if run >= 2:
-                theirs.append((time.perf_counter() - start) * 1e3)
-    a, b = statistics.median(ours), statistics.median(theirs)
-    print(f"{'training step' if args.train else 'inference'}, batch {args.batch}, {args.threads} threads, {len(ours)} runs each, torch {torch.__version__}")
-    print(f"Bifocal {a:.1f} ms, PyTorch {b:.1f} ms, ratio {a / b:.2f}")
-    print(f"peak memory: Bifocal {peak:.0f} MiB, PyTorch {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB (with its own libraries)")
+        for peer, run in runs.items():
+            times[peer] += timed(run, args.runs)
+    print(f"{args.threads} threads, {args.rounds * args.runs} runs each, {versions()}, medians in ms")
+    if args.train:
+        ours, theirs = statistics.median(times["Bifocal"]), statistics.median(times["PyTorch"])
+        print(f"training step, batch {args.batch}: Bifocal {ours:.1f} ms, PyTorch {theirs:.1f} ms, ratio {ours / theirs:.2f}")
+    else:
+        print(header(runs))
+        print(row(args.model, args.batch, times, [largest]))
+    print(f"peak memory: Bifocal {peak:.0f} MiB, Python with its libraries {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,24 @@
-"""ResNet-50, ViT-B/16 and their serial hybrid in Bifocal, PyTorch and ONNX Runtime: same weights, same input, same threads, alternating in one run.
+"""ResNet-50, ViT-B/16 and their serial hybrid in Bifocal, PyTorch, ONNX Runtime and OpenVINO: same weights, same input, same threads, alternating in one run.
 
     cargo build --release
-    pip install torch torchvision timm transformers safetensors onnx onnxscript onnxruntime
+    pip install torch torchvision timm transformers safetensors onnx onnxscript onnxruntime openvino
     python benches/peers/zoo.py [--batch 1] [--threads 2] [--rounds 5] [--only resnet50]
 
-Weights are random; nothing is downloaded. Prints medians, the ratio of Bifocal to each peer, and the largest difference of the logits from
+Weights are random; nothing is downloaded. Prints medians in milliseconds, the ratio of Bifocal to each peer, and the largest difference of the logits from
 PyTorch's. The bundled network is compared by bundle.py.
 """
 
 import argparse
 import json
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
-import numpy
-import onnxruntime
 import torch
 import torchvision
 from safetensors.torch import load_file
+from runtimes import difference, header, peers, row, timed, versions
 from transformers import ViTConfig, ViTForImageClassification
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -48,24 +45,6 @@ def networks():
     yield "serial-r50-vit-base", "torchvision + hf-vit", hybrid, hybrid
 
 
-def onnx_session(model, x, folder, threads):
-    torch.onnx.export(model, (x,), folder / "model.onnx", input_names=["x"], output_names=["y"], dynamo=True, verbose=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-
-
-def timed(run, runs):
-    """Milliseconds, after two runs that are not timed."""
-    result = []
-    for index in range(runs + 2):
-        start = time.perf_counter()
-        run()
-        if index >= 2:
-            result.append((time.perf_counter() - start) * 1e3)
-    return result
-
-
 def compare(name, source, saved, model, args):
     randomise(saved, half=False)
     model.eval()
@@ -80,31 +59,17 @@ def compare(name, source, saved, model, args):
         # From the program's grey input to what the network was made for.
         x = ((dumped["input"] / 4 + 0.5) - channel(colour["mean"])) / channel(colour["deviation"])
         x = x.float().contiguous()
-        session = onnx_session(model, x, folder, args.threads)
-        feed = {"x": x.numpy()}
-        with torch.inference_mode():
-            theirs = model(x)
-        largest = float(theirs.abs().max())
-        onnx_difference = float(numpy.abs(session.run(None, feed)[0] - theirs.numpy()).max()) / largest
-        difference = float((dumped["class_logits"] - theirs).abs().max()) / largest
-
-        def in_torch():
-            with torch.inference_mode():
-                model(x)
-
-        times = {"Bifocal": [], "PyTorch": [], "ONNX Runtime": []}
+        runs = peers(model, x, folder, args.threads)
+        theirs = runs["PyTorch"]()
+        times, peak = {"Bifocal": [], **{peer: [] for peer in runs}}, 0.0
         for _ in range(args.rounds):
             line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            times["Bifocal"] += json.loads(line)["milliseconds"]
-            times["PyTorch"] += timed(in_torch, args.runs)
-            times["ONNX Runtime"] += timed(lambda: session.run(None, feed), args.runs)
-    medians = {peer: statistics.median(values) for peer, values in times.items()}
-    ours = medians["Bifocal"]
-    print(
-        f"| {name} | {args.batch} | {ours:.1f} | {medians['PyTorch']:.1f} | {medians['ONNX Runtime']:.1f} | {ours / medians['PyTorch']:.2f} | "
-        f"{ours / medians['ONNX Runtime']:.2f} | {difference:.1e} | {onnx_difference:.1e} |",
-        flush=True,
-    )
+            line = json.loads(line)
+            times["Bifocal"] += line["milliseconds"]
+            peak = max(peak, line["peak_mib"] or 0.0)
+            for peer, run in runs.items():
+                times[peer] += timed(run, args.runs)
+    print(row(name, args.batch, times, [difference([dumped["class_logits"].numpy()], theirs)]), f"Bifocal's peak memory {peak:.0f} MiB", flush=True)
 
 
 def main():
@@ -116,9 +81,8 @@ def main():
     parser.add_argument("--only", default="", help="a part of the names")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(f"{args.threads} threads, {args.rounds * args.runs} runs each, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, medians in ms")
-    print("| network | batch | Bifocal | PyTorch | ONNX Runtime | ratio to PyTorch | to ONNX Runtime | difference | ONNX Runtime's |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"{args.threads} threads, {args.rounds * args.runs} runs each, {versions()}, medians in ms", flush=True)
+    print(header(["PyTorch", "ONNX Runtime", *(["OpenVINO"] if "openvino" in versions() else [])]), flush=True)
     for name, source, saved, model in networks():
         if args.only in name:
             compare(name, source, saved, model, args)

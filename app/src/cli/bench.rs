@@ -89,7 +89,9 @@ fn run_subject(args: &Args, subject: &Subject) -> anyhow::Result<()> {
     let sides = if args.side.is_empty() { &[own][..] } else { &args.side };
     let mut growth = Vec::new();
     for (&batch, &side) in args.batch.iter().flat_map(|batch| sides.iter().map(move |side| (batch, side))) {
-        forget_peak();
+        if sides.len() > 1 {
+            forget_peak();
+        }
         let mut milliseconds = measure(subject, work, (batch, side), args.runs.max(1), &super::progress::task())?;
         if args.profile {
             print_profile(subject);
