@@ -22,7 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("explain", &["nn", "model", "task"]),
     ("analysis", &["study", "task", "model", "explain", "nn", "segment"]),
     ("annotation", &["study", "analysis", "measure"]),
-    ("project", &["study", "task", "dicom", "annotation", "measure", "render", "dataset"]),
+    ("project", &["study", "task", "dicom", "annotation", "measure", "render", "dataset", "volume"]),
     ("dataset", &["study", "task", "image_io"]),
     // Rendering is for the picture of the curves beside the checkpoints.
     ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate", "render"]),
@@ -42,6 +42,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("dicom_core", &["dicom"]),
     ("dicom_dictionary_std", &["dicom"]),
     ("krilla", &["report"]),
+    ("nifti", &["project"]),
     ("egui", &[]),
     ("eframe", &[]),
 ];

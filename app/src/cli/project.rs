@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use bifocal_core::annotation::Taxonomy;
 use bifocal_core::dicom::index_paths;
 use bifocal_core::project::{
-    Case, CaseState, EMPTY_UP_TO, Project, agreement, collect, export_coco, export_segmentations, export_table,
-    export_yolo, import_coco, import_segmentation,
+    Case, CaseState, EMPTY_UP_TO, Project, agreement, collect, export_coco, export_label_maps, export_segmentations,
+    export_table, export_yolo, import_coco, import_label_map, import_segmentation,
 };
 use bifocal_core::report::dicom_date_time;
 use bifocal_core::study::{SeriesUid, Source};
@@ -226,7 +226,8 @@ pub(super) struct ExportArgs {
     /// Whose annotations.
     #[arg(long)]
     reader: String,
-    /// What to write: coco (images, polygons, run lengths), yolo (images, boxes), seg (DICOM segmentations), csv (measurements).
+    /// What to write: coco (images, polygons, run lengths), yolo (images, boxes), seg (DICOM segmentations), nifti (label maps),
+    /// csv (measurements).
     #[arg(long)]
     format: Format,
     /// Folder for the files; made where it is missing.
@@ -239,6 +240,7 @@ enum Format {
     Coco,
     Yolo,
     Seg,
+    Nifti,
     Csv,
 }
 
@@ -270,6 +272,11 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
             collected.problems.extend(problems);
             println!("{written} segmentations: {}", args.out.display());
         }
+        Format::Nifti => {
+            let (written, problems) = export_label_maps(&project, frames, &args.out, &task)?;
+            collected.problems.extend(problems);
+            println!("{written} label maps: {}", args.out.display());
+        }
     }
     Ok(told(&collected.problems))
 }
@@ -279,7 +286,7 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
 pub(super) struct ImportArgs {
     /// The project's folder.
     project: PathBuf,
-    /// A DICOM segmentation, or a COCO file.
+    /// A DICOM segmentation, a COCO file, or a NIfTI label map (with the JSON file beside it, where there is one).
     file: PathBuf,
     /// Into whose sessions.
     #[arg(long)]
@@ -291,7 +298,10 @@ pub(super) fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let mut project = Project::open(&args.project)?;
     let index = index_paths(&project.sources(), &progress::task())?;
     let is_json = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let imported = if is_json {
+    let name = args.file.to_string_lossy().to_ascii_lowercase();
+    let imported = if name.ends_with(".nii") || name.ends_with(".nii.gz") {
+        import_label_map(&mut project, &args.reader, &index, &args.file, &progress::task())?
+    } else if is_json {
         import_coco(&mut project, &args.reader, &index, &args.file)?
     } else {
         import_segmentation(&mut project, &args.reader, &index, &Source::file(&args.file))?

@@ -189,7 +189,7 @@ pub fn import_coco(
     Ok(imported)
 }
 
-fn instances(index: &StudyIndex) -> impl Iterator<Item = (&Series, &Instance)> {
+pub(super) fn instances(index: &StudyIndex) -> impl Iterator<Item = (&Series, &Instance)> {
     let series = index.studies.iter().flat_map(|study| &study.series);
     series.flat_map(|series| series.instances.iter().map(move |instance| (series, instance)))
 }
@@ -209,7 +209,11 @@ fn latest(project: &Project, reader: &str, series: &Series) -> Result<Store, Pro
 }
 
 /// Each series is one step of undo.
-fn keep(project: &Project, reader: &str, edits: BTreeMap<String, (&Series, Vec<Edit>)>) -> Result<(), ProjectError> {
+pub(super) fn keep(
+    project: &Project,
+    reader: &str,
+    edits: BTreeMap<String, (&Series, Vec<Edit>)>,
+) -> Result<(), ProjectError> {
     for (series, edits) in edits.into_values() {
         let mut store = latest(project, reader, series)?;
         store.apply(Edit::All { edits })?;
@@ -218,7 +222,7 @@ fn keep(project: &Project, reader: &str, edits: BTreeMap<String, (&Series, Vec<E
 }
 
 /// Key of the project's label by name, key or concept; a new label where there is none.
-fn label_for(
+pub(super) fn label_for(
     project: &mut Project,
     name: &str,
     concept: Option<&CodedConcept>,

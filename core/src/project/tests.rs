@@ -126,6 +126,88 @@ fn a_segmentation_and_a_coco_file_bring_the_same_pixels_to_another_reader() {
     assert!(!text.contains("Doe") && !text.contains("4711"));
 }
 
+/// Label map of three slices: what was drawn comes back to the pixel, also with its axes in another order.
+#[test]
+fn a_label_map_brings_the_same_pixels_to_another_reader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = images(&folder.path().join("images"));
+    let mut project = project(&folder.path().join("project"));
+    draw(&project, "anna", &index);
+    let task = Task::new();
+    let drawn = collect(&project, "anna", &index, 0, &task).expect("gathered");
+    let out = folder.path().join("maps");
+    let (written, problems) = export_label_maps(&project, &drawn.frames, &out, &task).expect("written");
+    assert_eq!((written, problems.len()), (1, 0), "{problems:?}");
+    let file = out.join("001-ct.nii.gz");
+    let regions = |project: &Project, reader: &str| {
+        let drawn = collect(project, reader, &index, 0, &task).expect("gathered");
+        drawn.frames.iter().map(|frame| (frame.instance.key(), frame.regions())).collect::<Vec<_>>()
+    };
+    let imported = import_label_map(&mut project, "ben", &index, &file, &task).expect("imported");
+    assert_eq!((imported.frames, imported.annotations, imported.new_labels.len()), (3, 4, 0), "{imported:?}");
+    assert_eq!(regions(&project, "ben"), regions(&project, "anna"));
+
+    // Without the file beside it: found by where it lies; numbers are names then.
+    use nifti::{IntoNdArray, NiftiObject, ReaderOptions, writer::WriterOptions};
+    let object = ReaderOptions::new().read_file(&file).expect("reads");
+    let header = object.header().clone();
+    let values = object.into_volume().into_ndarray::<u16>().expect("numbers");
+    assert_eq!(values.shape(), [COLUMNS, ROWS, 3]);
+    // Columns of 0.8, rows of 0.7, slices of 3 mm; left and back are negative in NIfTI.
+    assert_eq!((header.srow_x, header.srow_y), ([-0.8, 0.0, 0.0, 20.0], [0.0, -0.7, 0.0, -5.5]));
+    assert_eq!((header.srow_z, header.pixdim[1..4].to_vec()), ([0.0, 0.0, 3.0, 0.0], vec![0.8, 0.7, 3.0]));
+    let other = folder.path().join("turned.nii");
+    let turned = values.permuted_axes(ndarray::IxDyn(&[2, 0, 1])).as_standard_layout().into_owned();
+    let turned = turned.slice_axis(ndarray::Axis(1), ndarray::Slice::new(0, None, -1)).to_owned();
+    let turn = |row: [f32; 4]| [row[2], -row[0], row[1], row[3] + row[0] * (COLUMNS - 1) as f32];
+    let mut header = header;
+    (header.srow_x, header.srow_y, header.srow_z) = (turn(header.srow_x), turn(header.srow_y), turn(header.srow_z));
+    WriterOptions::new(&other).reference_header(&header).write_nifti(&turned).expect("written");
+    let imported = import_label_map(&mut project, "cleo", &index, &other, &task).expect("imported");
+    assert_eq!((imported.annotations, imported.new_labels.len()), (4, 3), "{imported:?}");
+    let pixels = |reader: &str| {
+        let all = regions(&project, reader).into_iter();
+        all.map(|(key, regions)| (key, regions.into_values().collect::<Vec<_>>())).collect::<Vec<_>>()
+    };
+    let sorted = |mut all: Vec<(crate::study::InstanceKey, Vec<Runs>)>| {
+        all.iter_mut().for_each(|(_, runs)| runs.sort_by_key(|runs| format!("{runs:?}")));
+        all
+    };
+    assert_eq!(sorted(pixels("cleo")), sorted(pixels("anna")));
+
+    // Half a pixel beside it, it lies on no image.
+    header.srow_x[3] += 0.4;
+    WriterOptions::new(&other).reference_header(&header).write_nifti(&turned).expect("written");
+    let error = import_label_map(&mut project, "cleo", &index, &other, &task).expect_err("refused").to_string();
+    assert!(error.contains("turned.nii") && error.contains("no series"), "{error}");
+    std::fs::write(&other, b"no map").expect("written");
+    assert!(import_label_map(&mut project, "cleo", &index, &other, &task).is_err());
+}
+
+/// Where labels overlap, nothing is lost.
+#[test]
+fn overlapping_labels_take_two_maps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = images(&folder.path().join("images"));
+    let mut project = project(&folder.path().join("project"));
+    let series = &index.studies[0].series[0];
+    let mut store = Store::open(&project.readings("anna").expect("a name"), &series.reading_uid(), "").expect("opens");
+    for (label, runs) in [("effusion", vec![(100, 7)]), ("nodule", vec![(104, 9)])] {
+        let mask = MaskKey { instance: series.instances[1].key(), frame: 0, label: label.into() };
+        store.apply(Edit::Paint { mask, add: Runs::new(runs), remove: Runs::default() }).expect("kept");
+    }
+    drop(store);
+    let task = Task::new();
+    let out = folder.path().join("maps");
+    let drawn = collect(&project, "anna", &index, 0, &task).expect("gathered");
+    assert_eq!(export_label_maps(&project, &drawn.frames, &out, &task).expect("written"), (2, Vec::new()));
+    for name in ["001-ct.nii.gz", "001-ct-2.nii.gz"] {
+        import_label_map(&mut project, "ben", &index, &out.join(name), &task).expect("imported");
+    }
+    let again = collect(&project, "ben", &index, 0, &task).expect("gathered");
+    assert_eq!(again.frames[0].regions(), drawn.frames[0].regions());
+}
+
 #[test]
 fn boxes_and_measurements_leave_with_the_right_numbers() {
     let folder = tempfile::tempdir().expect("a folder");

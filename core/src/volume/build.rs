@@ -106,6 +106,28 @@ impl Volume {
     }
 }
 
+/// Where the frames of a stack lie, without their values.
+#[derive(Debug, Clone)]
+pub struct Lattice {
+    /// The voxels that they would make.
+    pub grid: Grid,
+    /// File and frame of each slice, in the order of the grid.
+    pub slices: Vec<(Source, usize)>,
+}
+
+impl Lattice {
+    /// Of the stack of `series` that `position` belongs to, as [`Volume::build`] takes it; one frame is decoded for its spacing.
+    ///
+    /// # Errors
+    /// Where [`Volume::build`] would give none, but for slices that cannot be decoded or differ in kind.
+    pub fn of(series: &Series, position: usize, task: &Task) -> Result<Self, VolumeError> {
+        let stack = stack_of(series, position, task)?;
+        let middle = &stack.slices[stack.slices.len() / 2];
+        let grid = grid_of(&stack, &read(&middle.source, middle.frame)?)?;
+        Ok(Self { grid, slices: stack.slices.into_iter().map(|slice| (slice.source, slice.frame)).collect() })
+    }
+}
+
 fn grid_notes(grid: &Grid) -> Vec<String> {
     let mut notes = Vec::new();
     let tilt = grid.tilt_degrees();

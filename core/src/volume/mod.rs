@@ -16,7 +16,7 @@ mod plane;
 mod sample;
 mod vector;
 
-pub use build::VolumeError;
+pub use build::{Lattice, VolumeError};
 pub use grid::{Grid, GridError};
 pub use plane::{Orientation, Plane, PlaneKind, UnknownPlane, extent, reach};
 pub use sample::{Projection, Slab, UnknownProjection};
