@@ -104,6 +104,8 @@ pub(super) struct End<'a> {
     pub(super) bias: Option<&'a [f32]>,
     /// Added to what stands at the same place; laid out as the destination.
     pub(super) residual: Option<&'a [f32]>,
+    /// The residual stands in the destination.
+    pub(super) add: bool,
     /// What is then applied.
     pub(super) activation: Activation,
 }
@@ -127,7 +129,7 @@ pub(super) enum Threads {
     All,
 }
 
-/// `y = activation(rows · right + bias + residual)` over `count` rows; `y` has `stride` values from row to row.
+/// `y = activation(rows · right + bias + residual)` (with `y` itself added where `end` says so) over `count` rows; `y` has `stride` values from row to row.
 ///
 /// # Panics
 /// Where sizes do not fit: a defect of the calling kernel.
@@ -242,7 +244,7 @@ impl<R: Rows> WithSimd for Block<'_, R> {
                             row: rows_of.start + from,
                             column,
                             columns: width.min(right.outputs - column),
-                            add: first > 0,
+                            add: first > 0 || end.add,
                             bias: end.bias.filter(|_| first == 0),
                             residual: end.residual.filter(|_| last),
                             relu: last && end.activation == Activation::Relu,
@@ -279,7 +281,7 @@ struct Tile<'a, S: Simd> {
     column: usize,
     /// Columns of the panel that exist.
     columns: usize,
-    /// Add to what earlier depths have left.
+    /// Add to what earlier passes have left, or to the residual.
     add: bool,
     /// At the first pass.
     bias: Option<&'a [f32]>,
@@ -451,10 +453,21 @@ mod tests {
                 let activation = [Activation::None, Activation::Relu, Activation::Gelu][case / 2 % 3];
                 let (bias, residual) = if case < 6 { (None, None) } else { (Some(&bias[..]), Some(&residual[..])) };
                 let threads = if case % 3 == 0 { Threads::One } else { Threads::All };
-                let mut y = vec![7.0; count * stride];
+                let y = vec![7.0; count * stride];
                 let right = Right { values: &packed, outputs, depth };
                 let rows = Dense { values: &x, stride: depth };
-                multiply(&rows, count, right, End { bias, residual, activation }, (&mut y, stride), threads);
+                // Every other case with a residual finds it in the destination.
+                let add = residual.is_some() && case % 2 == 1;
+                let mut y = match residual.filter(|_| add) {
+                    Some(residual) => {
+                        let mut y = residual.to_vec();
+                        y.chunks_mut(stride).for_each(|row| row[outputs..].fill(7.0));
+                        y
+                    }
+                    None => y,
+                };
+                let end = End { bias, residual: residual.filter(|_| !add), add, activation };
+                multiply(&rows, count, right, end, (&mut y, stride), threads);
                 for (row, y) in y.chunks(stride).enumerate() {
                     assert!(y[outputs..].iter().all(|v| *v == 7.0), "what lies between rows is left alone");
                     for (column, value) in y[..outputs].iter().enumerate() {

@@ -79,7 +79,7 @@ impl Kernel for Attention {
     }
 
     fn run(&self, io: Io<'_>) {
-        let Io { reads: [qkv, _], gives: y, also: kept, scratch } = io;
+        let Io { reads: [qkv, _], gives: y, also: kept, scratch, .. } = io;
         let Heads { tokens, heads, width, .. } = self.0;
         let (dimension, stride) = (self.0.dimension(), self.0.stride());
         let (key_len, value_len) = (self.key_len(), self.value_len());

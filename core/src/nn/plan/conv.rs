@@ -83,13 +83,13 @@ impl Kernel for Convolution {
     }
 
     fn run(&self, io: Io<'_>) {
-        let Io { reads: [x, residual], gives: y, scratch, .. } = io;
+        let Io { reads: [x, residual], gives: y, scratch, in_place, .. } = io;
         let residual = (!residual.is_empty()).then_some(residual);
         let bias = self.bias.as_deref();
         // What stands behind a normalisation is the normalisation's to do.
         let end = match self.norm {
             Some(_) => End { bias, ..End::default() },
-            None => End { bias, residual, activation: self.activation },
+            None => End { bias, residual, add: in_place, activation: self.activation },
         };
         let right = Right { values: &self.weight, outputs: self.outputs, depth: self.depth };
         let to = (&mut *y, self.outputs);

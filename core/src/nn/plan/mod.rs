@@ -387,6 +387,14 @@ impl Plan {
 }
 
 impl Step {
+    /// A value that the result may be added to in place: of its size, and not needed before the end of the sums.
+    fn residual(&self) -> Option<Value> {
+        match self.work {
+            Work::Conv { norm: None, .. } => self.reads[1],
+            _ => None,
+        }
+    }
+
     /// For people: what it does, and the sizes of what it reads and gives.
     fn describe(&self, plan: &Plan) -> String {
         let name = match &self.work {

@@ -21,6 +21,8 @@ pub(super) struct Io<'a> {
     /// Empty where only one value is given.
     pub(super) also: &'a mut [f32],
     pub(super) scratch: &'a mut [f32],
+    /// The second value that is read stands in `gives`.
+    pub(super) in_place: bool,
 }
 
 /// A step with its weights prepared.
@@ -91,6 +93,7 @@ struct Placed {
     reads: [Option<(usize, usize)>; 2],
     gives: (usize, usize),
     also: Option<(usize, usize)>,
+    in_place: bool,
 }
 
 /// A plan with prepared weights and memory.
@@ -117,12 +120,15 @@ impl Runner {
         let at = |value: Value| (places[value.0], plan.size(value).count());
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
+            // What a residual stands in is where the result goes.
+            let in_place = step.reads[1].is_some_and(|residual| places[residual.0] == places[step.gives.0]);
             steps.push(Placed {
                 kernel: kernel(plan, step, weights)?,
+                in_place,
                 what: step.describe(plan),
                 macs: step.macs(plan),
                 least: Duration::MAX,
-                reads: step.reads.map(|value| value.map(at)),
+                reads: [step.reads[0].map(at), step.reads[1].filter(|_| !in_place).map(at)],
                 gives: at(step.gives),
                 also: step.also.map(at),
             });
@@ -162,6 +168,7 @@ impl Runner {
                 reads: step.reads.map(|value| value.map_or(&[][..], |(slot, length)| &self.slots[slot][..length])),
                 gives: &mut gives[..step.gives.1],
                 also: &mut also[..step.also.map_or(0, |(_, length)| length)],
+                in_place: step.in_place,
                 scratch: &mut self.scratch[..step.kernel.scratch()],
             });
             self.slots[step.gives.0] = gives;
@@ -185,7 +192,8 @@ impl Runner {
     }
 }
 
-/// A slot for each value: values share one where the first is read no more when the second is given.
+/// A slot for each value: values share one where the first is read no more when the second is given. The result of a convolution takes the place of a
+/// residual that is read for the last time.
 fn place(plan: &Plan) -> Vec<usize> {
     const NEVER: usize = usize::MAX;
     let mut last_read = vec![0; plan.sizes.len()];
@@ -201,7 +209,12 @@ fn place(plan: &Plan) -> Vec<usize> {
     let mut lengths: Vec<usize> = vec![plan.sizes[0].count()];
     let mut free: Vec<usize> = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
-        for value in [Some(step.gives), step.also].into_iter().flatten() {
+        let residual =
+            step.residual().filter(|residual| last_read[residual.0] == index && step.reads[0] != Some(*residual));
+        if let Some(residual) = residual {
+            places[step.gives.0] = places[residual.0];
+        }
+        for value in [Some(step.gives).filter(|_| residual.is_none()), step.also].into_iter().flatten() {
             let needed = plan.sizes[value.0].count();
             // The smallest that is large enough, else the largest, which grows.
             let best = free.iter().copied().min_by_key(|slot| {
@@ -221,7 +234,7 @@ fn place(plan: &Plan) -> Vec<usize> {
             };
             places[value.0] = slot;
         }
-        let mut ended: Vec<Value> = step.reads.into_iter().flatten().collect();
+        let mut ended: Vec<Value> = step.reads.into_iter().flatten().filter(|value| residual != Some(*value)).collect();
         // What nobody reads is free at once.
         ended.extend([Some(step.gives), step.also].into_iter().flatten().filter(|value| last_read[value.0] == 0));
         ended.dedup();

@@ -246,6 +246,11 @@ impl Winograd {
                                     load(&residual[at..at + count], &mut other);
                                     values.iter_mut().zip(&other).for_each(|(value, other)| *value += other);
                                 }
+                                if end.add {
+                                    let mut other = [0.0f32; LANES];
+                                    load(&y[at..at + count], &mut other);
+                                    values.iter_mut().zip(&other).for_each(|(value, other)| *value += other);
+                                }
                                 values.iter_mut().for_each(|value| *value = value.max(floor));
                                 store(&mut y[at..at + count], &values);
                             }
