@@ -84,6 +84,35 @@ pub(super) struct Plans {
 /// Plans that wait for their next run: the input of the bundle and its mirror image, patches, and what tools ask for.
 const MOST_IDLE: usize = 4;
 
+/// A batch goes through the network a few images at a time, since the values between layers then stay in the processor's caches: one image for so
+/// many threads.
+const THREADS_AN_IMAGE: usize = 4;
+
+impl PlannedOutput {
+    /// Those of the parts of a batch as one.
+    fn join(parts: &[Self]) -> Result<Self> {
+        let cat = |of: &dyn Fn(&Self) -> &Tensor| Tensor::cat(&parts.iter().map(of).collect::<Vec<_>>(), 0);
+        let all = |of: &dyn Fn(&Self) -> &Vec<Tensor>| {
+            let count = parts.first().map_or(0, |part| of(part).len());
+            (0..count).map(|index| cat(&|part| &of(part)[index])).collect::<Result<Vec<_>>>()
+        };
+        let some = |of: &dyn Fn(&Self) -> &Option<Tensor>| {
+            let tensors: Option<Vec<&Tensor>> = parts.iter().map(|part| of(part).as_ref()).collect();
+            tensors.map(|tensors| Tensor::cat(&tensors, 0)).transpose()
+        };
+        let features = Features {
+            stages: all(&|part| &part.features.stages)?,
+            activations: all(&|part| &part.features.activations)?,
+            cls: cat(&|part| &part.features.cls)?,
+            tokens: cat(&|part| &part.features.tokens)?,
+            grid: parts.first().map_or((0, 0), |part| part.features.grid),
+            attention: all(&|part| &part.features.attention)?,
+        };
+        let (lesion_logits, organ_logits) = (some(&|part| &part.lesion_logits)?, some(&|part| &part.organ_logits)?);
+        Ok(Self { features, lesion_logits, organ_logits })
+    }
+}
+
 impl Plans {
     /// The pass of `network` over `x` (batch, channel, row, column) by a plan for `scope`, or `None` where there is none for it.
     pub(super) fn run(
@@ -100,6 +129,22 @@ impl Plans {
         if !plain || !x.device().is_cpu() || x.track_op() || x.dtype() != candle_core::DType::F32 {
             return Ok(None);
         }
+        let at_once = rayon::current_num_threads().div_ceil(THREADS_AN_IMAGE);
+        let batch = x.dim(0)?;
+        if batch <= at_once {
+            return self.pass(network, x, scope);
+        }
+        let mut parts = Vec::new();
+        for first in (0..batch).step_by(at_once) {
+            let part = x.narrow(0, first, at_once.min(batch - first))?;
+            let Some(part) = self.pass(network, &part, scope)? else { return Ok(None) };
+            parts.push(part);
+        }
+        PlannedOutput::join(&parts).map(Some)
+    }
+
+    /// As [`Self::run`], all images of `x` at once.
+    fn pass(&self, network: &Network, x: &Tensor, scope: Scope) -> Result<Option<PlannedOutput>> {
         let (batch, channels, rows, columns) = x.dims4()?;
         let size = Size { batch, rows, columns, channels };
         let Some(mut ready) = self.take(size, scope).or_else(|| self.prepare(network, size, scope)) else {

@@ -135,18 +135,17 @@ impl Rows for WindowRows<'_> {
         let line_len = x.columns * x.channels;
         // Taps that lie side by side are copied at once.
         let step = if dilation == 1 { kernel[1] * x.channels } else { x.channels };
-        let (mut k, end) = (from, from + to.len());
-        while k < end {
-            let tap = k / x.channels;
-            let (tap_row, tap_column) = (tap / kernel[1], tap % kernel[1]);
-            let inside = k % step;
-            let count = (step - inside).min(end - k);
-            let to = &mut to[k - from..k - from + count];
-            k += count;
+        let (mut taps, mut inside, mut left_over) = (from / step, from % step, to);
+        while !left_over.is_empty() {
+            let count = (step - inside).min(left_over.len());
+            let (to, rest) = left_over.split_at_mut(count);
+            left_over = rest;
+            let (tap_row, first_column) =
+                if dilation == 1 { (taps, 0) } else { (taps / kernel[1], taps % kernel[1] * dilation) };
+            let at = (column * stride[1] + first_column) * x.channels + inside;
+            (taps, inside) = (taps + 1, 0);
             // Counted from the border's first zero.
             let at_row = row * stride[0] + tap_row * dilation;
-            let first_column = if dilation == 1 { 0 } else { tap_column * dilation };
-            let at = (column * stride[1] + first_column) * x.channels + inside;
             if at_row < before[0] || at_row - before[0] >= x.rows {
                 to.fill(0.0);
                 continue;
