@@ -219,6 +219,8 @@ mod tests {
         assert_eq!(settings.device, "cpu");
         assert_eq!(Settings::parse("not json"), Settings::default());
         assert_eq!(Settings::parse(r#"{"ui_scale": 1e30}"#).ui_scale, 3.0);
+        let many = Settings::parse(r#"{"threads": 100000}"#);
+        assert!(many.threads == cores() && automatic_threads() >= 1 && automatic_threads() <= cores());
         let huge = Settings::parse(r#"{"layout": {"grid": {"rows": 200, "columns": 0}}}"#);
         assert_eq!(huge.layout, Layout::Grid { rows: 3, columns: 1 });
     }

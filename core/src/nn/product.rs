@@ -56,7 +56,10 @@ pub(super) fn packed_len(outputs: usize, depth: usize) -> usize {
 /// Packs the matrix whose element of column `output` and depth `k` is `at(output, k)`: blocks of one pass, in them panels of
 /// [`panel_width`] columns, in them rows of a panel; filled up with zeros.
 pub(super) fn pack(outputs: usize, depth: usize, at: impl Fn(usize, usize) -> f32, to: &mut [f32]) {
-    let width = panel_width();
+    pack_panels(panel_width(), outputs, depth, at, to);
+}
+
+fn pack_panels(width: usize, outputs: usize, depth: usize, at: impl Fn(usize, usize) -> f32, to: &mut [f32]) {
     let padded = outputs.next_multiple_of(width);
     for first in (0..depth).step_by(pass(depth).max(1)) {
         let count = pass(depth).min(depth - first);
@@ -418,7 +421,13 @@ impl Rows for Dense<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Activation, Dense, End, Right, Threads, multiply, pack, pack_rows, packed_len};
+    use std::marker::PhantomData;
+
+    use pulp::Simd;
+
+    use super::{
+        Activation, Block, Dense, Destination, End, Right, Threads, multiply, pack, pack_panels, pack_rows, packed_len,
+    };
 
     fn values(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
@@ -434,6 +443,38 @@ mod tests {
         (29, 769, 160),
         (20, 300, 1500),
     ];
+
+    /// One task on `simd`, whatever the processor's best is.
+    fn narrower<S: Simd>(simd: S) {
+        let width = 2 * S::F32_LANES;
+        for (count, depth, outputs) in SIZES {
+            let (x, w, bias) = (values(count * depth, 1), values(outputs * depth, 2), values(outputs, 3));
+            let mut packed = vec![0.0; outputs.next_multiple_of(width) * depth];
+            pack_panels(width, outputs, depth, |output, k| w[output * depth + k], &mut packed);
+            let mut y = vec![0.0; count * outputs];
+            let to = Destination { start: y.as_mut_ptr(), stride: outputs, life: PhantomData };
+            let end = End { bias: Some(&bias), activation: Activation::Relu, ..End::default() };
+            let (rows, right) = (Dense { values: &x, stride: depth }, Right { values: &packed, outputs, depth });
+            let panels = 0..outputs.div_ceil(width);
+            simd.vectorize(Block { rows: &rows, rows_of: 0..count, panels, right, end, to: &to });
+            for (index, value) in y.iter().enumerate() {
+                let (row, column) = (index / outputs, index % outputs);
+                let product = |k: usize| f64::from(x[row * depth + k]) * f64::from(w[column * depth + k]);
+                let expected = ((0..depth).map(product).sum::<f64>() + f64::from(bias[column])).max(0.0);
+                let close = (f64::from(*value) - expected).abs() < 1e-4 * expected.max(1.0);
+                assert!(close, "{width}: {count} {depth} {outputs}: {value} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn processors_with_narrower_vectors_get_the_same() {
+        narrower(pulp::Scalar::new());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            narrower(simd);
+        }
+    }
 
     /// Packed from either side, with every end, on one thread and several.
     #[test]
