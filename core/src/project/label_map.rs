@@ -104,6 +104,8 @@ pub fn export_label_maps(
             written += write(project, &keys, &place, &members, &folder.join(stem))?;
         }
     }
+    // What is wrong with a series is said once.
+    problems.dedup();
     Ok((written, problems))
 }
 
