@@ -44,6 +44,27 @@ fn the_start_screen_offers_three_ways_in() {
 }
 
 #[test]
+fn threads_are_chosen_among_those_of_the_machine() {
+    let cores = bifocal_app::settings::cores();
+    let mut harness = open(Vec::new(), None);
+    let threads = |harness: &Harness<'_, App>| harness.state().state().settings.threads;
+    assert_eq!(threads(&harness), 0, "automatic");
+    harness.get_by_label("Preferences").click();
+    harness.run_steps(3);
+    // One click more than there are cores: the last one finds the button disabled.
+    for click in 1..=cores + 1 {
+        harness.get_by_label("More threads").click();
+        harness.run_steps(3);
+        assert_eq!(threads(&harness), click.min(cores));
+    }
+    for _ in 0..=cores {
+        harness.get_by_label("Fewer threads").click();
+        harness.run_steps(3);
+    }
+    assert_eq!(threads(&harness), 0);
+}
+
+#[test]
 fn a_typed_path_opens() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     pictures(folder.path(), &["one.png"]);
