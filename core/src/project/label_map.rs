@@ -12,13 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::import::{instances, keep, label_for};
 use super::{AnnotatedFrame, Imported, Project, ProjectError, file_stem, replace};
 use crate::annotation::{Edit, MaskKey};
+use crate::dicom::pixels::FrameReader;
 use crate::measure::Runs;
-use crate::study::{CodedConcept, Instance, InstanceKey, Series, SpacingKind, StudyIndex};
+use crate::study::{CodedConcept, Frame, Instance, InstanceKey, PlaneGeometry, Series, SpacingKind, StudyIndex};
 use crate::task::Task;
-use crate::volume::{Grid, Lattice, Vector, cross};
+use crate::volume::{Grid, Lattice, Vector, cross, dot, minus};
 
-/// Code of coordinates that a scanner gave.
+/// Codes of coordinates that a scanner gave, and of others.
 const SCANNER: i16 = 1;
+const ALIGNED: i16 = 2;
 
 /// `[row][column]` of a map from voxels (column, row, slice) to millimetres.
 type Affine = [[f64; 4]; 4];
@@ -52,8 +54,11 @@ struct Place {
     /// Columns, rows, slices.
     shape: [usize; 3],
     spacing_mm: [f64; 3],
-    /// To the patient, LPS; `None` where the images have no place in the patient.
-    affine: Option<Affine>,
+    /// To the patient, LPS. An image without place in the patient is laid at the origin, so that a map that another program has turned can be told
+    /// from one that it has not.
+    affine: Affine,
+    /// How the affine is to be understood.
+    code: i16,
 }
 
 /// A frame with its labels' pixels.
@@ -147,7 +152,7 @@ fn stack<'f, 'a>(left: &mut Vec<Member<'f, 'a>>, task: &Task) -> (Place, Slices<
             return (Place::of_grid(&lattice.grid), taken, None);
         }
     }
-    (Place::of_frame(first.frame), vec![(first, 0)], remark)
+    (Place::of_frame(&first.frame.image), vec![(first, 0)], remark)
 }
 
 impl Place {
@@ -163,39 +168,47 @@ impl Place {
         Self {
             shape: [columns, rows, slices],
             spacing_mm: [column_mm, row_mm, slice_mm],
-            affine: Some(affine(steps, origin)),
+            affine: affine(steps, origin),
+            code: SCANNER,
         }
     }
 
-    fn of_frame(frame: &AnnotatedFrame<'_>) -> Self {
-        let (rows, columns) = frame.image.shape();
-        let display = &frame.image.display;
+    fn of_frame(frame: &Frame) -> Self {
+        let (rows, columns) = frame.shape();
+        let display = &frame.display;
         let spacing = display.spacing.filter(|spacing| spacing.kind == SpacingKind::Patient);
         let thickness = display.slice_thickness_mm.filter(|mm| mm.is_finite() && *mm > 0.0).unwrap_or(1.0);
         let spacing_mm = spacing.map_or([1.0; 3], |s| [s.column_mm, s.row_mm, thickness]);
-        let affine = display.geometry.filter(|_| spacing.is_some()).map(|plane| {
-            let normal = cross(plane.row_direction, plane.column_direction);
-            let scaled = |direction: Vector, mm: f64| direction.map(|x| x * mm);
-            let [column_mm, row_mm, slice_mm] = spacing_mm;
-            let steps = [
-                scaled(plane.row_direction, column_mm),
-                scaled(plane.column_direction, row_mm),
-                scaled(normal, slice_mm),
-            ];
-            affine(steps, plane.position)
+        let plane = display.geometry.filter(|_| spacing.is_some());
+        let code = if plane.is_some() { SCANNER } else { ALIGNED };
+        let plane = plane.unwrap_or(PlaneGeometry {
+            position: [0.0; 3],
+            row_direction: [1.0, 0.0, 0.0],
+            column_direction: [0.0, 1.0, 0.0],
         });
-        Self { shape: [columns, rows, 1], spacing_mm, affine }
+        let normal = cross(plane.row_direction, plane.column_direction);
+        let directions = [plane.row_direction, plane.column_direction, normal];
+        let steps = [0, 1, 2].map(|axis| directions[axis].map(|x| x * spacing_mm[axis]));
+        Self { shape: [columns, rows, 1], spacing_mm, affine: affine(steps, plane.position), code }
+    }
+
+    /// Voxel (slice, row, column) of a point of the patient; `None` where the voxels span no volume.
+    fn voxel_from_patient(&self) -> Option<impl Fn(Vector) -> Vector + use<>> {
+        let column = |index: usize| [0, 1, 2].map(|axis| self.affine[axis][index]);
+        let [along, down, deep, origin] = [column(0), column(1), column(2), column(3)];
+        let determinant = dot(along, cross(down, deep));
+        let rows = [cross(along, down), cross(deep, along), cross(down, deep)];
+        let sound = determinant.is_finite() && determinant != 0.0;
+        sound.then(|| move |point: Vector| rows.map(|row| dot(row, minus(point, origin)) / determinant))
     }
 
     /// NIfTI counts to the right, to the front and up (RAS); DICOM to the left, to the back and up.
     fn header(&self) -> NiftiHeader {
-        let mut header = NiftiHeader { xyzt_units: 2, ..NiftiHeader::default() };
-        if let Some(lps) = self.affine {
-            // By the affine alone: a tilted stack is sheared, which the quaternion cannot tell, and where it can the affine says the same.
-            let row = |axis: usize, sign: f64| lps[axis].map(|v| (sign * v) as f32);
-            header.sform_code = SCANNER;
-            (header.srow_x, header.srow_y, header.srow_z) = (row(0, -1.0), row(1, -1.0), row(2, 1.0));
-        }
+        let mut header = NiftiHeader { xyzt_units: 2, qform_code: 0, ..NiftiHeader::default() };
+        // By the affine alone: a tilted stack is sheared, which the quaternion cannot tell, and where it can the affine says the same.
+        let row = |axis: usize, sign: f64| self.affine[axis].map(|v| (sign * v) as f32);
+        header.sform_code = self.code;
+        (header.srow_x, header.srow_y, header.srow_z) = (row(0, -1.0), row(1, -1.0), row(2, 1.0));
         let [x, y, z] = self.spacing_mm.map(|mm| mm as f32);
         header.pixdim[1..4].copy_from_slice(&[x, y, z]);
         header
@@ -403,20 +416,22 @@ fn find<'a>(
     sidecar: &Sidecar,
     task: &Task,
 ) -> Result<Target<'a>, String> {
-    let (columns, rows, slices) = values.dim();
-    if let Some(wanted) = &sidecar.instance {
-        let found = instances(index).find(|(_, instance)| instance.key().0 == *wanted);
-        let (series, instance) = found.ok_or_else(|| format!("image {wanted} is not in the project"))?;
-        if (instance.columns, instance.rows, 1) != (columns, rows, slices) || sidecar.frame >= instance.frames {
-            return Err(format!("image {wanted} has another size or fewer frames"));
-        }
-        let (slices, shape) = (vec![(instance.key(), sidecar.frame)], (rows, columns));
-        let steps = [[0, 0, 1], [0, 1, 0], [1, 0, 0]];
-        return Ok(Target { series, slices, shape, origin: [0; 3], steps });
-    }
     let Some(affine) = affine else {
         return Err("it does not say where it lies (no qform, no sform)".to_owned());
     };
+    if let Some(wanted) = &sidecar.instance {
+        let found = instances(index).find(|(_, instance)| instance.key().0 == *wanted);
+        let (series, instance) = found.ok_or_else(|| format!("image {wanted} is not in the project"))?;
+        let frame = FrameReader::open(&instance.source).and_then(|reader| reader.frame(sidecar.frame));
+        let place = Place::of_frame(&frame.map_err(|error| error.to_string())?);
+        let [columns, rows, slices] = place.shape;
+        let laid =
+            place.voxel_from_patient().and_then(|voxel| fit(&voxel, [slices, rows, columns], values.dim(), affine));
+        let (origin, steps) =
+            laid.ok_or_else(|| format!("it does not lie on the pixels of image {wanted}: resample it to the image"))?;
+        let slices = vec![(instance.key(), sidecar.frame)];
+        return Ok(Target { series, slices, shape: (rows, columns), origin, steps });
+    }
     let all = index.studies.iter().flat_map(|study| &study.series);
     let named: Vec<&Series> =
         all.filter(|series| sidecar.series.is_empty() || series.reading_uid().0 == sidecar.series).collect();
@@ -435,31 +450,50 @@ fn find<'a>(
             let Ok(lattice) = Lattice::of(series, position, task) else { break };
             covered.insert((instance.source.clone(), frame));
             covered.extend(lattice.slices.iter().cloned());
-            found.extend(fit(series, &lattice, values.dim(), affine));
+            found.extend(fit_stack(series, &lattice, values.dim(), affine));
         }
     }
     match found.len() {
         1 => Ok(found.remove(0)),
-        0 => Err("it lies on the voxels of no series of the project: resample it to the images".to_owned()),
+        0 => Err(
+            "it lies on the voxels of no series of the project with three slices or more: resample it to the images; \
+                  a map of one image needs the JSON file that names it"
+                .to_owned(),
+        ),
         several => Err(format!("it fits {several} stacks of images: name the series in a JSON file beside it")),
     }
 }
 
 /// The map's voxels as those of `lattice`; `None` where they are others.
-fn fit<'a>(
+fn fit_stack<'a>(
     series: &'a Series,
     lattice: &Lattice,
-    (columns, rows, slices): (usize, usize, usize),
+    dims: (usize, usize, usize),
     affine: Affine,
 ) -> Option<Target<'a>> {
-    let shape = lattice.grid.shape();
-    let count = |shape: &[usize; 3]| shape.iter().product::<usize>();
-    if lattice.grid.uneven().is_some() || count(&shape) != columns * rows * slices {
+    if lattice.grid.uneven().is_some() {
         return None;
     }
+    let shape = lattice.grid.shape();
+    let (origin, steps) = fit(&|point| lattice.grid.voxel_from_patient(point), shape, dims, affine)?;
+    let key = |source: &crate::study::Source| {
+        series.instances.iter().find(|instance: &&Instance| instance.source == *source).map(Instance::key)
+    };
+    let slices: Option<Vec<_>> = lattice.slices.iter().map(|(source, frame)| Some((key(source)?, *frame))).collect();
+    Some(Target { series, slices: slices?, shape: (shape[1], shape[2]), origin, steps })
+}
+
+/// Voxel of the map that is slice, row, column 0 of the images, and the steps to the next slice, row and column, by where both lie in the patient: the
+/// axes may come in any order and direction. `None` where the voxels are others than the images' of `shape` (slices, rows, columns).
+fn fit(
+    voxel_from_patient: &dyn Fn(Vector) -> Vector,
+    shape: [usize; 3],
+    (columns, rows, slices): (usize, usize, usize),
+    affine: Affine,
+) -> Option<([i64; 3], [[i64; 3]; 3])> {
     let point = |voxel: [f64; 3]| {
         let along = |row: [f64; 4]| row[0] * voxel[0] + row[1] * voxel[1] + row[2] * voxel[2] + row[3];
-        lattice.grid.voxel_from_patient([along(affine[0]), along(affine[1]), along(affine[2])])
+        voxel_from_patient([along(affine[0]), along(affine[1]), along(affine[2])])
     };
     let whole = |v: Vector| {
         let rounded = v.map(f64::round);
@@ -496,9 +530,5 @@ fn fit<'a>(
         let range = 0..lengths[axis] as i64;
         range.contains(&start[axis]) && range.contains(&last)
     });
-    let key = |source: &crate::study::Source| {
-        series.instances.iter().find(|instance: &&Instance| instance.source == *source).map(Instance::key)
-    };
-    let slices: Option<Vec<_>> = lattice.slices.iter().map(|(source, frame)| Some((key(source)?, *frame))).collect();
-    inside.then_some(Target { series, slices: slices?, shape: (shape[1], shape[2]), origin: start, steps })
+    inside.then_some((start, steps))
 }

@@ -154,6 +154,11 @@ fn a_label_map_brings_the_same_pixels_to_another_reader() {
     let values = object.into_volume().into_ndarray::<u16>().expect("numbers");
     assert_eq!(values.shape(), [COLUMNS, ROWS, 3]);
     // Columns of 0.8, rows of 0.7, slices of 3 mm; left and back are negative in NIfTI.
+    assert_eq!(
+        (header.qform_code, header.sform_code),
+        (0, 1),
+        "a quaternion that says something else would win in ITK"
+    );
     assert_eq!((header.srow_x, header.srow_y), ([-0.8, 0.0, 0.0, 20.0], [0.0, -0.7, 0.0, -5.5]));
     assert_eq!((header.srow_z, header.pixdim[1..4].to_vec()), ([0.0, 0.0, 3.0, 0.0], vec![0.8, 0.7, 3.0]));
     let other = folder.path().join("turned.nii");
@@ -182,6 +187,61 @@ fn a_label_map_brings_the_same_pixels_to_another_reader() {
     assert!(error.contains("turned.nii") && error.contains("no series"), "{error}");
     std::fs::write(&other, b"no map").expect("written");
     assert!(import_label_map(&mut project, "cleo", &index, &other, &task).is_err());
+}
+
+/// A map of one image, in a place in the patient or in none, is laid by its affine: turned by another program, it comes back as it was; moved, it is refused.
+#[test]
+fn a_turned_map_of_one_image_is_turned_back() {
+    use nifti::{IntoNdArray, NiftiObject, ReaderOptions, writer::WriterOptions};
+    let folder = tempfile::tempdir().expect("a folder");
+    images(&folder.path().join("ct"));
+    let picture = folder.path().join("picture.png");
+    image::GrayImage::from_fn(40, 40, |x, y| image::Luma([(x * 3 + y) as u8])).save(&picture).expect("written");
+    for (number, source) in [folder.path().join("ct/ct1.dcm"), picture].into_iter().enumerate() {
+        let index = index_paths(&[source], &Task::new()).expect("indexed");
+        let mut project = project(&folder.path().join(format!("project {number}")));
+        let series = &index.studies[0].series[0];
+        let readings = project.readings("anna").expect("a name");
+        let mut store = Store::open(&readings, &series.reading_uid(), "").expect("opens");
+        let mask = MaskKey { instance: series.instances[0].key(), frame: 0, label: "nodule".into() };
+        let add = Runs::new(vec![(100, 7), (150, 5), (1000, 3)]);
+        store.apply(Edit::Paint { mask, add, remove: Runs::default() }).expect("kept");
+        drop(store);
+        let task = Task::new();
+        let drawn = collect(&project, "anna", &index, 0, &task).expect("gathered");
+        let out = folder.path().join(format!("maps {number}"));
+        assert_eq!(export_label_maps(&project, &drawn.frames, &out, &task).expect("written"), (1, Vec::new()));
+        let file = std::fs::read_dir(&out).expect("listed").filter_map(Result::ok).map(|entry| entry.path());
+        let file = file.into_iter().find(|path| path.extension().is_some_and(|e| e == "gz")).expect("a map");
+        let mut come_back = |reader: &str| {
+            import_label_map(&mut project, reader, &index, &file, &task).map_err(|error| error.to_string())?;
+            Ok::<_, String>(collect(&project, reader, &index, 0, &task).expect("gathered").frames[0].regions())
+        };
+        assert_eq!(come_back("ben").expect("imported"), drawn.frames[0].regions());
+
+        let object = ReaderOptions::new().read_file(&file).expect("reads");
+        let mut header = object.header().clone();
+        let mut values = object.into_volume().into_ndarray::<u16>().expect("numbers");
+        let write = |header: &nifti::NiftiHeader, values: &ndarray::ArrayD<u16>| {
+            WriterOptions::new(&file).reference_header(header).write_nifti(values).expect("written");
+        };
+        // The first axis the other way round.
+        let last = (values.shape()[0] - 1) as f32;
+        values.invert_axis(ndarray::Axis(0));
+        let values = values.as_standard_layout().into_owned();
+        for row in [&mut header.srow_x, &mut header.srow_y, &mut header.srow_z] {
+            row[3] += row[0] * last;
+            row[0] = -row[0];
+        }
+        write(&header, &values);
+        assert_eq!(come_back("cleo").expect("imported"), drawn.frames[0].regions());
+        header.srow_y[3] += 0.3;
+        write(&header, &values);
+        assert!(come_back("dora").expect_err("moved").contains("does not lie on the pixels"));
+        header.sform_code = 0;
+        write(&header, &values);
+        assert!(come_back("dora").expect_err("lies nowhere").contains("where it lies"));
+    }
 }
 
 /// Where labels overlap, nothing is lost.

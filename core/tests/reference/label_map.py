@@ -1,10 +1,11 @@
-"""NIfTI label maps against pydicom and nibabel: a map whose affine pydicom's attributes give, imported and exported again.
+"""NIfTI label maps against pydicom, nibabel and SimpleITK: a map whose affine pydicom's attributes give, imported and exported again.
 
     cargo build --release
-    pip install nibabel pydicom numpy
+    pip install nibabel pydicom numpy SimpleITK
     python core/tests/reference/label_map.py FOLDER [FOLDER...]     # each with one evenly spaced series of single-frame images
 
-The map is written by nibabel, with its axes in two orders, and must come back with the same affine and the same voxels.
+The map is written by nibabel, with its axes in two orders, and must come back with the same affine and the same voxels, and
+SimpleITK must see its corners where nibabel does.
 """
 
 import json
@@ -16,6 +17,7 @@ import tempfile
 import nibabel
 import numpy
 import pydicom
+import SimpleITK
 
 PROGRAM = pathlib.Path(__file__).resolve().parents[3] / "target/release/bifocal"
 
@@ -60,12 +62,16 @@ def check(source):
             (back,) = (folder / f"{reader}-out").glob("*.nii.gz")
             sidecar = json.loads(back.with_suffix("").with_suffix(".json").read_text())
             names = {entry["value"]: entry["name"] for entry in sidecar["labels"]}
+            seen = SimpleITK.ReadImage(str(back))
             back = nibabel.load(back)
             numbers = {name: value for value, name in names.items()}
             expected = numpy.select([labels == 1, labels == 2, labels == 3], [numbers["Nodule"], numbers["Effusion"], numbers["Mass"]], 0)
             difference = numpy.abs(back.affine - affine).max()
             assert back.shape == shape and difference < 1e-3, (back.shape, shape, back.affine, affine)
             assert (numpy.asarray(back.dataobj) == expected).all()
+            corner = numpy.array(shape) - 1
+            in_itk = numpy.array(seen.TransformIndexToPhysicalPoint([int(n) for n in corner])) * [-1, -1, 1]
+            assert numpy.abs(in_itk - (affine @ [*corner, 1])[:3]).max() < 1e-2, (in_itk, affine @ [*corner, 1])
             print(f"  the same {(labels > 0).sum()} voxels; affines differ by {difference:.1e} mm at most")
 
 
