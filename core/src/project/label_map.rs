@@ -199,7 +199,7 @@ impl Place {
         let determinant = dot(along, cross(down, deep));
         let rows = [cross(along, down), cross(deep, along), cross(down, deep)];
         let sound = determinant.is_finite() && determinant != 0.0;
-        sound.then(|| move |point: Vector| rows.map(|row| dot(row, minus(point, origin)) / determinant))
+        sound.then_some(move |point: Vector| rows.map(|row| dot(row, minus(point, origin)) / determinant))
     }
 
     /// NIfTI counts to the right, to the front and up (RAS); DICOM to the left, to the back and up.
