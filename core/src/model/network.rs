@@ -11,7 +11,7 @@ use super::input::{INPUT_MEAN, INPUT_SCALE};
 use super::interleaved::Interleaved;
 use super::layers::Linear;
 use super::parallel::Parallel;
-use super::planned::{Heads, PlannedFeatures, PlannedOutput, Plans, Scope};
+use super::planned::{Heads, Maps, PlannedFeatures, Plans, Scope};
 use super::seeded::SeededVars;
 use super::serial::Serial;
 use super::single::{ResNetAlone, VitAlone};
@@ -148,31 +148,23 @@ impl Network {
         }
     }
 
-    /// What [`Self::forward`] returns, from what a plan gave for `x`.
-    fn finish(&self, x: &Tensor, output: PlannedOutput, request: &Request<'_>) -> Result<Output> {
+    /// [`Self::forward`] layer by layer, whatever the request: gradients flow.
+    pub fn forward_by_layers(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
+        let features = self.hybrid.features(&self.coloured(x)?, request)?;
+        let lesions = self.lesions.as_ref().map(|(maps, _)| maps.forward(&features, request.dropout));
+        let organs = self.organs.as_ref().map(|organs| organs.forward(&features, request.dropout));
+        let (lesion_logits, organ_logits) = (lesions.transpose()?, organs.transpose()?);
+        self.finish(x, Maps { features, lesion_logits, organ_logits }, request)
+    }
+
+    /// What [`Self::forward`] returns, from the features and maps for `x`.
+    fn finish(&self, x: &Tensor, output: Maps, request: &Request<'_>) -> Result<Output> {
         let (batch, _, height, width) = x.dims4()?;
         let empty = |by: usize| Tensor::zeros(&[batch, 0, height / by, width / by], DType::F32, x.device());
         let lesion_logits = output.lesion_logits.map_or_else(|| empty(8), Ok)?;
         let organ_logits = output.organ_logits.map_or_else(|| empty(4), Ok)?;
         let class_logits = self.class_logits(&output.features, &lesion_logits, request)?;
         Ok(Output { lesion_logits, organ_logits, class_logits, features: output.features })
-    }
-
-    /// [`Self::forward`] layer by layer, whatever the request: gradients flow.
-    pub fn forward_by_layers(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
-        let (batch, _, height, width) = x.dims4()?;
-        let features = self.hybrid.features(&self.coloured(x)?, request)?;
-        let empty = |by: usize| Tensor::zeros(&[batch, 0, height / by, width / by], DType::F32, x.device());
-        let lesion_logits = match &self.lesions {
-            Some((maps, _)) => maps.forward(&features, request.dropout)?,
-            None => empty(8)?,
-        };
-        let organ_logits = match &self.organs {
-            Some(organs) => organs.forward(&features, request.dropout)?,
-            None => empty(4)?,
-        };
-        let class_logits = self.class_logits(&features, &lesion_logits, request)?;
-        Ok(Output { lesion_logits, organ_logits, class_logits, features })
     }
 
     /// The forward pass over `x` as steps of `plan`: features, lesion maps, organ maps. Classes are read from those.

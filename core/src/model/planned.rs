@@ -56,8 +56,8 @@ pub struct PlannedFeatures {
     pub attention: Vec<Value>,
 }
 
-/// What a planned pass gave.
-pub(super) struct PlannedOutput {
+/// What a pass gave, before classes are read from it: features, and the maps of the heads that ran.
+pub(super) struct Maps {
     pub(super) features: Features,
     pub(super) lesion_logits: Option<Tensor>,
     pub(super) organ_logits: Option<Tensor>,
@@ -88,7 +88,7 @@ const MOST_IDLE: usize = 4;
 /// many threads.
 const THREADS_AN_IMAGE: usize = 4;
 
-impl PlannedOutput {
+impl Maps {
     /// Those of the parts of a batch as one.
     fn join(parts: &[Self]) -> Result<Self> {
         let cat = |of: &dyn Fn(&Self) -> &Tensor| Tensor::cat(&parts.iter().map(of).collect::<Vec<_>>(), 0);
@@ -121,7 +121,7 @@ impl Plans {
         x: &Tensor,
         request: &Request<'_>,
         scope: Scope,
-    ) -> Result<Option<PlannedOutput>> {
+    ) -> Result<Option<Maps>> {
         let plain = request.attention_perturbation.is_none()
             && request.stage_perturbation.is_none()
             && request.dropout.is_none()
@@ -140,11 +140,11 @@ impl Plans {
             let Some(part) = self.pass(network, &part, scope)? else { return Ok(None) };
             parts.push(part);
         }
-        PlannedOutput::join(&parts).map(Some)
+        Maps::join(&parts).map(Some)
     }
 
     /// As [`Self::run`], all images of `x` at once.
-    fn pass(&self, network: &Network, x: &Tensor, scope: Scope) -> Result<Option<PlannedOutput>> {
+    fn pass(&self, network: &Network, x: &Tensor, scope: Scope) -> Result<Option<Maps>> {
         let (batch, channels, rows, columns) = x.dims4()?;
         let size = Size { batch, rows, columns, channels };
         let Some(mut ready) = self.take(size, scope).or_else(|| self.prepare(network, size, scope)) else {
@@ -195,7 +195,7 @@ impl Ready {
         self.tensor(value)?.permute((0, 3, 1, 2))
     }
 
-    fn output(&self) -> Result<PlannedOutput> {
+    fn output(&self) -> Result<Maps> {
         let PlannedFeatures { stages, activations, cls, tokens, grid, attention } = &self.features;
         let (batch, dimension) = (self.size.batch, self.runner.read(*cls).0.channels);
         let logits = |value: Option<Value>| value.map(|value| self.map(value)?.contiguous()).transpose();
@@ -205,7 +205,7 @@ impl Ready {
             let tokens = Tensor::zeros((batch, 0, dimension), candle_core::DType::F32, &Device::Cpu)?;
             let (stages, activations, attention) = (Vec::new(), Vec::new(), Vec::new());
             let features = Features { stages, activations, cls, tokens, grid: *grid, attention };
-            return Ok(PlannedOutput { features, lesion_logits, organ_logits });
+            return Ok(Maps { features, lesion_logits, organ_logits });
         }
         let maps = |values: &[Value]| values.iter().map(|value| self.map(*value)).collect::<Result<Vec<_>>>();
         let planned = maps(stages)?;
@@ -218,7 +218,7 @@ impl Ready {
             // Laid out (batch, head, token, token) as it is.
             attention: attention.iter().map(|value| self.tensor(*value)).collect::<Result<_>>()?,
         };
-        Ok(PlannedOutput { features, lesion_logits, organ_logits })
+        Ok(Maps { features, lesion_logits, organ_logits })
     }
 }
 

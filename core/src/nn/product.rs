@@ -231,16 +231,11 @@ impl<R: Rows> WithSimd for Block<'_, R> {
                 for index in panels.clone() {
                     let (weights, _) = S::as_simd_f32s(&block[index * depth * width..(index + 1) * depth * width]);
                     let column = index * width;
-                    // The panel after this one, fetched while this one is worked on.
-                    let ahead = right.values.get(first * padded + (index + 1) * depth * width..).unwrap_or_default();
-                    let lines = (depth * width / LINE).div_ceil(tiles * depth.div_ceil(STEPS));
                     for t in 0..tiles {
                         // Tiles of even height.
                         let (from, until) = (t * count / tiles, (t + 1) * count / tiles);
                         let tile = Tile {
                             simd,
-                            ahead: ahead.get(t * depth.div_ceil(STEPS) * lines * LINE..).unwrap_or_default(),
-                            lines,
                             rows: &panel[from * STRIDE..],
                             weights,
                             to,
@@ -276,9 +271,6 @@ struct Tile<'a, S: Simd> {
     rows: &'a [f32],
     /// Two vectors a step.
     weights: &'a [S::f32s],
-    /// What is to be fetched: so many lines of the cache every [`STEPS`] steps.
-    ahead: &'a [f32],
-    lines: usize,
     to: &'a Destination<'a>,
     row: usize,
     column: usize,
@@ -326,20 +318,13 @@ impl<S: Simd> Tile<'_, S> {
         let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
         let (pairs, _) = pulp::as_arrays::<2, _>(self.weights);
         assert!(self.rows.len() >= (ROWS - 1) * STRIDE + pairs.len(), "tile rows");
-        let mut ahead = self.ahead;
-        for (first, pairs) in (0..).step_by(STEPS).zip(pairs.chunks(STEPS)) {
-            for _ in 0..self.lines {
-                fetch(ahead);
-                ahead = ahead.get(LINE..).unwrap_or_default();
-            }
-            for (k, [left, right]) in (first..).zip(pairs) {
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: the assertion above covers the last row's last value.
-                    #[allow(unsafe_code)]
-                    let value = simd.splat_f32s(unsafe { *self.rows.get_unchecked(row * STRIDE + k) });
-                    sums[0] = simd.mul_add_f32s(value, *left, sums[0]);
-                    sums[1] = simd.mul_add_f32s(value, *right, sums[1]);
-                }
+        for (k, [left, right]) in pairs.iter().enumerate() {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: the assertion above covers the last row's last value.
+                #[allow(unsafe_code)]
+                let value = simd.splat_f32s(unsafe { *self.rows.get_unchecked(row * STRIDE + k) });
+                sums[0] = simd.mul_add_f32s(value, *left, sums[0]);
+                sums[1] = simd.mul_add_f32s(value, *right, sums[1]);
             }
         }
         let width = 2 * S::F32_LANES;
@@ -378,27 +363,6 @@ impl<S: Simd> Tile<'_, S> {
             }
         }
     }
-}
-
-/// Values of a line of the cache.
-const LINE: usize = 16;
-/// Steps between fetches.
-const STEPS: usize = 8;
-
-/// Asks for the line that `values` begins with.
-#[inline(always)]
-fn fetch(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(first) = values.first() {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a hint about an address inside a slice; every processor of this architecture has it.
-        #[allow(unsafe_code)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(first).cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
 }
 
 /// Columns of the widest panel: two vectors of 16.

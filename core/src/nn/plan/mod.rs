@@ -174,12 +174,7 @@ impl Plan {
         if shape.groups != 1 {
             bail!("a plan takes no grouped convolution");
         }
-        let window = Window {
-            kernel: [rows, columns],
-            stride: [shape.stride; 2],
-            before: [shape.padding; 2],
-            dilation: shape.dilation,
-        };
+        let window = Window::of([rows, columns], shape);
         let size = self.size(x);
         let behind = shape.padding + shape.trailing;
         let rows = window.outputs(0, size.rows, behind)?;
@@ -255,12 +250,7 @@ impl Plan {
     pub fn add_depthwise(&mut self, x: Value, (weight, bias): (&Tensor, &Tensor), shape: ConvShape) -> Result<Value> {
         let (size, (channels, one, rows, columns)) = (self.size(x), weight.dims4()?);
         fixed([weight, bias])?;
-        let window = Window {
-            kernel: [rows, columns],
-            stride: [shape.stride; 2],
-            before: [shape.padding; 2],
-            dilation: shape.dilation,
-        };
+        let window = Window::of([rows, columns], shape);
         let same = window.outputs(0, size.rows, shape.padding)? == size.rows
             && window.outputs(1, size.columns, shape.padding)? == size.columns;
         if channels != size.channels || one != 1 || bias.elem_count() != channels || !same {
@@ -429,6 +419,10 @@ impl Step {
 }
 
 impl Window {
+    fn of(kernel: [usize; 2], shape: ConvShape) -> Self {
+        Self { kernel, stride: [shape.stride; 2], before: [shape.padding; 2], dilation: shape.dilation }
+    }
+
     /// Outputs along `axis` of an input of `size` with `behind` zeros behind it.
     fn outputs(&self, axis: usize, size: usize, behind: usize) -> Result<usize> {
         let reach = self.dilation * (self.kernel[axis].max(1) - 1) + 1;
