@@ -43,6 +43,7 @@ pub fn analysis(rows: usize, columns: usize) -> Analysis {
                 kind: SpacingKind::Detector,
             }),
             contour: contours(map, 0.5).into_iter().next().unwrap_or_default(),
+            extent: None,
         }
     };
     let organ_maps: Vec<OrganMap> = organs
@@ -96,6 +97,7 @@ pub fn analysis(rows: usize, columns: usize) -> Analysis {
             rows,
             columns,
         },
+        place: None,
         predictions: vec![Prediction {
             label: "lung_opacity".into(),
             probability: 0.91,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bifocal_core::analysis::Analysis;
 use bifocal_core::study::{SeriesUid, Study, StudyIndex};
 use bifocal_core::tune::{Candidate, Tuned};
 use bifocal_core::volume::Volume;
@@ -27,6 +28,7 @@ use crate::smart::Featured;
 use crate::state::{Reading, RemarkKind, Screen, State, Toast, Tone};
 use crate::theme::{self, Theme};
 use crate::ui::{self, Cx};
+use crate::volumes::AnalysedVolume;
 
 /// What a job results in.
 pub enum Outcome {
@@ -40,6 +42,10 @@ pub enum Outcome {
     ReportSaved(Option<PathBuf>),
     /// The network's answer for a frame.
     Analysed(Box<Analysed>),
+    /// The network's answer for a volume.
+    AnalysedVolume(Box<AnalysedVolume>),
+    /// The attention of an image of it.
+    Attended(Box<Analysis>),
     /// Local features of a frame.
     Featured(Box<Featured>),
     /// A step of explaining an answer.
@@ -106,10 +112,10 @@ impl App {
             first_image: false,
             typing: false,
         };
-        app.state.network = Network::find(&app.state.settings.model);
+        app.state.network = Network::find(&app.state.settings.model, "");
         if let Some(problem) = app.state.network.problem.clone().filter(|_| !app.state.settings.model.is_empty()) {
             // What was remembered may lie on a drive that is not there today: reading goes on with the one that comes along.
-            app.state.network = Network::find("");
+            app.state.network = Network::find("", "");
             app.toast(Tone::Warning, format!("The model that was used last cannot be read: {problem}"));
         }
         app.state.model = app.state.network.title();
@@ -179,6 +185,8 @@ impl App {
             }
             Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
             Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
+            Ok(Outcome::AnalysedVolume(analysed)) => self.volume_analysed(*analysed),
+            Ok(Outcome::Attended(analysis)) => self.attended(*analysis),
             Ok(Outcome::Featured(featured)) => self.featured(*featured),
             Ok(Outcome::Explained(explained)) => self.explained(*explained),
             Ok(Outcome::Objected(objected)) => self.objected(objected),
@@ -189,6 +197,8 @@ impl App {
             Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
             Err(JobError::Cancelled) if ended.kind == JobKind::Volume => self.volume_failed("it was cancelled"),
             Err(JobError::Failed(message)) if ended.kind == JobKind::Volume => self.volume_failed(&message),
+            // Asked for again where an image rests; what failed says so where its map would be.
+            Err(JobError::Cancelled) if ended.kind == JobKind::Attention => {}
             Err(JobError::Cancelled) if ended.kind == JobKind::Explanation => self.explanation_stopped(None),
             Err(JobError::Cancelled) if ended.kind == JobKind::Tuning => self.tuning_stopped(None),
             Err(JobError::Failed(message)) if ended.kind == JobKind::Tuning => self.tuning_stopped(Some(message)),
@@ -286,6 +296,9 @@ impl App {
                     // How the lenses are arranged is the reader's, not the series'.
                     reading.layout = before.layout;
                     reading.overlays = before.overlays.clone();
+                }
+                if let Some(modality) = reading.series().map(|series| series.modality.clone()) {
+                    self.fit_bundle_to(&modality);
                 }
                 if let Some(series) = reading.series() {
                     let (document, message) = self.document_for(&series.reading_uid());

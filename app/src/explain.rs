@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bifocal_core::analysis::{
     Analysis, AnalysisError, AttentionMap, AttentionMethod, CamMap, Explainer, Explanations, HeatMap, MapFaithfulness,
-    MapId, MapKind, network_values,
+    MapId, MapKind, network_image,
 };
 use bifocal_core::explain::CamMethod;
 
@@ -222,6 +222,10 @@ impl App {
         let FrameState::Ready(frame) = self.images.frame(&key) else { return };
         let kept = self.state.explaining.explainer.clone();
         let explainer = kept.filter(|explainer| Arc::ptr_eq(explainer.analysis(), &analysis));
+        let of_volume = analysis
+            .place
+            .and_then(|place| Some((Arc::clone(self.state.network.volume_of(&analysis.target.series_uid)?), place)));
+        let volume = of_volume;
         let known = self.state.explaining.of(&analysis).cloned().unwrap_or_default();
         self.state.explaining.running = Some((Arc::clone(&analysis), step.clone()));
         self.jobs.start(JobKind::Explanation, "Explanations", move |task| {
@@ -232,8 +236,10 @@ impl App {
             let explainer = match explainer {
                 Some(explainer) => explainer,
                 None => {
-                    let values = network_values(frame.frame());
-                    Arc::new(Explainer::new(bundle, analysis, values.view()).map_err(failed)?)
+                    let config = &bundle.metadata.config;
+                    let slab = volume.and_then(|(volume, place)| volume.network_image(&config.slab?, place));
+                    let image = slab.unwrap_or_else(|| network_image(config, frame.frame()));
+                    Arc::new(Explainer::new(bundle, analysis, &image).map_err(failed)?)
                 }
             };
             let made = match &step {

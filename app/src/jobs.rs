@@ -20,6 +20,8 @@ pub enum JobKind {
     Index,
     /// The network.
     Analysis,
+    /// The attention of an image of a volume.
+    Attention,
     /// Features for the smart tool.
     Features,
     /// Decoding a series into a volume.

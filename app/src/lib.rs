@@ -72,4 +72,5 @@ pub mod theme;
 pub mod tuning;
 pub mod ui;
 pub mod view;
+pub mod volumes;
 pub mod work;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bifocal_core::analysis::{Analysis, AnalysisError, Target, analyze, input_flags};
+use bifocal_core::analysis::{Analysis, AnalysisError, Target, VolumeAnalysis, analyze, input_flags, network_image};
 use bifocal_core::model::{self, Bundle, BundleError, DeviceChoice, Metadata};
 use bifocal_core::study::SeriesUid;
 
@@ -11,11 +11,19 @@ use crate::app::{App, Outcome};
 use crate::images::{FrameKey, FrameState};
 use crate::jobs::{JobError, JobKind};
 use crate::state::{Reading, Tone};
+use crate::volumes::{self, AnalysedVolume};
 
 /// The bundle that is asked first where nothing else is wished.
 const PREFERRED_BUNDLE: &str = "chest-opacity";
 /// Analyses that are kept for series and slices that are gone back to. Each holds several maps in the size of its image.
 const ANALYSES_KEPT: usize = 4;
+/// Analysed volumes that are kept for series that are gone back to.
+const VOLUMES_KEPT: usize = 2;
+
+/// Whether a bundle was made for series of a modality.
+fn is_made_for(metadata: &Metadata, modality: &str) -> bool {
+    metadata.intended_use.modalities.iter().any(|item| item.eq_ignore_ascii_case(modality.trim()))
+}
 
 /// The bundle in use; its weights are loaded with the first analysis.
 #[derive(Default)]
@@ -28,6 +36,10 @@ pub struct Network {
     bundle: Option<Arc<Bundle>>,
     /// Analyses of this run of the program, the latest last.
     analyses: Vec<Arc<Analysis>>,
+    /// Volumes, the latest last.
+    volumes: Vec<Arc<VolumeAnalysis>>,
+    /// The image of a volume that rests in view without its attention, and since when.
+    pub(crate) resting: Option<(FrameKey, f64)>,
     /// A frame that should be analysed as soon as it is decoded.
     waiting: Option<FrameKey>,
     /// The last frame that could not be analysed, and why.
@@ -37,11 +49,18 @@ pub struct Network {
 }
 
 impl Network {
-    /// Finds the bundle named by `wish` (an id or a folder); the first of all bundles where it is empty.
-    pub fn find(wish: &str) -> Self {
-        let ids = model::bundle_ids();
+    /// Finds the bundle named by `wish` (an id or a folder). Where it is empty, one that was made for `modality`: the preferred one where it was,
+    /// else the first; the preferred one where none was.
+    pub fn find(wish: &str, modality: &str) -> Self {
         let id = if wish.trim().is_empty() {
-            ids.iter().find(|id| *id == PREFERRED_BUNDLE).or(ids.first()).cloned()
+            let ids = model::bundle_ids();
+            let preferred = ids.iter().find(|id| *id == PREFERRED_BUNDLE);
+            let made_for = |id: &&String| {
+                let metadata = model::find_bundle(id).and_then(|folder| model::read_metadata(&folder));
+                metadata.is_ok_and(|metadata| is_made_for(&metadata, modality))
+            };
+            let fitting = preferred.into_iter().chain(&ids).find(made_for);
+            fitting.or(preferred).or(ids.first()).cloned()
         } else {
             Some(wish.trim().to_owned())
         };
@@ -70,8 +89,35 @@ impl Network {
 
     /// Whether series of that modality are what the bundle was made for.
     pub fn is_intended_for(&self, modality: &str) -> bool {
-        let intended = self.metadata.as_ref().map(|metadata| &metadata.intended_use.modalities);
-        intended.is_some_and(|list| list.iter().any(|item| item.eq_ignore_ascii_case(modality.trim())))
+        self.metadata.as_ref().is_some_and(|metadata| is_made_for(metadata, modality))
+    }
+
+    /// Whether it reads volumes, slice by slice between neighbours.
+    pub fn reads_volumes(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|metadata| metadata.config.slab.is_some())
+    }
+
+    /// Takes over what another bundle has answered in this run of the program: answers are found by the weights.
+    pub(crate) fn keep_answers_of(&mut self, other: Self) {
+        self.analyses = other.analyses;
+        self.volumes = other.volumes;
+    }
+
+    /// The volume of a series, if it was analysed by these weights.
+    pub fn volume_of(&self, series: &SeriesUid) -> Option<&Arc<VolumeAnalysis>> {
+        self.volumes
+            .iter()
+            .rev()
+            .find(|volume| volume.series_uid == *series && volume.model.weights_sha256 == self.weights_sha256())
+    }
+
+    /// Keeps a volume in place of an older one of the same series.
+    pub fn keep_volume(&mut self, analysis: Arc<VolumeAnalysis>) {
+        self.volumes.retain(|other| other.series_uid != analysis.series_uid);
+        self.volumes.push(analysis);
+        if self.volumes.len() > VOLUMES_KEPT {
+            self.volumes.remove(0);
+        }
     }
 
     /// Whether findings are boxes of a detector; then the heat map's threshold decides nothing.
@@ -112,6 +158,12 @@ impl Network {
     pub fn objections_to(&self, reading: &Reading) -> &[String] {
         let series = reading.series().map(|series| &series.uid);
         self.objections.as_ref().filter(|(of, _)| Some(of) == series).map_or(&[], |(_, objections)| objections)
+    }
+
+    /// Forgets what single images of a series were answered before it was analysed as a volume.
+    pub(crate) fn forget_images_of(&mut self, series: &SeriesUid) {
+        let weights = self.weights_sha256().to_owned();
+        self.analyses.retain(|a| a.target.series_uid != *series || a.model.weights_sha256 != weights);
     }
 
     /// Keeps an analysis in place of an older one of the same frame.
@@ -160,14 +212,22 @@ impl App {
     pub(crate) fn tend_analysis(&mut self) {
         let Some(reading) = &mut self.state.reading else { return };
         if reading.analysis_in_view().is_none() {
+            let place = reading.view.position;
+            let network = &self.state.network;
             let kept = reading
-                .instance_at(reading.view.position)
-                .and_then(|(instance, frame)| self.state.network.analysis_of(&instance.key(), frame));
+                .instance_at(place)
+                .and_then(|(instance, frame)| network.analysis_of(&instance.key(), frame).cloned())
+                .or_else(|| {
+                    let series = reading.series()?;
+                    network.volume_of(&series.uid)?.image(series, place).map(Arc::new)
+                });
             if let Some(analysis) = kept {
-                let analysis = Arc::clone(analysis);
+                self.state.network.keep(Arc::clone(&analysis));
                 reading.show_analysis(analysis);
             }
         }
+        self.tend_resting();
+        let Some(reading) = &mut self.state.reading else { return };
         let Some(key) = self.state.network.waiting.clone() else { return };
         if reading.analysis_in_view().is_some() || reading.key_at(reading.view.position).as_ref() != Some(&key) {
             self.state.network.waiting = None;
@@ -208,6 +268,8 @@ impl App {
         let told = !network.objections_to(reading).is_empty();
         let loaded = network.bundle.clone();
         let device = self.state.settings.device.clone();
+        let position = reading.view.position;
+        let built = self.volume_on_desk();
         self.jobs.start(JobKind::Analysis, "Analysis", move |task| {
             task.progress("Loading the model", 0, 0);
             let (bundle, device_message) = match loaded {
@@ -224,8 +286,22 @@ impl App {
                     return Ok(Outcome::Objected(Objected { series, objections, bundle, device_message }));
                 }
             }
-            match analyze(&bundle, frame.frame(), series, target, task) {
-                Ok(analysis) => Ok(Outcome::Analysed(Box::new(Analysed { analysis, bundle, device_message }))),
+            let mut doubt = None;
+            if bundle.metadata.config.slab.is_some() {
+                match volumes::analyse(&bundle, built, series, position, task)? {
+                    Ok(analysis) => {
+                        let analysed = AnalysedVolume { analysis: Arc::new(analysis), bundle, device_message };
+                        return Ok(Outcome::AnalysedVolume(Box::new(analysed)));
+                    }
+                    Err(no_volume) => doubt = Some(no_volume),
+                }
+            }
+            let image = network_image(&bundle.metadata.config, frame.frame());
+            match analyze(&bundle, &image, frame.frame(), series, target, task) {
+                Ok(mut analysis) => {
+                    analysis.flags.extend(doubt);
+                    Ok(Outcome::Analysed(Box::new(Analysed { analysis, bundle, device_message })))
+                }
                 Err(AnalysisError::Cancelled(_)) => Err(JobError::Cancelled),
                 Err(error) => Err(JobError::Failed(format!("{}: {error}", key.source))),
             }
@@ -294,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_missing_bundle_has_a_reason() {
-        let network = Network::find("no such bundle");
+        let network = Network::find("no such bundle", "");
         assert!(network.metadata.is_none());
         assert!(network.problem.as_ref().is_some_and(|problem| problem.contains("no such bundle")));
         assert!(!network.is_intended_for("DX"));

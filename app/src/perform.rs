@@ -81,7 +81,11 @@ impl App {
                 self.jobs.abandon(JobKind::Analysis);
                 self.state.settings.device = device;
                 // The weights are loaded onto the device with the next analysis.
-                self.state.network = Network::find(&self.state.settings.model);
+                self.jobs.abandon(JobKind::Attention);
+                let before = std::mem::take(&mut self.state.network);
+                let folder = before.folder().map(|folder| folder.display().to_string()).unwrap_or_default();
+                self.state.network = Network::find(&folder, "");
+                self.state.network.keep_answers_of(before);
             }
         }
     }

@@ -338,6 +338,7 @@ mod tests {
         let volume = Volume {
             grid,
             voxels: Voxels::U8(vec![7; 10 * 30 * 40]),
+            places: Vec::new(),
             rescale: (1.0, 0.0),
             frame_of_reference: None,
             display: DisplayAttributes::default(),

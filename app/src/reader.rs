@@ -84,9 +84,14 @@ impl State {
     /// Whether a finding is listed and drawn: it reaches the threshold that the reader has set on the heat map, or was decided on.
     pub fn is_listed(&self, analysis: &Analysis, finding: &Finding) -> bool {
         let threshold = self.reading.as_ref().and_then(|reading| reading.overlays.heat_threshold);
-        let target = &analysis.target;
         threshold.is_none_or(|threshold| finding.probability >= threshold)
-            || self.review(&target.instance_uid, target.frame, finding.id).decision != Decision::Open
+            || self.review_of(analysis, finding).decision != Decision::Open
+    }
+
+    /// A finding's review: of a volume's, as it is kept with the image of its peak.
+    pub fn review_of(&self, analysis: &Analysis, finding: &Finding) -> Review {
+        let (instance, frame) = analysis.home_of(finding);
+        self.review(&instance, frame, finding.id)
     }
 
     /// The impression, as it is typed.
@@ -155,10 +160,11 @@ impl App {
         self.state.reader.draft = Some(Draft { field, text, changed: self.now });
     }
 
-    /// Instance and frame of the analysis in view.
-    fn analysed_frame(&self) -> Option<(InstanceKey, usize)> {
-        let target = &self.state.reading.as_ref()?.analysis_in_view()?.target;
-        Some((target.instance_uid.clone(), target.frame))
+    /// Instance and frame that a finding of the analysis in view is kept with.
+    fn home_of(&self, id: FindingId) -> Option<(InstanceKey, usize)> {
+        let analysis = self.state.reading.as_ref()?.analysis_in_view()?;
+        let finding = analysis.findings.iter().find(|finding| finding.id == id)?;
+        Some(analysis.home_of(finding))
     }
 
     /// Carries out what a panel asked for.
@@ -167,7 +173,7 @@ impl App {
             ReadCommand::Jump(finding) => self.jump(finding),
             ReadCommand::Decide(finding, decision) => self.decide(finding, decision),
             ReadCommand::Comment(finding, text) => {
-                if let Some((instance, frame)) = self.analysed_frame() {
+                if let Some((instance, frame)) = self.home_of(finding) {
                     self.write(Field::Comment(instance, frame, finding), text);
                 }
             }
@@ -202,7 +208,7 @@ impl App {
 
     fn decide(&mut self, finding: FindingId, decision: Decision) {
         self.text_done();
-        let Some((instance, frame)) = self.analysed_frame() else { return };
+        let Some((instance, frame)) = self.home_of(finding) else { return };
         let before = self.state.review(&instance, frame, finding);
         // Asking twice takes the decision back.
         let decision = if before.decision == decision { Decision::Open } else { decision };
@@ -270,12 +276,19 @@ impl App {
         let Some(reading) = &mut self.state.reading else { return };
         let Some(analysis) = reading.analysis_in_view() else { return };
         let Some(finding) = analysis.findings.iter().find(|finding| finding.id == id) else { return };
+        // A finding of a volume is looked at where it is most probable.
+        let place = finding.extent.as_ref().map(|extent| extent.image);
+        let finding = finding.clone();
         let [top, left, bottom, right] = finding.bounding_box;
         let shape = (analysis.target.rows, analysis.target.columns);
         let middle = ((top + bottom) as f64 / 2.0, (left + right) as f64 / 2.0);
         let extent = bottom.saturating_sub(top).max(right.saturating_sub(left)).max(1) as f64;
         let wanted = (0.4 * shape.0.min(shape.1) as f64 / extent).clamp(1.0, MOST_JUMP_ZOOM);
         reading.selected = Some(id);
+        let frames = reading.frame_count();
+        if let Some(place) = place {
+            reading.view.apply(ViewEdit::Position(place), frames, self.now);
+        }
         let Some(key) = reading.key_at(reading.view.position) else { return };
         let FrameState::Ready(frame) = self.images.frame(&key) else { return };
         let viewport = (f64::from(pane.x), f64::from(pane.y));
@@ -285,7 +298,6 @@ impl App {
         let placement = Placement::of_frame(&transform, shape, &frame.frame().display, viewport);
         let (x, y) = placement.screen_from_image(middle.0, middle.1);
         transform.pan_by(viewport.0 / 2.0 - x, viewport.1 / 2.0 - y, viewport);
-        let frames = reading.frame_count();
         reading.view.apply(ViewEdit::Transform(transform), frames, self.now);
     }
 }

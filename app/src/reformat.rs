@@ -275,6 +275,7 @@ mod tests {
         let volume = Volume {
             grid,
             voxels: Voxels::U8(voxels),
+            places: Vec::new(),
             rescale: (1.0, 0.0),
             frame_of_reference: None,
             display: DisplayAttributes::default(),

@@ -1,6 +1,6 @@
 //! The report of the series in view: pages laid out for the preview, files written, both as jobs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ use crate::jobs::{JobError, JobKind};
 use crate::perform::TOO_SOON_FOR_A_PERSON;
 use crate::state::{Reading, Tone};
 
+/// Images with findings of a volume that go into a report, those of the most probable ones.
+const MOST_VOLUME_IMAGES: usize = 12;
 /// Width of a page in the preview, points of the screen.
 pub const PAGE_WIDTH: f32 = 820.0;
 
@@ -296,7 +298,16 @@ impl App {
     fn material(&self, session: &Session) -> Option<Material> {
         let reading = self.state.reading.as_ref()?;
         let series = reading.series()?;
-        let analyses = self.state.network.analyses_of(&series.uid);
+        let network = &self.state.network;
+        let volume = network.volume_of(&series.uid);
+        // Of a volume, the images of its findings; else whatever was analysed.
+        let analyses = if volume.is_some() { Vec::new() } else { network.analyses_of(&series.uid) };
+        let mut homes: BTreeSet<usize> = BTreeSet::new();
+        for extent in volume.iter().flat_map(|volume| &volume.findings).filter_map(|finding| finding.extent.as_ref()) {
+            if homes.len() < MOST_VOLUME_IMAGES {
+                homes.insert(extent.image);
+            }
+        }
         let mut images = Vec::new();
         let shapes = session.shapes.values().filter(|shape| !shape.hidden);
         let drawn: HashSet<(InstanceKey, usize)> = shapes
@@ -309,12 +320,20 @@ impl App {
                 analysis.target.instance_uid == instance.key() && analysis.target.frame == frame_index
             });
             let key = session.key_images.contains(&(instance.key(), frame_index));
-            if key || analysis.is_some() || drawn.contains(&(instance.key(), frame_index)) {
-                images.push(self.picture(reading, position, analysis.cloned())?);
+            let wanted = key || homes.contains(&position) || drawn.contains(&(instance.key(), frame_index));
+            if wanted || analysis.is_some() {
+                let of_volume = || {
+                    // With its attention, where it was looked at for a while.
+                    let kept = network.analysis_of(&instance.key(), frame_index).cloned();
+                    kept.or_else(|| volume?.image(series, position).map(Arc::new))
+                };
+                images.push(self.picture(reading, position, analysis.cloned().or_else(of_volume))?);
             }
         }
         if images.is_empty() {
-            images.push(self.picture(reading, reading.view.position, None)?);
+            let position = reading.view.position;
+            let of_volume = volume.and_then(|volume| volume.image(series, position)).map(Arc::new);
+            images.push(self.picture(reading, position, of_volume)?);
         }
         Some(Material {
             study: Arc::clone(&reading.study),
@@ -322,7 +341,13 @@ impl App {
             images,
             session: session.clone(),
             labels: self.state.drawing.taxonomy.labels.clone(),
-            model: self.state.network.metadata.as_deref().map(model_notes).filter(|_| !analyses.is_empty()),
+            model: self
+                .state
+                .network
+                .metadata
+                .as_deref()
+                .map(model_notes)
+                .filter(|_| volume.is_some() || !analyses.is_empty()),
         })
     }
 

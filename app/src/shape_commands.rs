@@ -299,6 +299,13 @@ impl App {
         let Some(reading) = &self.state.reading else { return };
         let Some(analysis) = reading.analysis_in_view() else { return };
         let Some(finding) = analysis.findings.iter().find(|finding| finding.id == id) else { return };
+        if !analysis.shows(finding) {
+            self.toast(
+                Tone::Info,
+                "The finding does not reach this image: go to its own first, by a click on its row.",
+            );
+            return;
+        }
         let points: Vec<Pixel> = match kind {
             ShapeKind::Rectangle => {
                 let [top, left, bottom, right] = finding.bounding_box.map(|v| v as f64);

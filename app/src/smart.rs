@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bifocal_core::analysis::{local_features, network_values};
+use bifocal_core::analysis::{local_features, network_image};
 use bifocal_core::annotation::MaskKey;
 use bifocal_core::measure::Pixel;
 use bifocal_core::model::Bundle;
@@ -170,8 +170,8 @@ impl App {
             };
             task.check()?;
             task.progress("Local features", 1, 2);
-            let values = network_values(frame.frame());
-            match local_features(&bundle, values.view()) {
+            let image = network_image(&bundle.metadata.config, frame.frame());
+            match local_features(&bundle, &image) {
                 Ok(Some(features)) => {
                     Ok(Outcome::Featured(Box::new(Featured { key, features, bundle, device_message })))
                 }

@@ -382,11 +382,22 @@ impl Reading {
         keys
     }
 
-    /// Brings an analysis into the lenses; what was selected and probed in another one is let go.
+    /// Brings an analysis into the lenses; what was selected and probed in another one is let go. A volume's findings are the same on all its
+    /// images.
     pub fn show_analysis(&mut self, analysis: Arc<Analysis>) {
+        let same = |test: &dyn Fn(&Analysis) -> bool| self.analysis.as_deref().is_some_and(test);
+        let volume = same(&|before| {
+            let of_volume = before.place.is_some() && analysis.place.is_some();
+            of_volume && before.target.series_uid == analysis.target.series_uid && before.model == analysis.model
+        });
+        let image = same(&|before| before.target == analysis.target && before.model == analysis.model);
+        if !volume {
+            self.selected = None;
+        }
+        if !image {
+            self.probe = None;
+        }
         self.analysis = Some(analysis);
-        self.selected = None;
-        self.probe = None;
     }
 
     /// Whether the analysis is of the frame in view.

@@ -252,7 +252,8 @@ impl App {
 
     /// Asks another bundle from now on: an id, or a folder. Reviews belong to the weights that they are of, so the series in view is opened anew.
     pub(crate) fn use_bundle(&mut self, wish: String) {
-        let network = Network::find(&wish);
+        let modality = self.state.reading.as_ref().and_then(|reading| reading.series()).map(|s| s.modality.clone());
+        let network = Network::find(&wish, &modality.unwrap_or_default());
         if let Some(problem) = network.problem {
             self.toast(Tone::Error, format!("The model stays as it was: {problem}"));
             return;
@@ -261,9 +262,7 @@ impl App {
         self.jobs.abandon(JobKind::Analysis);
         self.jobs.abandon(JobKind::Explanation);
         self.state.settings.model = wish;
-        self.state.model = network.title();
-        self.state.weights_sha256 = network.weights_sha256().to_owned();
-        self.state.network = network;
+        self.take_network(network);
         self.state.bundles = self.bundles();
         let open = self.state.reading.as_ref().map(|reading| (reading.study.uid.clone(), reading.series_index));
         let place = open.and_then(|(uid, series)| {
@@ -279,9 +278,33 @@ impl App {
         }
     }
 
+    /// Puts a bundle in the place of the one in use.
+    fn take_network(&mut self, mut network: Network) {
+        self.jobs.abandon(JobKind::Attention);
+        self.state.model = network.title();
+        self.state.weights_sha256 = network.weights_sha256().to_owned();
+        network.keep_answers_of(std::mem::take(&mut self.state.network));
+        self.state.network = network;
+    }
+
+    /// Where no bundle is chosen by hand, takes one that was made for series of a modality, if the one in use was not.
+    pub(crate) fn fit_bundle_to(&mut self, modality: &str) {
+        if !self.state.settings.model.is_empty() || self.state.network.is_intended_for(modality) {
+            return;
+        }
+        let network = Network::find("", modality);
+        if network.is_intended_for(modality) {
+            self.jobs.abandon(JobKind::Analysis);
+            self.jobs.abandon(JobKind::Explanation);
+            self.take_network(network);
+        }
+    }
+
     /// Bundles that can be chosen, as (id or folder, title): those that come along, those of the project, and the one in use.
     pub(crate) fn bundles(&self) -> Vec<(String, String)> {
-        let mut found: Vec<(String, String)> = bundle_ids().into_iter().map(|id| (id.clone(), id)).collect();
+        let mut found: Vec<(String, String)> = std::iter::once((String::new(), "Automatic, by modality".to_owned()))
+            .chain(bundle_ids().into_iter().map(|id| (id.clone(), id)))
+            .collect();
         let mut folders: Vec<PathBuf> = Vec::new();
         if let Some(work) = &self.state.work {
             let entries = std::fs::read_dir(models(work.project.folder())).into_iter().flatten().flatten();

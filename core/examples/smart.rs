@@ -64,7 +64,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let image = load_gray(&record.file)?.mapv(f32::from);
         let start = Instant::now();
-        let Some(features) = local_features(&bundle, image.view())? else { return Err("no local stages".into()) };
+        let Some(features) = local_features(&bundle, &bifocal_core::model::NetworkImage::gray(image.view()))? else {
+            return Err("no local stages".into());
+        };
         features_ms.push(start.elapsed().as_secs_f64() * 1e3);
         let stretched = bifocal_core::model::stretch(image.view());
         for shape in shapes {

@@ -48,6 +48,12 @@ impl Task {
         Self { cancelled: Arc::default(), listener: Some(Arc::new(listener)) }
     }
 
+    /// A part of this work, cancelled with it, whose progress is not reported: the whole has stages of its own.
+    #[must_use]
+    pub fn quietly(&self) -> Self {
+        Self { cancelled: Arc::clone(&self.cancelled), listener: None }
+    }
+
     /// Asks the work to stop at its next check.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);

@@ -20,7 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("nn", &[]),
     ("model", &["nn", "task", "study"]),
     ("explain", &["nn", "model", "task"]),
-    ("analysis", &["study", "task", "model", "explain", "nn", "segment"]),
+    ("analysis", &["study", "task", "model", "explain", "nn", "segment", "volume"]),
     ("annotation", &["study", "analysis", "measure"]),
     ("project", &["study", "task", "dicom", "annotation", "measure", "render", "dataset", "volume"]),
     ("dataset", &["study", "task", "image_io"]),
@@ -30,7 +30,8 @@ const EDGES: &[(&str, &[&str])] = &[
     // A project on one side, training and measuring on the other: they do not know each other.
     ("tune", &["project", "annotation", "study", "task", "dataset", "model", "analysis", "train", "evaluate"]),
     ("bench", &["model", "train", "task"]),
-    ("phantom", &["study", "task"]),
+    // Slabs are written as a data set.
+    ("phantom", &["study", "task", "dataset"]),
     ("report", &["study", "analysis", "explain", "annotation", "measure", "render", "task"]),
 ];
 

@@ -108,7 +108,10 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     assert!(metadata.lesions[0].box_threshold.is_some());
     let bundle = Bundle::load(&models.join("boxes"), candle_core::Device::Cpu, "CPU".into()).unwrap();
     let image = ndarray::Array2::from_shape_fn((80, 60), |(r, c)| (r * c % 97) as f32);
-    let found = bifocal_core::analysis::infer(&bundle, image.view(), false).unwrap().boxes.unwrap();
+    let found = bifocal_core::analysis::infer(&bundle, &bifocal_core::model::NetworkImage::gray(image.view()), false)
+        .unwrap()
+        .boxes
+        .unwrap();
     assert!(found.iter().all(|b| b.bounds.x2 <= 60.0 && b.bounds.y2 <= 80.0 && b.class == 0), "{found:?}");
     // With patience the stage ends once nothing is gained: at that rate nothing ever is.
     again.stages[0] =

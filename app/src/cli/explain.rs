@@ -5,10 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use bifocal_core::analysis::{Analysis, Explainer, Explanations, MapId, MapKind, network_values, stage_count};
+use bifocal_core::analysis::{Analysis, Explainer, Explanations, MapId, MapKind, stage_count};
 use bifocal_core::explain::CamMethod;
-use bifocal_core::model::Bundle;
-use bifocal_core::study::Frame;
+use bifocal_core::model::{Bundle, NetworkImage};
 use bifocal_core::task::Task;
 
 /// A class activation map that is asked for: `grad-cam`, `hires-cam:2`, `layer-cam:1`.
@@ -48,13 +47,13 @@ pub(super) fn check(bundle: &Bundle, choices: &[CamChoice]) -> Result<(), String
 /// Makes the class activation maps of each lesion class, and tests them and the maps of the analysis.
 pub(super) fn explanations(
     bundle: &Arc<Bundle>,
-    frame: &Frame,
+    image: &NetworkImage,
     analysis: &Analysis,
     choices: &[CamChoice],
     task: &Task,
 ) -> anyhow::Result<Explanations> {
     let stages = stage_count(bundle);
-    let explainer = Explainer::new(Arc::clone(bundle), Arc::new(analysis.clone()), network_values(frame).view())?;
+    let explainer = Explainer::new(Arc::clone(bundle), Arc::new(analysis.clone()), image)?;
     let mut explanations = Explanations::default();
     for class in &bundle.metadata.lesions {
         let mut kinds = vec![MapKind::LesionHead];

@@ -65,6 +65,8 @@ enum Command {
     Model(model::Args),
     /// Simulates a thorax with known truth as CT and radiograph.
     Phantom(phantom::Args),
+    /// Simulates CTs of many patients as a data set of slabs, to train and measure bundles on.
+    PhantomSlabs(phantom::SlabArgs),
 }
 
 /// Runs the program. Exit codes: 0 done, 1 failed (or partly failed, as the subcommand says), 2 wrong use.
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Model(args)) => model::run(args),
         Some(Command::Phantom(args)) => phantom::run(args),
+        Some(Command::PhantomSlabs(args)) => phantom::run_slabs(args),
         None => project::take_up(cli.project, cli.reader).map(|work| crate::launch::run(cli.paths, work)),
     };
     result.unwrap_or_else(|error| {

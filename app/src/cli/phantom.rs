@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use bifocal_core::dicom::{Code, CtSlice, DxImage, ImageContext, uid_from_name, write_ct, write_dx};
-use bifocal_core::phantom::{Options, Phantom, SOURCE_TO_DETECTOR_MM, Sex, simulate};
+use bifocal_core::phantom::{Options, Phantom, SOURCE_TO_DETECTOR_MM, Sex, SlabSet, simulate, write_slab_set};
 use bifocal_core::study::{PlaneGeometry, Window};
 use bifocal_core::task::Task;
 use ndarray::{Axis, s};
@@ -71,6 +71,56 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         phantom.ct.hu.dim().0,
         truth.lesions.len()
     );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Arguments of `bifocal phantom-slabs`.
+#[derive(Debug, clap::Args)]
+pub(super) struct SlabArgs {
+    /// Seed of the first patient; the others follow.
+    #[arg(long)]
+    seed: u64,
+    /// Patients.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    patients: u64,
+    /// Folder for `images/` and `coco.json`; made where it is missing.
+    #[arg(long)]
+    out: PathBuf,
+    /// Rows and columns of a slice.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(16..=1024))]
+    size: u16,
+    /// Distance of slices and of the neighbours in a slab, mm.
+    #[arg(long, default_value_t = 2.5, value_parser = slice_distance)]
+    spacing_mm: f32,
+    /// One slab every so many slices.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100))]
+    every: u16,
+    /// HU that become black and white.
+    #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], default_values_t = [-1000.0, 400.0], allow_hyphen_values = true)]
+    window: Vec<f32>,
+    /// Nodules a patient besides the usual four.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=40))]
+    extra_nodules: u8,
+}
+
+/// Runs `bifocal phantom-slabs`.
+pub(super) fn run_slabs(args: SlabArgs) -> anyhow::Result<ExitCode> {
+    let &[low, high] = args.window.as_slice() else { anyhow::bail!("--window takes two values") };
+    if !low.is_finite() || !high.is_finite() || low >= high {
+        eprintln!("bifocal: --window must rise");
+        return Ok(ExitCode::from(2));
+    }
+    let set = SlabSet {
+        seed: args.seed,
+        patients: args.patients,
+        size: usize::from(args.size),
+        spacing_mm: args.spacing_mm,
+        every: usize::from(args.every),
+        window: [low, high],
+        extra_nodules: usize::from(args.extra_nodules),
+    };
+    let count = write_slab_set(&set, &args.out, &super::progress::task())?;
+    println!("{}: {count} slabs of {} patients (simulated)", args.out.display(), args.patients);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -21,8 +21,7 @@ use crate::view::ImagePoint;
 pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis>, finding: &Finding) {
     let theme = &cx.theme;
     let (palette, space) = (theme.palette, theme.space());
-    let target = &analysis.target;
-    let review = cx.state.review(&target.instance_uid, target.frame, finding.id);
+    let review = cx.state.review_of(analysis, finding);
     let selected = reading.selected == Some(finding.id);
     let name = names::lesion(cx.state, &finding.label);
     let builder = UiBuilder::new().id_salt(("finding", finding.id)).sense(Sense::click());
@@ -53,6 +52,9 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis
                 });
                 let detail = text::join([names::place(cx.state, finding), names::size(finding)]);
                 widgets::caption(ui, theme, detail.clone()).on_hover_text(detail);
+                if let Some(whole) = names::in_volume(finding) {
+                    widgets::caption(ui, theme, whole.clone()).on_hover_text(whole);
+                }
                 if selected {
                     comment(ui, cx, finding, &review.comment);
                     keys(ui, cx, finding);

@@ -76,11 +76,10 @@ fn head(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
 
 /// `2 of 3 reviewed`.
 fn review_state(cx: &Cx<'_>, analysis: &Analysis) -> String {
-    let target = &analysis.target;
     let reviewed = analysis
         .findings
         .iter()
-        .filter(|finding| cx.state.review(&target.instance_uid, target.frame, finding.id).decision != Decision::Open)
+        .filter(|finding| cx.state.review_of(analysis, finding).decision != Decision::Open)
         .count();
     match analysis.findings.len() {
         0 => String::new(),
@@ -311,10 +310,9 @@ pub fn notes(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
 
 /// A first version of the impression.
 fn draft(cx: &Cx<'_>, analysis: &Analysis) -> String {
-    let target = &analysis.target;
     let mut lines = Vec::new();
     for finding in &analysis.findings {
-        let review = cx.state.review(&target.instance_uid, target.frame, finding.id);
+        let review = cx.state.review_of(analysis, finding);
         if review.decision == Decision::Rejected {
             continue;
         }

@@ -91,7 +91,8 @@ pub fn paint(
                 paint_layer(painter, map, &layer, whole(&layer), shape);
             }
             if settings.finding_contours {
-                for finding in analysis.findings.iter().filter(|finding| cx.state.is_listed(analysis, finding)) {
+                let listed = analysis.findings.iter().filter(|finding| cx.state.is_listed(analysis, finding));
+                for finding in listed.filter(|finding| analysis.shows(finding)) {
                     paint_finding(painter, cx, reading, map, analysis, finding);
                 }
             }
@@ -123,7 +124,7 @@ pub fn paint(
             if settings.organ_contours {
                 paint_organs(painter, cx, map, analysis);
             }
-            let selected = analysis.findings.iter().find(|finding| Some(finding.id) == reading.selected);
+            let selected = analysis.findings.iter().find(|f| Some(f.id) == reading.selected && analysis.shows(f));
             if let Some(finding) = selected {
                 let color = cx.theme.viewport().warm;
                 dashed(painter, cx, &points(map, &finding.contour), color);
@@ -201,8 +202,7 @@ fn paint_finding(
 ) {
     let theme = &cx.theme;
     let colors = theme.viewport();
-    let target = &analysis.target;
-    let review = cx.state.review(&target.instance_uid, target.frame, finding.id);
+    let review = cx.state.review_of(analysis, finding);
     let rejected = review.decision == Decision::Rejected;
     let selected = reading.selected == Some(finding.id);
     let line = points(map, &finding.contour);

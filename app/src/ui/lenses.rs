@@ -69,7 +69,7 @@ fn clicked(ui: &Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Analysis, map: &S
             cx.read(ReadCommand::Probe(point));
         }
     } else if reading.view.overlays {
-        let hit = finding_at(analysis, map, point, |finding| cx.state.is_listed(analysis, finding));
+        let hit = finding_at(analysis, map, point, |f| analysis.shows(f) && cx.state.is_listed(analysis, f));
         if hit != reading.selected {
             cx.send(Command::Select(hit));
         }

@@ -50,6 +50,11 @@ pub fn size(finding: &Finding) -> String {
     }
 }
 
+/// What a finding is in its volume, where it is in one.
+pub fn in_volume(finding: &Finding) -> Option<String> {
+    finding.extent.as_ref().map(bifocal_core::report::in_volume)
+}
+
 /// State of a probability.
 pub fn calibration(calibration: Calibration) -> &'static str {
     match calibration {

@@ -112,8 +112,22 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
         ui.separator();
         widgets::caption(ui, theme, "Model");
         for (wish, title) in &cx.state.bundles {
-            let used = cx.state.network.folder().is_some_and(|folder| folder.ends_with(wish));
-            if ui.radio(used, title).on_hover_text(wish).clicked() && !used {
+            let chosen = &settings.model;
+            let used = if chosen.is_empty() || wish.is_empty() {
+                chosen == wish
+            } else {
+                cx.state.network.folder().is_some_and(|folder| folder.ends_with(wish))
+            };
+            if ui
+                .radio(used, title)
+                .on_hover_text(if wish.is_empty() {
+                    "Each series is read by a model that was made for it"
+                } else {
+                    wish
+                })
+                .clicked()
+                && !used
+            {
                 cx.send(Command::Model(wish.clone()));
             }
         }

@@ -14,7 +14,7 @@ use crate::explain::{
     CELLS, CamMethod, CamTarget, Faithfulness, Occlusion, RANDOM_MAPS, RandomScores, StageEvidence, Verdict, coverage,
     faithfulness, share_of_maximum, smoothness_of,
 };
-use crate::model::{Bundle, ModelInput, input_from_values};
+use crate::model::{Bundle, ModelInput, NetworkImage};
 use crate::study::warp;
 use crate::task::Task;
 
@@ -151,19 +151,12 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    /// For `analysis`, which `bundle` made of the image `values` ([`super::network_values`]).
-    pub fn new(
-        bundle: Arc<Bundle>,
-        analysis: Arc<Analysis>,
-        values: ArrayView2<'_, f32>,
-    ) -> Result<Self, AnalysisError> {
-        let size = bundle.metadata.config.input_size;
-        let input = input_from_values(values, size);
-        let tensor = Tensor::from_iter(input.values.iter().copied(), &Device::Cpu)?
-            .reshape((1, 1, size, size))?
-            .to_device(&bundle.device)?;
+    /// For `analysis`, which `bundle` made of `image` ([`super::network_image`], or a slab of a volume).
+    pub fn new(bundle: Arc<Bundle>, analysis: Arc<Analysis>, image: &NetworkImage) -> Result<Self, AnalysisError> {
+        let input = image.input(bundle.metadata.config.input_size);
+        let tensor = input.tensor(&bundle.device)?;
         let cells = |map: ArrayView2<'_, f32>| on_cells(map, &input);
-        let picture = cells(Array2::from_elem(values.dim(), 1.0).view());
+        let picture = cells(Array2::from_elem(image.dim(), 1.0).view());
         let occlusion = Occlusion::new(input.values.view(), picture.mapv(|share| share > 0.5).view());
         let organ_maps = analysis.organ_maps.iter().filter(|map| map.organ.contains("lung"));
         let lungs = organ_maps.map(|map| map.values.mapv(|p| f32::from(u8::from(p >= 0.5)))).reduce(|mut all, lung| {
@@ -225,11 +218,11 @@ impl Explainer {
 
     /// Cells of the lesion map's grid that lie in a finding: in its box, where the heat map reaches the threshold; at least its peak.
     fn region(&self, finding: &Finding) -> Vec<(usize, usize)> {
-        const STRIDE: f32 = 8.0;
-        let side = self.bundle.metadata.config.input_size / STRIDE as usize;
+        let stride = self.bundle.metadata.config.lesion_stride();
+        let side = self.bundle.metadata.config.input_size / stride;
         let heat = self.analysis.heat_maps.iter().find(|map| map.label == finding.label);
         let [top, left, bottom, right] = finding.bounding_box;
-        let at = |cell: usize| (cell as f32 + 0.5) * STRIDE - 0.5;
+        let at = |cell: usize| (cell as f32 + 0.5) * stride as f32 - 0.5;
         let mut cells = Vec::new();
         let mut nearest = ((0, 0), f32::INFINITY);
         for row in 0..side {
@@ -329,7 +322,8 @@ impl Explainer {
         };
         let mut found = Vec::with_capacity(images.len());
         for batch in images.chunks(BATCH) {
-            let tensor = Tensor::from_vec(batch.concat(), (batch.len(), 1, size, size), &Device::Cpu)?;
+            let channels = self.bundle.metadata.config.input_channels();
+            let tensor = Tensor::from_vec(batch.concat(), (batch.len(), channels, size, size), &Device::Cpu)?;
             let logits = self.bundle.network.classify(&tensor.to_device(&self.bundle.device)?)?;
             let logits = logits.narrow(1, lesion, 1)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
             found.extend(logits.into_iter().map(|logit| prediction(class, logit).probability));
@@ -361,7 +355,8 @@ impl Explainer {
 
 /// A map in the size of the frame, as means over the cells of the network's input.
 fn on_cells(map: ArrayView2<'_, f32>, input: &ModelInput) -> Array2<f32> {
-    coverage(warp(map, &input.image_from_input, input.values.dim(), 0.0).view(), (CELLS, CELLS))
+    let (_, rows, columns) = input.values.dim();
+    coverage(warp(map, &input.image_from_input, (rows, columns), 0.0).view(), (CELLS, CELLS))
 }
 
 #[cfg(test)]
@@ -382,7 +377,7 @@ mod tests {
     fn cells_are_those_of_the_input() {
         // A wide image: its upper half is hot, rows above and below it are letterboxing.
         let image = Array2::from_shape_fn((100, 200), |(row, _)| if row < 50 { 1.0 } else { 0.0 });
-        let cells = on_cells(image.view(), &input_from_values(image.view(), 64));
+        let cells = on_cells(image.view(), &NetworkImage::gray(image.view()).input(64));
         assert_eq!(cells[[1, 8]], 0.0);
         assert!(cells[[5, 8]] > 0.99 && cells[[10, 8]] < 0.01);
     }

@@ -4,12 +4,27 @@ use ndarray::{Array2, ArrayView2};
 
 use super::contour::contours;
 use super::types::{Calibration, Finding, FindingId, SizeMm, Zone};
-use crate::model::Detection;
+use crate::model::{Detection, ModelConfig};
 use crate::nn::BoundingBox;
 use crate::study::PixelSpacing;
 
-/// Regions smaller than this share of the image are noise.
-pub(crate) const SMALLEST_SHARE: f32 = 0.0008;
+/// What of a heat map becomes findings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cut {
+    /// Probability from which on.
+    pub threshold: f32,
+    /// Share of the image below which regions are noise.
+    pub smallest_share: f32,
+}
+
+impl Cut {
+    /// At `threshold`, for maps of a network of `config`.
+    pub fn new(config: &ModelConfig, threshold: f32) -> Self {
+        // Three quarters of a cell of the lesion map at an input of 256 pixels.
+        Self { threshold, smallest_share: if config.fine_lesions { 0.00018 } else { 0.0008 } }
+    }
+}
+
 /// Side, in pixels, that maps are reduced to before regions are traced.
 const TRACE_SIDE: usize = 512;
 /// Findings reported for one class.
@@ -99,14 +114,14 @@ pub(super) struct Organs<'a> {
     pub(super) maps: &'a [Reduced],
 }
 
-/// Regions of a reduced map at or above `threshold` that are large enough for findings.
-fn finding_regions(map: &Array2<f32>, threshold: f32) -> Vec<Vec<(usize, usize)>> {
-    let smallest = (SMALLEST_SHARE * map.len() as f32).max(1.0) as usize;
-    regions(map, threshold).into_iter().filter(|region| region.len() >= smallest).collect()
+/// Regions of a reduced map that are large enough for findings.
+pub(super) fn finding_regions(map: &Array2<f32>, cut: Cut) -> Vec<Vec<(usize, usize)>> {
+    let smallest = (cut.smallest_share * map.len() as f32).max(1.0) as usize;
+    regions(map, cut.threshold).into_iter().filter(|region| region.len() >= smallest).collect()
 }
 
-/// Boxes around the regions of a heat map that are findings at `threshold`, in pixels of the image, with the highest value of each.
-pub fn region_boxes(map: ArrayView2<'_, f32>, threshold: f32) -> Vec<(BoundingBox, f32)> {
+/// Boxes around the regions of a heat map that are findings, in pixels of the image, with the highest value of each.
+pub fn region_boxes(map: ArrayView2<'_, f32>, cut: Cut) -> Vec<(BoundingBox, f32)> {
     let reduced = reduce(map);
     let step = reduced.step as f32;
     let around = |region: Vec<(usize, usize)>| {
@@ -121,7 +136,7 @@ pub fn region_boxes(map: ArrayView2<'_, f32>, threshold: f32) -> Vec<(BoundingBo
         }
         (bounds.clipped(map.ncols() as f32, map.nrows() as f32), highest)
     };
-    finding_regions(&reduced.values, threshold).into_iter().map(around).collect()
+    finding_regions(&reduced.values, cut).into_iter().map(around).collect()
 }
 
 /// A detector's box as a finding; `step` is that of the organ maps. The id is given by the caller.
@@ -163,6 +178,7 @@ pub(super) fn boxed_finding(
         area_px: (bottom + 1 - top) * (right + 1 - left),
         size_mm: sides,
         contour: vec![(upper, left_edge), (upper, right_edge), (lower, right_edge), (lower, left_edge)],
+        extent: None,
     }
 }
 
@@ -170,20 +186,20 @@ pub(super) fn boxed_finding(
 pub(super) fn findings(
     label: &str,
     heat: &Reduced,
-    threshold: f32,
+    cut: Cut,
     organs: &Organs<'_>,
     spacing: Option<PixelSpacing>,
 ) -> Vec<Finding> {
-    let mut found: Vec<Finding> = finding_regions(&heat.values, threshold)
+    let mut found: Vec<Finding> = finding_regions(&heat.values, cut)
         .into_iter()
-        .map(|region| finding(label, heat, threshold, &region, organs, spacing))
+        .map(|region| finding(label, heat, cut.threshold, &region, organs, spacing))
         .collect();
     found.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     found.truncate(MOST_FINDINGS);
     found
 }
 
-fn finding(
+pub(super) fn finding(
     label: &str,
     heat: &Reduced,
     threshold: f32,
@@ -226,6 +242,7 @@ fn finding(
         area_px: region.len() * heat.step * heat.step,
         size_mm: spacing.and_then(|spacing| size(&contour, spacing)),
         contour,
+        extent: None,
     }
 }
 
@@ -289,7 +306,9 @@ fn size(contour: &[(f32, f32)], spacing: PixelSpacing) -> Option<SizeMm> {
 mod tests {
     use ndarray::Array2;
 
-    use super::{Organs, boxed_finding, findings, reduce, region_boxes};
+    use super::{Cut, Organs, boxed_finding, findings, reduce, region_boxes};
+
+    const HALF: Cut = Cut { threshold: 0.5, smallest_share: 0.0008 };
     use crate::analysis::Zone;
     use crate::model::Detection;
     use crate::nn::BoundingBox;
@@ -311,7 +330,7 @@ mod tests {
         let maps = [reduce(lung.view()), reduce(Array2::zeros((300, 200)).view())];
         let spacing = PixelSpacing { row_mm: 0.5, column_mm: 2.0, kind: SpacingKind::Detector };
         let found =
-            findings("opacity", &reduce(heat.view()), 0.5, &Organs { names: &names, maps: &maps }, Some(spacing));
+            findings("opacity", &reduce(heat.view()), HALF, &Organs { names: &names, maps: &maps }, Some(spacing));
         assert_eq!(found.len(), 1);
         let finding = &found[0];
         assert_eq!(finding.organ.as_deref(), Some("right_lung"));
@@ -343,10 +362,10 @@ mod tests {
     #[test]
     fn regions_have_boxes() {
         let heat = blob(1500, 1200, (500.0, 300.0), (90.0, 60.0));
-        let [(bounds, score)] = region_boxes(heat.view(), 0.5)[..] else { panic!("one region") };
+        let [(bounds, score)] = region_boxes(heat.view(), HALF)[..] else { panic!("one region") };
         assert!((bounds.x1 - 240.0).abs() < 4.0 && (bounds.y2 - 591.0).abs() < 4.0, "{bounds:?}");
         assert!(score > 0.99);
-        assert!(region_boxes(Array2::zeros((9, 9)).view(), 0.5).is_empty());
+        assert!(region_boxes(Array2::zeros((9, 9)).view(), HALF).is_empty());
     }
 
     #[test]
@@ -355,7 +374,7 @@ mod tests {
         heat[[1200, 900]] = 1.0;
         let reduced = reduce(heat.view());
         assert_eq!(reduced.step, 3);
-        let found = findings("opacity", &reduced, 0.5, &Organs { names: &[], maps: &[] }, None);
+        let found = findings("opacity", &reduced, HALF, &Organs { names: &[], maps: &[] }, None);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].organ.clone(), found[0].size_mm), (None, None));
         assert!((found[0].area_px as f32 / (std::f32::consts::PI * 90.0 * 90.0) - 1.0).abs() < 0.05);

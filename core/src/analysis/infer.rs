@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::findings::regions;
-use crate::model::{Bundle, Detection, ModelInput, Output, Request, input_from_values};
+use crate::model::{Bundle, Detection, ModelInput, NetworkImage, Output, Request};
 use crate::nn::{BoundingBox, sigmoid};
 use crate::study::Affine;
 
@@ -13,7 +13,7 @@ use crate::study::Affine;
 pub struct Inference {
     /// The input, and how it lies over the image.
     pub input: ModelInput,
-    /// The same as a tensor, (1, 1, side, side).
+    /// The same as a tensor, (1, channel, side, side).
     pub tensor: Tensor,
     /// Raw output.
     pub output: Output,
@@ -27,20 +27,18 @@ pub struct Inference {
     pub boxes: Option<Vec<Detection>>,
 }
 
-/// Runs `bundle` on `image` (any units, brighter is denser), and on its mirror image where the bundle says so; a detector sees the
+/// Runs `bundle` on `image`, and on its mirror image where the bundle says so; a detector sees the
 /// image as it is.
-pub fn infer(bundle: &Bundle, image: ArrayView2<'_, f32>, attention: bool) -> Result<Inference> {
+pub fn infer(bundle: &Bundle, image: &NetworkImage, attention: bool) -> Result<Inference> {
     let size = bundle.metadata.config.input_size;
-    let input = input_from_values(image, size);
-    let tensor = Tensor::from_iter(input.values.iter().copied(), &Device::Cpu)?.reshape((1, 1, size, size))?;
-    let tensor = tensor.to_device(&bundle.device)?;
+    let input = image.input(size);
+    let tensor = input.tensor(&bundle.device)?;
     let output = bundle.network.forward(&tensor, &Request { attention, ..Request::default() })?;
     let mut lesions = grids(&output.lesion_logits)?;
     let mut organs = grids(&output.organ_logits)?;
     let mut class_logits = output.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
     if bundle.metadata.average_mirror_image {
-        let side: Vec<u32> = (0..size as u32).rev().collect();
-        let mirror = tensor.index_select(&Tensor::new(side, tensor.device())?, 3)?;
+        let mirror = mirror_image(&tensor)?;
         let mirrored = bundle.network.predict(&mirror)?;
         average_with_mirror(&mut lesions, &grids(&mirrored.lesion_logits)?);
         let logits = mirrored.class_logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
@@ -60,6 +58,12 @@ pub fn infer(bundle: &Bundle, image: ArrayView2<'_, f32>, attention: bool) -> Re
     };
     let (lesion_maps, organ_maps) = (on_image(lesions), on_image(organs));
     Ok(Inference { input, tensor, output, lesion_maps, organ_maps, class_logits, boxes })
+}
+
+/// Columns the other way round.
+pub(super) fn mirror_image(tensor: &Tensor) -> Result<Tensor> {
+    let side: Vec<u32> = (0..tensor.dim(3)? as u32).rev().collect();
+    tensor.index_select(&Tensor::new(side, tensor.device())?, 3)
 }
 
 /// A box of the letterboxed input on an image of (rows, columns); `None` where it is beside it.

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Array3, s};
 
-use super::findings::{Organs, Reduced, boxed_finding, findings, reduce, traced};
+use super::findings::{Cut, Organs, Reduced, boxed_finding, findings, reduce, traced};
 use super::infer::{Inference, familiarity_features, infer, to_image};
 use super::types::{
     Analysis, AttentionMap, AttentionMethod, Calibration, Finding, FindingId, Flag, HeatMap, ModelIdentity,
     OrganAttention, OrganMap, Prediction, Target, TokenAttention,
 };
 use crate::explain::{attention_rollout, coverage, gradient_relevance, organ_attention};
-use crate::model::{Bundle, LesionClass};
+use crate::model::{Bundle, LesionClass, ModelConfig, NetworkImage};
 use crate::study::{Frame, PixelSpacing, Pixels, Series};
 use crate::task::{Cancelled, Task};
 
@@ -31,6 +31,25 @@ pub enum AnalysisError {
 }
 
 const STAGES: u64 = 5;
+
+/// What the network of `config` is shown of a frame. For a network of slabs, the three channels of a colour picture are the slices, already
+/// through its window, as data sets hold them; a single slice stands for its neighbours, too. Slabs of a volume are cut by
+/// [`super::slab_image`].
+pub fn network_image(config: &ModelConfig, frame: &Frame) -> NetworkImage {
+    let Some(slab) = &config.slab else { return NetworkImage::gray(network_values(frame).view()) };
+    match &frame.pixels {
+        Pixels::Rgb(colour) => {
+            let (rows, columns, _) = colour.dim();
+            let channel = |(k, r, c): (usize, usize, usize)| f32::from(colour[[r, c, k]]) / 255.0;
+            NetworkImage::slab(Array3::from_shape_fn((3, rows, columns), channel), [0.0, 1.0])
+        }
+        Pixels::Gray(_) => {
+            let values = frame.values();
+            let (rows, columns) = values.dim();
+            NetworkImage::slab(Array3::from_shape_fn((3, rows, columns), |(_, r, c)| values[[r, c]]), slab.window)
+        }
+    }
+}
 
 /// Gray values of a frame as the network wants them: brighter is denser, padding is black (NaN). Projection radiographs go through
 /// the file's own window, since what lies outside it was not meant to be seen.
@@ -54,21 +73,21 @@ pub fn network_values(frame: &Frame) -> Array2<f32> {
     values
 }
 
-/// Analyses one frame of `series`. Takes about a second on two cores for a radiograph.
+/// Analyses one frame of `series`, of which the network is shown `image`, in the size of the frame. Takes about a second on two cores for a radiograph.
 pub fn analyze(
     bundle: &Bundle,
+    image: &NetworkImage,
     frame: &Frame,
     series: &Series,
     target: Target,
     task: &Task,
 ) -> Result<Analysis, AnalysisError> {
     let start = Instant::now();
-    let values = network_values(frame);
-    if values.is_empty() {
+    if image.is_empty() {
         return Err(AnalysisError::Empty);
     }
     task.progress("Network", 0, STAGES);
-    let inference = infer(bundle, values.view(), true)?;
+    let inference = infer(bundle, image, true)?;
     task.check()?;
     let metadata = &bundle.metadata;
     let organ_names: Vec<String> = metadata.organs.iter().map(|organ| organ.name.clone()).collect();
@@ -81,7 +100,7 @@ pub fn analyze(
     task.check()?;
 
     task.progress("Attention", 2, STAGES);
-    let attention = Attention::new(bundle, &inference, &organs_reduced, values.dim())?;
+    let attention = Attention::new(bundle, &inference, &organs_reduced, image.dim())?;
     let mut attention_maps =
         vec![attention.map(AttentionMethod::AttentionRollout, None, &attention.rollout, &organ_names)];
     for (index, class) in metadata.lesions.iter().enumerate() {
@@ -104,12 +123,8 @@ pub fn analyze(
             label: class.name.clone(),
             values: Arc::new(values.clone()),
             threshold: class.map_threshold,
-            method: if metadata.average_mirror_image {
-                "lesion head, sigmoid, mean over the image and its mirror image".into()
-            } else {
-                "lesion head, sigmoid".into()
-            },
-            layer: "ResNet stage 2, with stage 3 and tokens as context".into(),
+            method: lesion_method(bundle),
+            layer: lesion_layer(bundle),
         })
         .collect();
     let organ_maps = organ_names
@@ -131,6 +146,7 @@ pub fn analyze(
             device: bundle.device_name.clone(),
         },
         target,
+        place: None,
         predictions,
         findings: found,
         heat_maps,
@@ -140,6 +156,21 @@ pub fn analyze(
         flags,
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+/// How lesion maps are made, for people.
+pub(super) fn lesion_method(bundle: &Bundle) -> String {
+    match bundle.metadata.average_mirror_image {
+        true => "lesion head, sigmoid, mean over the image and its mirror image".into(),
+        false => "lesion head, sigmoid".into(),
+    }
+}
+
+/// What lesion maps are read from, for people.
+pub(super) fn lesion_layer(bundle: &Bundle) -> String {
+    let config = &bundle.metadata.config;
+    let (last, first) = (config.resnet.channels.len(), if config.fine_lesions { "stages 1 and 2" } else { "stage 2" });
+    format!("ResNet {first}, with stage {last} and tokens as context")
 }
 
 /// Findings of all lesion classes, most probable first, numbered: boxes where the bundle has a detector, else regions of the maps.
@@ -159,7 +190,13 @@ fn all_findings(
                 let own = boxes.iter().filter(|found| found.class == index && found.score >= threshold);
                 found.extend(own.map(|found| boxed_finding(&class.name, found, heat.step, &organs, spacing)));
             }
-            _ => found.extend(findings(&class.name, &heat, class.map_threshold, &organs, spacing)),
+            _ => found.extend(findings(
+                &class.name,
+                &heat,
+                Cut::new(&bundle.metadata.config, class.map_threshold),
+                &organs,
+                spacing,
+            )),
         }
     }
     found.sort_by(|a, b| b.probability.total_cmp(&a.probability));
@@ -270,7 +307,7 @@ impl<'a> Attention<'a> {
     }
 }
 
-fn flag(code: &str, message: String) -> Flag {
+pub(super) fn flag(code: &str, message: String) -> Flag {
     Flag { code: code.to_owned(), message }
 }
 
@@ -296,7 +333,7 @@ pub fn input_flags(bundle: &Bundle, series: &Series) -> Vec<Flag> {
             format!("{name} was made for {} views, not for {}", intended.views.join(", "), series.view_position);
         flags.push(flag("view_not_intended", message));
     }
-    if series.frame_count() > 1 {
+    if series.frame_count() > 1 && bundle.metadata.config.slab.is_none() {
         let message = format!("{name} reads single images; it was given one of a series of {}", series.frame_count());
         flags.push(flag("one_of_many", message));
     }
@@ -328,7 +365,8 @@ fn answer_flags(
         .filter(|(_, map)| map.values.iter().filter(|v| **v >= 0.5).count() * 100 < map.values.len())
         .map(|(organ, _)| organ.display.as_str())
         .collect();
-    if !missing.is_empty() {
+    // A slice of a volume need not meet every organ.
+    if !missing.is_empty() && bundle.metadata.config.slab.is_none() {
         let message = format!("{} hardly found: is this a frontal view of the chest?", missing.join(", "));
         flags.push(flag("organs_not_found", message));
     }

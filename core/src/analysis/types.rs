@@ -113,6 +113,29 @@ pub struct Finding {
     pub size_mm: Option<SizeMm>,
     /// Outer contour, closed: (row, column) vertices.
     pub contour: Vec<(f32, f32)>,
+    /// What it is in the volume, where a volume was analysed; everything above is then of one image: the one in view where the finding
+    /// reaches it, else that of its peak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extent: Option<VolumeExtent>,
+}
+
+/// A finding as a piece of a volume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VolumeExtent {
+    /// Volume of the voxels at or above the threshold, mm³.
+    pub volume_mm3: f32,
+    /// Longest diameter in any direction, mm.
+    pub longest_mm: f32,
+    /// Where the heat map is highest, in the patient (LPS), mm.
+    pub peak_mm: [f64; 3],
+    /// First and last image that it reaches, places in the reading order of the series, from 0.
+    pub images: [usize; 2],
+    /// The image of its peak, a place in the reading order; what the reader says of the finding is kept there.
+    pub image: usize,
+    /// The instance of that image.
+    pub instance: InstanceKey,
+    /// Its frame.
+    pub frame: usize,
 }
 
 /// Lesion evidence from the local branch.
@@ -179,8 +202,8 @@ pub struct OrganAttention {
     pub enrichment: f32,
 }
 
-/// Attention from every token to every token, for the probe: rollout over all layers.
-#[derive(Debug, Clone, PartialEq)]
+/// Attention from every token to every token, for the probe: rollout over all layers. Empty where there is none.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TokenAttention {
     /// Rows and columns of the token grid.
     pub grid: (usize, usize),
@@ -201,6 +224,34 @@ pub struct Flag {
     pub message: String,
 }
 
+impl Analysis {
+    /// Instance and frame under which the reader's word on a finding is kept: of the image of its peak.
+    pub fn home_of(&self, finding: &Finding) -> (InstanceKey, usize) {
+        match &finding.extent {
+            Some(extent) => (extent.instance.clone(), extent.frame),
+            None => (self.target.instance_uid.clone(), self.target.frame),
+        }
+    }
+
+    /// Findings that are kept with this image: all of a single image, those with their peak on it of a volume.
+    pub fn own_findings(&self) -> impl Iterator<Item = &Finding> {
+        let here = |finding: &&Finding| {
+            let extent = finding.extent.as_ref();
+            extent.is_none_or(|e| e.instance == self.target.instance_uid && e.frame == self.target.frame)
+        };
+        self.findings.iter().filter(here)
+    }
+
+    /// Whether a finding is on this image; those of a volume that do not reach it are listed all the same.
+    pub fn shows(&self, finding: &Finding) -> bool {
+        let place = self.place;
+        finding.extent.as_ref().zip(place).is_none_or(|(extent, place)| {
+            let [first, last] = extent.images;
+            (first..=last).contains(&place)
+        })
+    }
+}
+
 /// The answer of a bundle for one frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Analysis {
@@ -208,7 +259,9 @@ pub struct Analysis {
     pub model: ModelIdentity,
     /// What was analysed.
     pub target: Target,
-    /// Image-level classes.
+    /// Of an image of a volume that was analysed as a whole: its place in the reading order of the series, from 0.
+    pub place: Option<usize>,
+    /// Image-level classes; of a volume, the highest over its images.
     pub predictions: Vec<Prediction>,
     /// Regions, most probable first.
     pub findings: Vec<Finding>,
@@ -216,7 +269,7 @@ pub struct Analysis {
     pub heat_maps: Vec<HeatMap>,
     /// One an organ, in the bundle's order.
     pub organ_maps: Vec<OrganMap>,
-    /// Rollout first, then one a lesion class by gradient-weighted relevance.
+    /// Rollout first, then one a lesion class by gradient-weighted relevance; empty where it has not been asked for yet.
     pub attention_maps: Vec<AttentionMap>,
     /// For the probe.
     pub token_attention: TokenAttention,

@@ -5,13 +5,27 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use image::{ImageReader, Limits};
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 
 use super::coco::{DatasetError, ImageRecord};
 
 /// Reads an image as 8-bit gray `[row, column]`; colour becomes luminance, 16 bits are scaled to 8. Files that claim more
 /// than 16,384 pixels a side or need more than 1 GiB are refused.
 pub fn load_gray(path: &Path) -> Result<Array2<u8>, String> {
+    let gray = decode(path)?.into_luma8();
+    let (columns, rows) = (gray.width() as usize, gray.height() as usize);
+    Array2::from_shape_vec((rows, columns), gray.into_raw()).map_err(|error| error.to_string())
+}
+
+/// Reads an image as 8-bit colours `[row, column, channel]`, as a slab of three slices is kept; a gray one gives three equal channels.
+/// Refused as by [`load_gray`].
+pub fn load_colours(path: &Path) -> Result<Array3<u8>, String> {
+    let colours = decode(path)?.into_rgb8();
+    let (columns, rows) = (colours.width() as usize, colours.height() as usize);
+    Array3::from_shape_vec((rows, columns, 3), colours.into_raw()).map_err(|error| error.to_string())
+}
+
+fn decode(path: &Path) -> Result<image::DynamicImage, String> {
     let mut reader =
         ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| error.to_string())?;
     let mut limits = Limits::default();
@@ -19,9 +33,7 @@ pub fn load_gray(path: &Path) -> Result<Array2<u8>, String> {
     limits.max_image_height = Some(16_384);
     limits.max_alloc = Some(1 << 30);
     reader.limits(limits);
-    let gray = reader.decode().map_err(|error| error.to_string())?.into_luma8();
-    let (columns, rows) = (gray.width() as usize, gray.height() as usize);
-    Array2::from_shape_vec((rows, columns), gray.into_raw()).map_err(|error| error.to_string())
+    reader.decode().map_err(|error| error.to_string())
 }
 
 /// Decoded images, kept up to a limit of memory. Shared by threads.
@@ -49,15 +61,9 @@ impl ImageStore {
         if let Some(image) = self.kept.lock().ok().and_then(|kept| kept.images.get(&record.id).cloned()) {
             return Ok(image);
         }
-        let failed = |message| DatasetError::Image { id: record.id, path: record.file.clone(), message };
-        let image = load_gray(&record.file).map_err(failed)?;
+        let image = load_gray(&record.file).map_err(|message| failed(record, message))?;
         let (rows, columns) = image.dim();
-        if (rows, columns) != (record.height, record.width) {
-            return Err(failed(format!(
-                "{rows} x {columns} pixels, the data set says {} x {}",
-                record.height, record.width
-            )));
-        }
+        check_size(record, rows, columns)?;
         let image = Arc::new(image);
         if let Ok(mut kept) = self.kept.lock()
             && kept.bytes + rows * columns <= self.limit_bytes
@@ -67,6 +73,26 @@ impl ImageStore {
         }
         Ok(image)
     }
+
+    /// Colours of the image, `[row, column, channel]`; never kept.
+    pub fn colours(&self, record: &ImageRecord) -> Result<Array3<u8>, DatasetError> {
+        let image = load_colours(&record.file).map_err(|message| failed(record, message))?;
+        let (rows, columns, _) = image.dim();
+        check_size(record, rows, columns)?;
+        Ok(image)
+    }
+}
+
+fn failed(record: &ImageRecord, message: String) -> DatasetError {
+    DatasetError::Image { id: record.id, path: record.file.clone(), message }
+}
+
+fn check_size(record: &ImageRecord, rows: usize, columns: usize) -> Result<(), DatasetError> {
+    if (rows, columns) == (record.height, record.width) {
+        return Ok(());
+    }
+    let message = format!("{rows} x {columns} pixels, the data set says {} x {}", record.height, record.width);
+    Err(failed(record, message))
 }
 
 #[cfg(test)]

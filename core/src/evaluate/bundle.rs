@@ -1,7 +1,7 @@
 //! A bundle as a predictor.
 
 use super::predictor::{ImagePrediction, LesionPrediction, Predictor};
-use crate::analysis::{infer, network_values, peaks, prediction, region_boxes};
+use crate::analysis::{Cut, infer, network_image, peaks, prediction, region_boxes};
 use crate::model::Bundle;
 use crate::study::Frame;
 
@@ -12,12 +12,12 @@ const LOWEST_PEAK: f32 = 0.02;
 
 impl Predictor for Bundle {
     fn predict(&self, frame: &Frame) -> Result<ImagePrediction, String> {
-        let values = network_values(frame);
-        if values.is_empty() {
+        let image = network_image(&self.metadata.config, frame);
+        if image.is_empty() {
             return Err("the image has no pixels".into());
         }
-        let inference = infer(self, values.view(), false).map_err(|error| error.to_string())?;
-        let radius = PEAK_DISTANCE * values.nrows().max(values.ncols()) as f32;
+        let inference = infer(self, &image, false).map_err(|error| error.to_string())?;
+        let radius = PEAK_DISTANCE * image.dim().0.max(image.dim().1) as f32;
         let boxes_of = |class: usize| {
             let all = inference.boxes.as_ref()?.iter();
             Some(all.filter(|found| found.class == class).map(|found| (found.bounds, found.score)).collect())
@@ -29,7 +29,7 @@ impl Predictor for Bundle {
                 label: class.name.clone(),
                 probability: prediction(class, *logit).probability,
                 findings: peaks(heat_map.view(), radius, LOWEST_PEAK),
-                map_boxes: region_boxes(heat_map.view(), class.map_threshold),
+                map_boxes: region_boxes(heat_map.view(), Cut::new(&self.metadata.config, class.map_threshold)),
                 boxes: boxes_of(index),
                 heat_map,
             })

@@ -13,7 +13,7 @@ use super::metrics::heat_map_peak;
 use super::predictor::Classes;
 use super::run::{EvaluateError, EvaluateOptions, frame_of};
 use crate::analysis::{
-    Analysis, AnalysisError, Explainer, Explanations, MapFaithfulness, MapId, MapKind, Target, analyze, network_values,
+    Analysis, AnalysisError, Explainer, Explanations, MapFaithfulness, MapId, MapKind, Target, analyze, network_image,
     stage_count,
 };
 use crate::dataset::{CocoDataset, ImageRecord};
@@ -79,6 +79,7 @@ struct Case {
 impl Case {
     fn new(bundle: &Arc<Bundle>, record: &ImageRecord, label: &str, task: &Task) -> Result<Self, String> {
         let frame = frame_of(record)?;
+        let image = network_image(&bundle.metadata.config, &frame);
         let text = |error: AnalysisError| error.to_string();
         let series = Series { uid: SeriesUid(record.id.to_string()), ..Series::default() };
         let target = Target {
@@ -89,9 +90,8 @@ impl Case {
             rows: record.height,
             columns: record.width,
         };
-        let analysis: Analysis = analyze(bundle, &frame, &series, target, task).map_err(text)?;
-        let explainer =
-            Explainer::new(Arc::clone(bundle), Arc::new(analysis), network_values(&frame).view()).map_err(text)?;
+        let analysis: Analysis = analyze(bundle, &image, &frame, &series, target, task).map_err(text)?;
+        let explainer = Explainer::new(Arc::clone(bundle), Arc::new(analysis), &image).map_err(text)?;
         let mut explanations = Explanations::default();
         for kind in kinds(bundle).into_iter().filter(|kind| matches!(kind, MapKind::Cam { .. })) {
             explanations.cams.push(explainer.cam(&MapId::of(kind, label), task).map_err(text)?);

@@ -30,4 +30,5 @@ pub use metrics::{
 };
 pub use page::{metric_name, write};
 pub use predictor::{Classes, ImagePrediction, LesionPrediction, Predictor};
+pub(crate) use run::frame_of;
 pub use run::{EvaluateError, EvaluateOptions, Evaluation, Failure, LesionCurves, OrganScores, WorstCase, evaluate};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use super::bootstrap::{Interval, bootstrap_by_patient, percentile_interval, resample};
 use super::lesions::{TrueLesion, true_lesions};
@@ -264,18 +264,21 @@ pub(super) fn measure(
     Ok(Measurements { lesions, organs, failures, analysed })
 }
 
-fn frame(image: &Array2<u8>) -> Frame {
-    Frame { pixels: Pixels::Gray(GrayPixels::U8(image.clone())), display: DisplayAttributes::default() }
-}
-
-/// The image of a record, as a frame.
-pub(super) fn frame_of(record: &ImageRecord) -> Result<Frame, String> {
-    Ok(frame(ImageStore::new(0).get(record).map_err(|error| error.to_string())?.as_ref()))
+/// The image of a record, as a frame; gray where its colours are.
+pub(crate) fn frame_of(record: &ImageRecord) -> Result<Frame, String> {
+    let store = ImageStore::new(0);
+    let colours = store.colours(record).map_err(|error| error.to_string())?;
+    let is_gray = colours.lanes(Axis(2)).into_iter().all(|pixel| pixel.iter().all(|v| *v == pixel[0]));
+    let pixels = match is_gray {
+        true => Pixels::Gray(GrayPixels::U8(store.get(record).map_err(|error| error.to_string())?.as_ref().clone())),
+        false => Pixels::Rgb(colours),
+    };
+    Ok(Frame { pixels, display: DisplayAttributes::default() })
 }
 
 fn predict(record: &ImageRecord, predictor: &dyn Predictor) -> Result<(Array2<u8>, ImagePrediction), String> {
-    let image = ImageStore::new(0).get(record).map_err(|error| error.to_string())?;
-    let prediction = predictor.predict(&frame(&image))?;
+    let frame = frame_of(record)?;
+    let prediction = predictor.predict(&frame)?;
     let size = (record.height, record.width);
     let maps =
         prediction.lesions.iter().map(|l| (&l.label, &l.heat_map)).chain(prediction.organs.iter().map(|(o, m)| (o, m)));
@@ -287,7 +290,13 @@ fn predict(record: &ImageRecord, predictor: &dyn Predictor) -> Result<(Array2<u8
     if let Some(lesion) = prediction.lesions.iter().find(|l| !(0.0..=1.0).contains(&l.probability)) {
         return Err(format!("the probability of {} is {}", lesion.label, lesion.probability));
     }
-    Ok((image.as_ref().clone(), prediction))
+    // Of a slab, the slice in the middle.
+    let image = match frame.pixels {
+        Pixels::Gray(GrayPixels::U8(image)) => image,
+        Pixels::Rgb(colours) => colours.index_axis(Axis(2), 1).to_owned(),
+        Pixels::Gray(_) => return Err("not an 8-bit image".into()),
+    };
+    Ok((image, prediction))
 }
 
 fn lesion_answer<'a>(prediction: &'a ImagePrediction, class: &ClassMap) -> Option<&'a LesionPrediction> {

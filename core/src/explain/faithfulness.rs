@@ -7,7 +7,7 @@
 //! Random maps need one set of images for both: what deletion by R leaves at a share is what insertion by -R shows at the rest, and R and
 //! -R are equally likely. Their areas have one distribution.
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, ArrayView3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -164,10 +164,10 @@ pub struct Occlusion {
 }
 
 impl Occlusion {
-    /// `image` is the network's square input; `inside` says which of [`CELLS`] x [`CELLS`] cells hold a part of the picture.
-    pub fn new(image: ArrayView2<'_, f32>, inside: ArrayView2<'_, bool>) -> Self {
-        let side = image.nrows();
-        let image = image.to_owned();
+    /// `image` is the network's square input, `[channel, row, column]`; `inside` says which of [`CELLS`] x [`CELLS`] cells hold a part of the picture.
+    pub fn new(image: ArrayView3<'_, f32>, inside: ArrayView2<'_, bool>) -> Self {
+        let side = image.dim().1;
+        let blurred = image.outer_iter().flat_map(|channel| blur(&channel.to_owned(), BLUR * side as f32));
         let taps = (0..side)
             .map(|pixel| {
                 let at = (pixel as f32 + 0.5) * CELLS as f32 / side as f32 - 0.5;
@@ -177,8 +177,8 @@ impl Occlusion {
             .collect();
         Self {
             side,
-            blurred: blur(&image, BLUR * side as f32).into_iter().collect(),
-            image: image.into_iter().collect(),
+            blurred: blurred.collect(),
+            image: image.iter().copied().collect(),
             inside: inside.iter().enumerate().filter(|(_, inside)| **inside).map(|(cell, _)| cell).collect(),
             taps,
         }
@@ -195,7 +195,8 @@ impl Occlusion {
         let at = |row: usize, column: usize| mask.get(row * CELLS + column).copied().unwrap_or(0.0);
         let mut out = Vec::with_capacity(self.image.len());
         let mut pixels = self.image.iter().zip(&self.blurred);
-        for (top, bottom, down) in &self.taps {
+        let channels = self.image.len() / (self.side * self.side).max(1);
+        for (top, bottom, down) in (0..channels).flat_map(|_| &self.taps) {
             for (left, right, across) in self.taps.iter().take(self.side) {
                 let upper = at(*top, *left) + across * (at(*top, *right) - at(*top, *left));
                 let lower = at(*bottom, *left) + across * (at(*bottom, *right) - at(*bottom, *left));
@@ -232,7 +233,7 @@ impl Occlusion {
         Ok((scores.first().copied().unwrap_or(0.0), scores.last().copied().unwrap_or(0.0)))
     }
 
-    /// Both curves of `map` ([`CELLS`] x [`CELLS`]). `score` gives the class's probability for each of several images, row by row.
+    /// Both curves of `map` ([`CELLS`] x [`CELLS`]). `score` gives the class's probability for each of several images, channel by channel and row by row.
     pub fn curves<E>(
         &self,
         map: ArrayView2<'_, f32>,
@@ -354,6 +355,7 @@ mod tests {
         let truth = Array2::from_shape_fn((CELLS, CELLS), |(r, c)| {
             (-((r as f32 - 3.5).powi(2) + (c as f32 - 11.5).powi(2)) / 18.0).exp()
         });
+        let image = image.insert_axis(ndarray::Axis(0));
         (Occlusion::new(image.view(), Array2::from_elem((CELLS, CELLS), true).view()), truth)
     }
 
@@ -421,11 +423,12 @@ mod tests {
 
     #[test]
     fn letterboxing_is_not_masked() {
-        let image = Array2::from_elem((SIDE, SIDE), 0.5);
+        let image = ndarray::Array3::from_elem((3, SIDE, SIDE), 0.5);
         let inside = Array2::from_shape_fn((CELLS, CELLS), |(r, _)| r >= 8);
         let occlusion = Occlusion::new(image.view(), inside.view());
         let order = occlusion.order(Array2::from_shape_fn((CELLS, CELLS), |(r, _)| -(r as f32)).view());
         assert_eq!(order.len(), CELLS * CELLS / 2);
+        assert_eq!(occlusion.masked(&order).len(), 3 * SIDE * SIDE);
         assert!(order.iter().all(|cell| *cell >= 8 * CELLS));
     }
 }

@@ -176,6 +176,21 @@ pub struct Colour {
     pub deviation: [f64; 3],
 }
 
+/// For networks that see a slice of a volume between its two neighbours: three channels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlabInput {
+    /// Values, in the modality's units (HU), that become 0 and 1; what lies outside is clipped.
+    pub window: [f32; 2],
+    /// Distance of the neighbours from the slice, mm, whatever the distance of the slices of the volume.
+    pub spacing_mm: f32,
+}
+
+impl SlabInput {
+    /// Slices of a slab; the middle one is the one that is asked about.
+    pub const SLICES: usize = 3;
+}
+
 /// A network: hybrid and heads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,6 +209,9 @@ pub struct ModelConfig {
     /// Three channels instead of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<Colour>,
+    /// Three neighbouring slices instead of one image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slab: Option<SlabInput>,
     /// The local branch; `vit` has none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub resnet: ResNetConfig,
@@ -203,6 +221,9 @@ pub struct ModelConfig {
     /// Channels inside the heads.
     #[serde(default = "presets::head_channels")]
     pub head_channels: usize,
+    /// Lesion maps at stride 4 instead of 8: for lesions of a few pixels.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fine_lesions: bool,
     /// Lesion classes, in the order of the outputs: a map and an image-level logit each.
     #[serde(default)]
     pub lesions: Vec<String>,
@@ -236,6 +257,16 @@ impl ModelConfig {
         }
         if self.colour.is_some_and(|colour| colour.deviation.iter().any(|d| !d.is_finite() || *d <= 0.0)) {
             return Err("colour.deviation: must be above 0".into());
+        }
+        if let Some(slab) = &self.slab {
+            let [low, high] = slab.window;
+            let sound = low.is_finite() && high.is_finite() && low < high;
+            if !sound || !slab.spacing_mm.is_finite() || slab.spacing_mm <= 0.0 {
+                return Err("slab: window must rise, and spacing_mm be above 0".into());
+            }
+            if self.colour.is_some() {
+                return Err("slab, colour: a network sees slices or colours, not both".into());
+            }
         }
         if self.has_maps() && !self.has_resnet() {
             return Err("lesions, organs: their maps need a ResNet; topology vit takes classes only".into());
@@ -350,6 +381,17 @@ impl ModelConfig {
 
     /// Channels of the input.
     pub fn input_channels(&self) -> usize {
-        if self.colour.is_some() { 3 } else { 1 }
+        if self.slab.is_some() {
+            SlabInput::SLICES
+        } else if self.colour.is_some() {
+            3
+        } else {
+            1
+        }
+    }
+
+    /// Input pixels per pixel of the lesion maps.
+    pub fn lesion_stride(&self) -> usize {
+        if self.fine_lesions { 4 } else { 8 }
     }
 }

@@ -38,12 +38,15 @@ pub(super) fn add_coarse(fine: &Tensor, coarse: &Tensor) -> Result<Tensor> {
     fine + resize_bilinear(coarse, rows, cols)?
 }
 
-/// Lesion map from the ResNet's second stage (stride 8), with the last stage and the tokens as context.
+/// Lesion map from the ResNet's second stage (stride 8), with the last stage and the tokens as context; where lesions are fine, it is enlarged
+/// with the first stage (stride 4) as a guide.
 pub(super) struct LesionHead {
     fine: Pointwise,
     coarse: Pointwise,
     context: Pointwise,
     merge: ConvNorm,
+    /// From the channels of the head to those of the first stage, and that stage.
+    detail: Option<(Pointwise, Pointwise)>,
     refine: ConvNorm,
     out: Pointwise,
 }
@@ -52,31 +55,44 @@ impl LesionHead {
     pub(super) fn new(config: &ModelConfig, vb: &VarBuilder<'_>) -> Result<Self> {
         let (channels, groups) = (config.head_channels, config.resnet.norm_groups);
         let stage = |index: usize| config.resnet.channels.get(index).copied().unwrap_or(groups);
+        let detail = match config.fine_lesions {
+            true => Some((
+                Pointwise::new(channels, stage(0), 0.0, vb.pp("narrow"))?,
+                Pointwise::new(stage(0), stage(0), 0.0, vb.pp("detail"))?,
+            )),
+            false => None,
+        };
+        let last = if detail.is_some() { stage(0) } else { channels };
         Ok(Self {
             fine: Pointwise::new(stage(1), channels, 0.0, vb.pp("fine"))?,
             coarse: Pointwise::new(stage(config.resnet.channels.len() - 1), channels, 0.0, vb.pp("coarse"))?,
             context: Pointwise::new(config.feature_dimension(), channels, 0.0, vb.pp("context"))?,
             merge: conv3(channels, channels, groups, vb.pp("merge"))?,
-            refine: conv3(channels, channels, groups, vb.pp("refine"))?,
+            detail,
+            refine: conv3(last, last, groups, vb.pp("refine"))?,
             // Lesions are rare: the map starts at a probability of 5 %.
-            out: Pointwise::new(channels, config.lesions.len(), -3.0, vb.pp("out"))?,
+            out: Pointwise::new(last, config.lesions.len(), -3.0, vb.pp("out"))?,
         })
     }
 
-    /// Logits (batch, lesion, height / 8, width / 8).
+    /// Logits (batch, lesion, height / stride, width / stride).
     pub(super) fn forward(&self, features: &Features, dropout: Option<Dropout>) -> Result<Tensor> {
-        let (Some(fine), Some(last)) = (features.stages.get(1), features.stages.last()) else {
+        let ([first, fine, ..], Some(last)) = (features.stages.as_slice(), features.stages.last()) else {
             candle_core::bail!("the lesion head needs two stages");
         };
         let context = self.context.forward(&token_map(features)?)?;
         let coarse = add_coarse(&self.coarse.forward(last)?, &context)?;
         let x = dropped(add_coarse(&self.fine.forward(fine)?, &coarse)?, dropout, LESION_SITE)?;
-        self.out.forward(&self.refine.forward(&self.merge.forward(&x, false)?, false)?)
+        let mut x = self.merge.forward(&x, false)?;
+        if let Some((narrow, detail)) = &self.detail {
+            x = add_coarse(&detail.forward(first)?, &narrow.forward(&x)?)?;
+        }
+        self.out.forward(&self.refine.forward(&x, false)?)
     }
 
     /// [`Self::forward`] as steps of `plan`.
     pub(super) fn plan(&self, plan: &mut Plan, features: &PlannedFeatures) -> Result<Value> {
-        let (Some(fine), Some(last)) = (features.stages.get(1), features.stages.last()) else {
+        let ([first, fine, ..], Some(last)) = (features.stages.as_slice(), features.stages.last()) else {
             candle_core::bail!("the lesion head needs two stages");
         };
         let context = self.context.plan(plan, features.tokens)?;
@@ -84,7 +100,11 @@ impl LesionHead {
         let coarse = plan.add_resized(coarse, context)?;
         let fine = self.fine.plan(plan, *fine)?;
         let x = plan.add_resized(fine, coarse)?;
-        let x = self.merge.plan(plan, x, None)?;
+        let mut x = self.merge.plan(plan, x, None)?;
+        if let Some((narrow, detail)) = &self.detail {
+            let (narrow, detail) = (narrow.plan(plan, x)?, detail.plan(plan, *first)?);
+            x = plan.add_resized(detail, narrow)?;
+        }
         let x = self.refine.plan(plan, x, None)?;
         self.out.plan(plan, x)
     }

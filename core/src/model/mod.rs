@@ -43,14 +43,14 @@ pub use bundle::{
 };
 pub use config::{
     Alignment, AttentionKind, Block, Colour, Convolution, Fusion, MAX_HEADS, ModelConfig, Norm, Position, ResNetConfig,
-    Topology, TransformerConfig,
+    SlabInput, Topology, TransformerConfig,
 };
 pub use describe::{Description, LayerCost, describe};
 pub use detection::{Detection, DetectionConfig, Detector, Pyramid};
 pub use device::{DeviceChoice, open_device};
 pub use dropout::Dropout;
 pub use features_file::{features_of_file, output_tensors};
-pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, input_from_values, stretch};
+pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, NetworkImage, stretch};
 pub use interleaved::Interleaved;
 pub use network::{Logits, Network, Output, Request};
 pub use parallel::Parallel;

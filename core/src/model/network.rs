@@ -39,7 +39,8 @@ pub struct Request<'a> {
 /// Everything a forward pass returns.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Logits of the lesion maps: (batch, lesion, height / 8, width / 8); empty where there is no lesion class, as below.
+    /// Logits of the lesion maps: (batch, lesion, height / 8, width / 8), or by 4 where they are fine
+    /// ([`ModelConfig::lesion_stride`]); empty where there is no lesion class, as below.
     pub lesion_logits: Tensor,
     /// Logits of the organ maps: (batch, organ, height / 4, width / 4).
     pub organ_logits: Tensor,
@@ -138,8 +139,8 @@ impl Network {
         }
     }
 
-    /// Forward pass of `x` (batch, 1, height, width), scaled as by [`super::input_from_values`]; a network for colour images also takes
-    /// (batch, 3, height, width), scaled as it was trained. Where weights stand still and no gradient is asked for, it runs by a plan.
+    /// Forward pass of `x` (batch, 1, height, width), scaled as by [`super::NetworkImage::input`]; a network for colour images also takes
+    /// (batch, 3, height, width), scaled as it was trained, and one for slabs takes nothing else. Where weights stand still and no gradient is asked for, it runs by a plan.
     pub fn forward(&self, x: &Tensor, request: &Request<'_>) -> Result<Output> {
         let coloured = self.coloured(x)?;
         match self.plans.run(self, &coloured, request, Scope::of(request, Heads::All))? {
@@ -161,7 +162,7 @@ impl Network {
     fn finish(&self, x: &Tensor, output: Maps, request: &Request<'_>) -> Result<Output> {
         let (batch, _, height, width) = x.dims4()?;
         let empty = |by: usize| Tensor::zeros(&[batch, 0, height / by, width / by], DType::F32, x.device());
-        let lesion_logits = output.lesion_logits.map_or_else(|| empty(8), Ok)?;
+        let lesion_logits = output.lesion_logits.map_or_else(|| empty(self.config.lesion_stride()), Ok)?;
         let organ_logits = output.organ_logits.map_or_else(|| empty(4), Ok)?;
         let class_logits = self.class_logits(&output.features, &lesion_logits, request)?;
         Ok(Output { lesion_logits, organ_logits, class_logits, features: output.features })

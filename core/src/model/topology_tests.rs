@@ -12,6 +12,8 @@ pub(crate) fn config(topology: Topology, fusion: Fusion) -> ModelConfig {
         input_size: 64,
         alignment: Alignment::default(),
         colour: None,
+        slab: None,
+        fine_lesions: false,
         resnet: ResNetConfig { channels: vec![8, 16], blocks: vec![1, 1], norm_groups: 4, ..ResNetConfig::default() },
         transformer: TransformerConfig::new(16, 3, 2, 2, [4, 4]),
         head_channels: 8,

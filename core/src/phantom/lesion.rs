@@ -89,8 +89,8 @@ impl Shape for Blob {
     }
 }
 
-/// Chooses the lesions of `seed`: two patchy opacities that a radiograph shows, and four nodules.
-pub(super) fn choose(thorax: &Thorax, seed: u64) -> Vec<Lesion> {
+/// Chooses the lesions of `seed`: two patchy opacities that a radiograph shows, four nodules, and those that are asked for besides.
+pub(super) fn choose(thorax: &Thorax, seed: u64, extra_nodules: usize) -> Vec<Lesion> {
     use LesionKind::{Consolidation, GroundGlassNodule, GroundGlassOpacity, PartSolidNodule, SolidNodule};
     let mut r = Stream::new(seed, "lesions");
     let first = if r.chance(0.5) { -1.0 } else { 1.0 };
@@ -102,8 +102,20 @@ pub(super) fn choose(thorax: &Thorax, seed: u64) -> Vec<Lesion> {
         (PartSolidNodule, first, r.range(14.0, 19.0)),
         (GroundGlassNodule, -first, r.range(9.0, 13.0)),
     ];
+    // A stream of their own: the six are the same however many there are besides.
+    let mut more = Stream::new(seed, "extra nodules");
+    let extra = (0..extra_nodules).map(|_| {
+        let kind = match more.range(0.0, 1.0) {
+            share if share < 0.6 => SolidNodule,
+            share if share < 0.8 => PartSolidNodule,
+            _ => GroundGlassNodule,
+        };
+        let side = if more.chance(0.5) { -1.0 } else { 1.0 };
+        (kind, side, 5.0 * (26.0_f32 / 5.0).powf(more.range(0.0, 1.0)))
+    });
+    let usual = plan.len();
     let mut lesions: Vec<Lesion> = Vec::new();
-    for (index, (kind, side, diameter)) in plan.into_iter().enumerate() {
+    for (index, (kind, side, diameter)) in plan.into_iter().chain(extra).enumerate() {
         let large = !kind.is_nodule();
         // Patchy opacities lie where heart and domes do not hide them in a frontal view.
         let margin = if large { diameter * 0.24 } else { diameter * 0.5 + 5.0 };
@@ -117,7 +129,7 @@ pub(super) fn choose(thorax: &Thorax, seed: u64) -> Vec<Lesion> {
             let seen = match kind {
                 Consolidation => (-45.0..15.0).contains(&p.z) && p.x.abs() > 70.0 && p.x.abs() < 105.0,
                 GroundGlassOpacity => (0.0..65.0).contains(&p.z) && p.x.abs() > 62.0 && p.x.abs() < 98.0,
-                SolidNodule => (-40.0..95.0).contains(&p.z) && p.x.abs() > 52.0,
+                SolidNodule if index < usual => (-40.0..95.0).contains(&p.z) && p.x.abs() > 52.0,
                 _ => p.z > -70.0,
             };
             apart && seen

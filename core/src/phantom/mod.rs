@@ -16,6 +16,7 @@ mod organs;
 mod paint;
 mod radiograph;
 mod random;
+mod slabs;
 mod thorax;
 mod truth;
 mod vessels;
@@ -26,6 +27,7 @@ use crate::task::{Cancelled, Task};
 
 pub use lesion::{Lesion, LesionKind};
 pub use radiograph::{DETECTOR_MM, SOURCE_TO_DETECTOR_MM};
+pub use slabs::{SlabError, SlabSet, write_slab_set};
 pub use thorax::{Habitus, Scan, Sex};
 pub use truth::{CtLesion, CtTruth, LesionTruth, RadiographLesion, RadiographTruth, Truth, TruthError};
 
@@ -49,18 +51,21 @@ pub struct Options {
     pub ct_slice_mm: f32,
     /// Rows and columns of the radiograph, at least 64.
     pub radiograph_size: usize,
+    /// Nodules of 5 to 26 mm besides the usual lesions, at most 40; as many as find a place.
+    pub extra_nodules: usize,
 }
 
 impl Options {
     /// Full quality for `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { seed, ct_size: 288, ct_slice_mm: 2.5, radiograph_size: 1536 }
+        Self { seed, ct_size: 288, ct_slice_mm: 2.5, radiograph_size: 1536, extra_nodules: 0 }
     }
 
     fn limited(mut self) -> Self {
         self.ct_size = self.ct_size.clamp(16, 1024);
         self.ct_slice_mm = if self.ct_slice_mm.is_finite() { self.ct_slice_mm.clamp(0.5, 20.0) } else { 2.5 };
         self.radiograph_size = self.radiograph_size.clamp(64, 4096);
+        self.extra_nodules = self.extra_nodules.min(40);
         self
     }
 }
@@ -125,6 +130,17 @@ pub fn simulate(options: Options, task: &Task) -> Result<Phantom, Cancelled> {
     Ok(Phantom { options, habitus, lesions, ct, radiograph })
 }
 
+/// Simulates a patient's CT alone, with the lesions in it.
+pub fn simulate_ct_alone(options: Options, task: &Task) -> Result<(Vec<Lesion>, Ct), Cancelled> {
+    let options = options.limited();
+    let habitus = Habitus::from_seed(options.seed);
+    // Lesions are placed where the radiograph shows them.
+    let (thorax, _) = body(options.seed, &habitus, Scan::Radiograph);
+    let lesions = lesion::choose(&thorax, options.seed, options.extra_nodules);
+    let ct = simulate_ct(options, &habitus, &lesions, task)?;
+    Ok((lesions, ct))
+}
+
 /// The body of one examination: continuous tissue and what is painted over it.
 fn body(seed: u64, habitus: &Habitus, scan: Scan) -> (Thorax, Organs) {
     let mut thorax = Thorax::new(seed, habitus.clone(), scan);
@@ -148,7 +164,7 @@ fn simulate_radiograph(
 ) -> Result<(Vec<Lesion>, Radiograph), Cancelled> {
     let seed = options.seed;
     let (thorax, organs) = body(seed, habitus, Scan::Radiograph);
-    let lesions = lesion::choose(&thorax, seed);
+    let lesions = lesion::choose(&thorax, seed, options.extra_nodules);
     let extent = thorax.extent();
     let rotation = habitus.rotation_degrees.to_radians();
     let beam = Beam { size: options.radiograph_size, rotation, height: -18.0, detector_y: extent.low.y - 25.0 };

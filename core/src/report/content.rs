@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::analysis::{Analysis, Explanations, Finding, ModelIdentity};
+use crate::analysis::{Analysis, Explanations, Finding, ModelIdentity, VolumeExtent};
 use crate::annotation::{Decision, Label, Review, Session};
 use crate::render::{ViewTransform, Voi, date};
 use crate::study::{Frame, InstanceKey, Patient, Series, SpacingKind, Study};
@@ -185,7 +185,8 @@ impl ReportInput<'_> {
         if !picked.is_empty() {
             return picked;
         }
-        let with_findings = pick(&|image| image.analysis.is_some_and(|analysis| !analysis.findings.is_empty()));
+        let with_findings =
+            pick(&|image| image.analysis.is_some_and(|analysis| analysis.own_findings().next().is_some()));
         if !with_findings.is_empty() {
             return with_findings;
         }
@@ -197,7 +198,7 @@ impl ReportInput<'_> {
     pub(super) fn findings(&self, options: &ReportOptions) -> Vec<(&ReportImage<'_>, &Finding, Review)> {
         let mut all = Vec::new();
         for image in &self.images {
-            for finding in image.analysis.iter().flat_map(|analysis| &analysis.findings) {
+            for finding in image.analysis.iter().flat_map(|analysis| analysis.own_findings()) {
                 let review = self.session.review(image.instance, image.frame_index, finding.id);
                 if options.rejected || review.decision != Decision::Rejected {
                     all.push((image, finding, review));
@@ -228,15 +229,27 @@ pub fn location(finding: &Finding) -> String {
     format!("{}{zone}", readable_name(organ))
 }
 
-/// Size of a finding: `42 × 28 mm`, with what it was measured on; pixels where the spacing is unknown.
+/// Size of a finding: `42 × 28 mm`, with what it was measured on; pixels where the spacing is unknown. Of a volume, with what it is there.
 pub fn size(finding: &Finding) -> String {
+    let whole = finding.extent.as_ref().map_or_else(String::new, |extent| format!("; {}", in_volume(extent)));
     match finding.size_mm {
         Some(size) => {
             let on = if size.kind == SpacingKind::Detector { " (on the detector)" } else { "" };
-            format!("{:.0} × {:.0} mm{on}", size.longest_mm, size.perpendicular_mm)
+            format!("{:.0} × {:.0} mm{on}{whole}", size.longest_mm, size.perpendicular_mm)
         }
+        None if finding.extent.is_some() => whole.trim_start_matches("; ").to_owned(),
         None => format!("{} px², spacing unknown", finding.area_px),
     }
+}
+
+/// What a finding is in its volume: `0.8 mL, 21 mm long, images 3 to 9`.
+pub fn in_volume(extent: &VolumeExtent) -> String {
+    let [first, last] = extent.images;
+    let images =
+        if first == last { format!("image {}", first + 1) } else { format!("images {} to {}", first + 1, last + 1) };
+    let millilitres = extent.volume_mm3 / 1000.0;
+    let volume = if millilitres < 10.0 { format!("{millilitres:.2} mL") } else { format!("{millilitres:.0} mL") };
+    format!("{volume}, {:.0} mm long, {images}", extent.longest_mm)
 }
 
 /// A UID that stands for another without naming it: the same for the same UID, so that reports stay comparable. It is

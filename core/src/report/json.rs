@@ -184,7 +184,7 @@ impl Writer<'_> {
 
     fn findings(&self, image: &ReportImage<'_>, analysis: &Analysis) -> Value {
         let mut rows = Vec::new();
-        for finding in &analysis.findings {
+        for finding in analysis.own_findings() {
             let review: Review = self.input.session.review(image.instance, image.frame_index, finding.id);
             if review.decision == Decision::Rejected && !self.options.rejected {
                 continue;

@@ -323,7 +323,8 @@ fn fitting_size(flow: &Flow, image: &ReportImage<'_>, below: f32) -> (f32, f32) 
 
 /// Heat maps with findings; the first one where none has any.
 fn lesion_panels(analysis: &Analysis) -> Vec<Panel<'_>> {
-    let has_finding = |label: &str| analysis.findings.iter().any(|finding| finding.label == label);
+    let has_finding =
+        |label: &str| analysis.findings.iter().any(|finding| finding.label == label && analysis.shows(finding));
     let mut maps: Vec<_> = analysis.heat_maps.iter().filter(|map| has_finding(&map.label)).take(3).collect();
     if maps.is_empty() {
         maps.extend(analysis.heat_maps.first());

@@ -17,8 +17,8 @@ mod tests;
 mod time;
 
 pub use content::{
-    ModelNotes, RESEARCH_USE_ONLY, ReportImage, ReportInput, ReportOptions, hashed_uid, location, performance_line,
-    performance_rank, readable_name, size,
+    ModelNotes, RESEARCH_USE_ONLY, ReportImage, ReportInput, ReportOptions, hashed_uid, in_volume, location,
+    performance_line, performance_rank, readable_name, size,
 };
 pub use faithfulness::map_name;
 pub use json::{REPORT_SCHEMA, report_json};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::content::ReportImage;
-use crate::analysis::{AttentionMap, HeatMap};
+use crate::analysis::{AttentionMap, Finding, HeatMap};
 use crate::annotation::{Decision, Session};
 use crate::render::{
     HeatStyle, Placement, Rgba, ViewTransform, blend_heat, draw_edge_letters, draw_label, draw_ruler, heat_layer,
@@ -88,9 +88,11 @@ fn draw_findings(
     line: f32,
     text: f32,
 ) {
-    let findings = image.analysis.iter().flat_map(|analysis| &analysis.findings);
-    for finding in findings.filter(|finding| finding.label == map.label) {
-        let rejected = session.review(image.instance, image.frame_index, finding.id).decision == Decision::Rejected;
+    let Some(analysis) = image.analysis else { return };
+    let here = |finding: &&Finding| finding.label == map.label && analysis.shows(finding);
+    for finding in analysis.findings.iter().filter(here) {
+        let (instance, frame) = analysis.home_of(finding);
+        let rejected = session.review(&instance, frame, finding.id).decision == Decision::Rejected;
         let points = place_contour(&finding.contour, placement);
         let color = if rejected { [170, 170, 170, 255] } else { [255, 214, 150, 255] };
         paint::stroke(canvas, &points, true, line + 1.5, [0, 0, 0, 120]);

@@ -73,6 +73,7 @@ fn analysis(sources: Vec<Source>) -> Analysis {
         area_px: 900,
         size_mm: Some(SizeMm { longest_mm: 42.4, perpendicular_mm: 27.6, kind: SpacingKind::Detector }),
         contour,
+        extent: None,
     };
     let outlines = contours(&heat, 0.5);
     let attention = |method, label: Option<&str>, center| {
@@ -98,6 +99,7 @@ fn analysis(sources: Vec<Source>) -> Analysis {
         threshold: 0.41,
     };
     Analysis {
+        place: None,
         model: ModelIdentity {
             id: "chest-opacity".to_owned(),
             version: "1.0".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2, Axis};
 use rand::RngExt;
 use rayon::prelude::*;
 
@@ -23,7 +23,8 @@ use crate::task::Task;
 /// A training image, decoded, with its annotations as masks in its size.
 pub(super) struct Item {
     pub(super) id: u64,
-    pub(super) image: Arc<Array2<u8>>,
+    /// `[channel, row, column]`: stretched, or the slices of a slab through its window.
+    pub(super) channels: Arc<Array3<u8>>,
     lesions: Vec<Option<LesionTarget>>,
     /// Boxes of the lesions with their classes, for a detector.
     boxes: Vec<(usize, BoundingBox)>,
@@ -44,6 +45,27 @@ struct LesionTarget {
 }
 
 impl Item {
+    /// Rows and columns.
+    pub(super) fn dim(&self) -> (usize, usize) {
+        let (_, rows, columns) = self.channels.dim();
+        (rows, columns)
+    }
+
+    /// The image, or the middle slice.
+    fn picture(&self) -> ArrayView2<'_, u8> {
+        self.channels.index_axis(Axis(0), self.channels.dim().0 / 2)
+    }
+
+    /// What `draw` makes of each channel: 0 to 1, without photometric changes.
+    fn warped(&self, draw: &Draw) -> Array3<f32> {
+        let mut warped = Array3::zeros((self.channels.dim().0, draw.size, draw.size));
+        for (channel, mut target) in self.channels.outer_iter().zip(warped.outer_iter_mut()) {
+            target.assign(&draw.warp(channel, 0.0));
+        }
+        warped.mapv_inplace(|v| v / 255.0);
+        warped
+    }
+
     pub(super) fn has_organs(&self) -> bool {
         self.organs.iter().chain(&self.unions).any(Option::is_some)
     }
@@ -57,13 +79,17 @@ impl Item {
     }
 
     fn new(record: &ImageRecord, store: &ImageStore, config: &TrainConfig) -> Result<Self, DatasetError> {
-        let image = store.get(record)?;
-        let stretched = stretch(image.mapv(f32::from).view()).mapv(|v| (v * 255.0).round() as u8);
+        let channels = if config.model.slab.is_some() {
+            store.colours(record)?.permuted_axes([2, 0, 1]).as_standard_layout().to_owned()
+        } else {
+            let stretched = stretch(store.get(record)?.mapv(f32::from).view());
+            stretched.mapv(|v| (v * 255.0).round() as u8).insert_axis(Axis(0))
+        };
         let data = &config.data;
         let reads = |list: &[String]| record.radiologist_read.as_ref().is_some_and(|read| list.contains(read));
         Ok(Self {
             id: record.id,
-            image: Arc::new(stretched),
+            channels: Arc::new(channels),
             lesions: data.lesions.iter().map(|map| lesion_target(map, record)).collect(),
             boxes: if config.model.detection.is_some() { boxes(&data.lesions, record) } else { Vec::new() },
             organs: data.organs.iter().map(|map| organ_mask(map, record)).collect(),
@@ -158,7 +184,7 @@ pub(super) struct Targets {
     pub(super) boxes: Option<BoxTargets>,
 }
 
-/// A batch: input (batch, 1, side, side) and the targets of each image.
+/// A batch: input (batch, channel, side, side) and the targets of each image.
 pub(super) struct Batch {
     pub(super) input: Tensor,
     pub(super) targets: Vec<Targets>,
@@ -203,7 +229,6 @@ pub(super) fn draw_batch(
     pseudo_weight: f32,
     step: u64,
 ) -> candle_core::Result<Batch> {
-    let side = config.model.input_size;
     let total: f64 = pools.iter().map(|pool| pool.share).sum();
     let mut rng = image_rng(config.seed, step, u64::MAX);
     // Stratified: the shares are met in every batch as nearly as its size allows.
@@ -219,7 +244,7 @@ pub(super) fn draw_batch(
             Some((pool.items[rng.random_range(0..pool.items.len())], pool.kind))
         })
         .collect();
-    let images: Vec<(Array2<f32>, Targets)> = picks
+    let images: Vec<(Array3<f32>, Targets)> = picks
         .par_iter()
         .enumerate()
         .map(|(slot, (index, kind))| {
@@ -228,13 +253,18 @@ pub(super) fn draw_batch(
             draw_image(items, item, *kind, config, pseudo_weight, &mut rng)
         })
         .collect();
-    let mut values = Vec::with_capacity(images.len() * side * side);
+    batch_of(images, config)
+}
+
+fn batch_of(images: Vec<(Array3<f32>, Targets)>, config: &TrainConfig) -> candle_core::Result<Batch> {
+    let (side, channels) = (config.model.input_size, config.model.input_channels());
+    let mut values = Vec::with_capacity(images.len() * channels * side * side);
     let mut targets = Vec::with_capacity(images.len());
     for (image, target) in images {
         values.extend(image.iter().map(|v| (v - INPUT_MEAN) * INPUT_SCALE));
         targets.push(target);
     }
-    let input = Tensor::from_vec(values, (targets.len(), 1, side, side), &Device::Cpu)?;
+    let input = Tensor::from_vec(values, (targets.len(), channels, side, side), &Device::Cpu)?;
     Ok(Batch { input, targets })
 }
 
@@ -245,34 +275,42 @@ fn draw_image(
     config: &TrainConfig,
     pseudo_weight: f32,
     rng: &mut rand_chacha::ChaCha8Rng,
-) -> (Array2<f32>, Targets) {
+) -> (Array3<f32>, Targets) {
     let side = config.model.input_size;
-    let (rows, columns) = item.image.dim();
+    let (rows, columns) = item.dim();
     let draw = config.augmentation.draw(rows, columns, side, rng);
     let annotated = item.has_lesion_labels();
     let organs: BTreeMap<usize, Array2<f32>> = organ_maps(item, config, &draw);
     // A lesion is simulated on the plain image, so that augmentation treats it as the rest.
     let lungs = || organs.values().take(2).fold(Array2::<f32>::zeros((side, side)), |sum, map| sum + map);
-    let mut image = draw.warp(item.image.view(), 0.0).mapv(|v| v / 255.0);
+    let mut image = item.warped(&draw);
     let mut added = None;
+    // What is simulated is a projection: a slab gets nothing.
+    let flat = image.dim().0 == 1;
     let free_of_lesions = kind == Kind::Normal || item.lesion_label(0) == Some(false);
-    if free_of_lesions && organs.len() >= 2 {
+    if flat && free_of_lesions && organs.len() >= 2 {
         let lungs = lungs().mapv(|v| v.min(1.0));
         if lungs.sum() > 0.02 * (side * side) as f32 {
-            added = add_lesion(&mut image, lungs.view(), items, kind, config, rng);
+            let image = &mut image.index_axis_mut(Axis(0), 0);
+            added = add_lesion(image, lungs.view(), items, kind, config, rng);
         }
     }
-    if rng.random::<f32>() < 0.3 {
-        simulate_distractors(&mut image, rng);
+    if flat && rng.random::<f32>() < 0.3 {
+        let mut whole = image.index_axis(Axis(0), 0).to_owned();
+        simulate_distractors(&mut whole, rng);
+        image.index_axis_mut(Axis(0), 0).assign(&whole);
     }
-    let image = draw.photometric.apply(image);
+    for mut channel in image.outer_iter_mut() {
+        let changed = draw.photometric.apply(channel.to_owned());
+        channel.assign(&changed);
+    }
     let visible = |mut map: Array2<f32>| {
         draw.photometric.collimate(&mut map, 0.0);
         map
     };
 
     let mut targets = Targets::default();
-    let lesion_side = side / 8;
+    let lesion_side = side / config.model.lesion_stride();
     for (class, lesion) in item.lesions.iter().enumerate() {
         let (map, label) = match (lesion, &added) {
             (_, Some(added)) if class == 0 => {
@@ -344,7 +382,7 @@ const DONOR_TRIES: usize = 4;
 /// Gives half of the normal images, and a quarter of those annotated as free of lesions, a lesion of the first class: simulated, or taken
 /// from an annotated image. Some of the others get a region of another normal image instead, which changes nothing in what they show.
 fn add_lesion(
-    image: &mut Array2<f32>,
+    image: &mut ArrayViewMut2<'_, f32>,
     lungs: ArrayView2<'_, f32>,
     items: &[Item],
     kind: Kind,
@@ -372,13 +410,13 @@ fn add_lesion(
         return Some(added);
     }
     let simulated = normal.then(|| simulate_opacity(image.view(), lungs, &config.opacities, rng)).flatten()?;
-    *image = simulated.image;
+    image.assign(&simulated.image);
     Some(AddedLesion { mask: simulated.mask, unknown: None })
 }
 
 /// Lays the lesions of a random annotated image over `image`; with `healthy`, what another image shows in their place.
 fn transplant_from(
-    image: &mut Array2<f32>,
+    image: &mut ArrayViewMut2<'_, f32>,
     lungs: ArrayView2<'_, f32>,
     items: &[Item],
     config: &TrainConfig,
@@ -398,7 +436,7 @@ fn transplant_from(
         .collect();
     candidates.into_iter().find_map(|(lesion, shown)| {
         let aligned = |item: &Item, rng: &mut rand_chacha::ChaCha8Rng| {
-            let mut draw = Draw::plain(item.image.nrows(), item.image.ncols(), side);
+            let mut draw = Draw::plain(item.dim().0, item.dim().1, side);
             let lung = |draw: &Draw| {
                 let maps = organ_maps(item, config, draw);
                 maps.values()
@@ -416,10 +454,10 @@ fn transplant_from(
         let mask = draw.warp(target.mask.view(), 0.0);
         let unknown = target.unknown.as_ref().map(|unknown| draw.warp(unknown.view(), 0.0));
         let (draw, lung) = aligned(shown, rng)?;
-        let donor = draw.warp(shown.image.view(), 0.0).mapv(|v| v / 255.0);
+        let donor = draw.warp(shown.picture(), 0.0).mapv(|v| v / 255.0);
         let feather = 0.012 + 0.03 * rng.random::<f32>();
         let (changed, alpha) = transplant(image.view(), lungs, donor.view(), lung.view(), mask.view(), feather)?;
-        *image = changed;
+        image.assign(&changed);
         Some(AddedLesion { mask: mask * alpha.mapv(|v| f32::from(u8::from(v > 0.5))), unknown })
     })
 }
@@ -476,7 +514,7 @@ fn moved(bounds: &BoundingBox, map: &Affine) -> BoundingBox {
 
 /// Warped organ maps of an image, annotated or pseudo, classes exchanged where the image is mirrored; before collimation.
 fn organ_maps(item: &Item, config: &TrainConfig, draw: &Draw) -> BTreeMap<usize, Array2<f32>> {
-    let (rows, columns) = item.image.dim();
+    let (rows, columns) = item.dim();
     let class_after = |class: usize| {
         if !draw.mirrored {
             return class;
@@ -528,21 +566,19 @@ fn pool(map: ArrayView2<'_, f32>, side: usize) -> Vec<f32> {
 
 /// The whole image of an item without augmentation, as inference sees it, with all its own annotations.
 pub(super) fn plain_batch(items: &[&Item], config: &TrainConfig) -> candle_core::Result<Batch> {
-    let side = config.model.input_size;
-    let images: Vec<(Array2<f32>, Targets)> = items.par_iter().map(|item| plain_image(item, config)).collect();
-    let values = images.iter().flat_map(|(image, _)| image.iter().map(|v| (v - INPUT_MEAN) * INPUT_SCALE)).collect();
-    let input = Tensor::from_vec(values, (items.len(), 1, side, side), &Device::Cpu)?;
-    Ok(Batch { input, targets: images.into_iter().map(|(_, targets)| targets).collect() })
+    batch_of(items.par_iter().map(|item| plain_image(item, config)).collect(), config)
 }
 
-fn plain_image(item: &Item, config: &TrainConfig) -> (Array2<f32>, Targets) {
+fn plain_image(item: &Item, config: &TrainConfig) -> (Array3<f32>, Targets) {
     let side = config.model.input_size;
-    let (rows, columns) = item.image.dim();
+    let (rows, columns) = item.dim();
     let draw = Draw::plain(rows, columns, side);
-    let image = draw.warp(item.image.view(), 0.0).mapv(|v| v / 255.0);
+    let image = item.warped(&draw);
     let mut targets = Targets::default();
     for lesion in &item.lesions {
-        let (map, label) = lesion.as_ref().map_or((None, None), |lesion| lesion_targets(lesion, &draw, side / 8));
+        let (map, label) = lesion
+            .as_ref()
+            .map_or((None, None), |lesion| lesion_targets(lesion, &draw, side / config.model.lesion_stride()));
         targets.lesions.push(map);
         targets.classes.push(label);
     }

@@ -7,9 +7,9 @@ use candle_core::{DType, Device, Tensor};
 
 use super::config::TrainConfig;
 use super::run::{TrainError, network_of};
-use crate::analysis::{familiarity_features, infer, largest_region};
-use crate::dataset::{CocoDataset, ImageStore};
-use crate::evaluate::{Classes, EvaluateOptions, evaluate, fit_platt};
+use crate::analysis::{Cut, familiarity_features, infer, largest_region, network_image};
+use crate::dataset::CocoDataset;
+use crate::evaluate::{Classes, EvaluateOptions, evaluate, fit_platt, frame_of};
 use crate::model::{
     Bundle, ClassCalibration, Familiarity, LesionClass, Metadata, MetricValue, OrganClass, WeightPrecision,
     write_bundle,
@@ -18,8 +18,6 @@ use crate::task::Task;
 
 /// Training images whose features make the bundle's idea of a familiar image.
 const FAMILIAR_IMAGES: usize = 400;
-/// A region smaller than this share of the image is no finding (as in the analysis).
-const SMALLEST_SHARE: f32 = 0.0008;
 
 /// What the network says of one validation image.
 struct Answer {
@@ -185,15 +183,15 @@ fn ask(
     stage: &str,
     task: &Task,
 ) -> Result<Vec<Answer>, TrainError> {
-    let store = ImageStore::new(0);
     let mut answers = Vec::with_capacity(indices.len());
     for (done, record) in indices.iter().filter_map(|index| dataset.images.get(*index)).enumerate() {
         task.check()?;
         task.progress(stage, done as u64, indices.len() as u64);
-        let image = store.get(record)?.mapv(f32::from);
-        let inference = infer(bundle, image.view(), false)?;
+        let frame = frame_of(record).map_err(TrainError::Other)?;
+        let inference = infer(bundle, &network_image(&config.model, &frame), false)?;
+        let smallest = Cut::new(&config.model, 0.0).smallest_share;
         let highest = |map: &ndarray::Array2<f32>| {
-            (1..20).rev().map(|step| step as f32 * 0.05).find(|t| largest_region(map.view(), *t) >= SMALLEST_SHARE)
+            (1..20).rev().map(|step| step as f32 * 0.05).find(|t| largest_region(map.view(), *t) >= smallest)
         };
         answers.push(Answer {
             label: config.data.lesions.iter().map(|map| map.label(record)).collect(),

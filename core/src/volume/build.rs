@@ -96,13 +96,22 @@ impl Volume {
                 }
             },
         };
+        let places = stack.slices.iter().map(|slice| slice.position).collect();
         let mut notes = stack.left_out;
         notes.extend(grid_notes(&grid));
         // Warnings of one slice are the slice's; values are taken through the modality transform when they are sampled.
         display.warnings = notes.iter().filter(|note| note.contains("missing")).cloned().collect();
         display.modality = ModalityTransform::IDENTITY;
         display.padding = None;
-        Ok(Self { grid, voxels, rescale, frame_of_reference: series.frame_of_reference.clone(), display, notes })
+        Ok(Self {
+            grid,
+            voxels,
+            places,
+            rescale,
+            frame_of_reference: series.frame_of_reference.clone(),
+            display,
+            notes,
+        })
     }
 }
 

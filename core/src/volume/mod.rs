@@ -41,6 +41,8 @@ pub struct Volume {
     pub grid: Grid,
     /// Their values.
     pub voxels: Voxels,
+    /// Place of each slice in the reading order of its series, from 0; empty where the volume is of no series.
+    pub places: Vec<usize>,
     /// Rescale slope and intercept: from voxels to the modality's units.
     pub rescale: (f64, f64),
     /// Frame of Reference UID: volumes and slices that share it lie in one space.
@@ -84,6 +86,11 @@ impl Volume {
             Voxels::F32(v) => v.get(at).map(|v| f64::from(*v)),
         };
         stored.map(|v| v * self.rescale.0 + self.rescale.1).filter(|v| v.is_finite())
+    }
+
+    /// The slice of the stack that stands at a place of the reading order of its series.
+    pub fn slice_at(&self, place: usize) -> Option<usize> {
+        self.places.iter().position(|other| *other == place)
     }
 
     /// The finest distance of neighbouring voxels, mm: planes are cut at it.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::grid::Grid;
-use super::vector::{Vector, along, cross, dot, minus, rotate, unit};
+use super::vector::{Vector, along, cross, dot, length, minus, rotate, unit};
 use crate::study::PlaneGeometry;
 
 /// Directions of a plane: unit vectors at right angles.
@@ -160,6 +160,25 @@ impl Plane {
         Some(Self { origin, orientation, spacing_mm: spacing, rows, columns })
     }
 
+    /// A slice of the stack, pixel by pixel as it was acquired. Where its pixels are not square, the direction of its columns is as much longer
+    /// than 1 as they are higher than wide.
+    pub fn of_slice(grid: &Grid, slice: usize) -> Self {
+        let at = |row: f64, column: f64| grid.patient_from_voxel([slice as f64, row, column]);
+        let origin = at(0.0, 0.0);
+        let (right, down) = (minus(at(0.0, 1.0), origin), minus(at(1.0, 0.0), origin));
+        let spacing_mm = length(right);
+        let [_, rows, columns] = grid.shape();
+        let orientation = Orientation { row: right.map(|x| x / spacing_mm), column: down.map(|x| x / spacing_mm) };
+        Self { origin, orientation, spacing_mm, rows, columns }
+    }
+
+    /// The same plane, moved along its normal by `mm`.
+    #[must_use]
+    pub fn moved(&self, mm: f64) -> Self {
+        let normal = unit(self.orientation.normal()).unwrap_or([0.0; 3]);
+        Self { origin: along(self.origin, normal, mm), ..*self }
+    }
+
     /// Where the plane lies, as for any frame.
     pub fn geometry(&self) -> PlaneGeometry {
         PlaneGeometry {
@@ -212,7 +231,6 @@ pub fn extent(grid: &Grid, orientation: &Orientation, through: Vector, thickness
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volume::vector::length;
 
     fn grid() -> Grid {
         let positions: Vec<Vector> = (0..11).map(|k| [-50.0, -40.0, f64::from(k) * 5.0]).collect();
@@ -261,6 +279,17 @@ mod tests {
         assert!(length(minus(plane.origin, [-50.0, -40.0, 20.0])) < 1e-9);
         assert!(length(minus(plane.patient_from_pixel(80.0, 100.0), [50.0, 40.0, 20.0])) < 1e-9);
         assert_eq!(Plane::across(&grid, axial, [0.0, 0.0, 900.0], anchor, 5.0, 1.0), None);
+    }
+
+    #[test]
+    fn a_slice_is_a_plane_as_it_was_acquired() {
+        let positions: Vec<Vector> = (0..4).map(|k| [1.0, 2.0, f64::from(k) * -3.0]).collect();
+        let grid = Grid::new(&positions, (5, 7), [0.0, 2.0, 0.0], [0.5, 0.0, 0.0]).expect("a lattice");
+        let plane = Plane::of_slice(&grid, 2);
+        assert_eq!((plane.rows, plane.columns, plane.spacing_mm), (5, 7, 0.5));
+        assert!(length(minus(plane.patient_from_pixel(3.0, 4.0), [3.0, 8.0, -6.0])) < 1e-9);
+        let moved = plane.moved(1.5);
+        assert!(length(minus(moved.origin, [1.0, 2.0, -4.5])) < 1e-9, "{moved:?}");
     }
 
     #[test]

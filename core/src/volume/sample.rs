@@ -293,6 +293,7 @@ mod tests {
         Volume {
             grid,
             voxels: Voxels::F32(voxels),
+            places: Vec::new(),
             rescale: (1.0, 0.0),
             frame_of_reference: None,
             display: DisplayAttributes::default(),
@@ -371,6 +372,7 @@ mod tests {
         let volume = Volume {
             grid,
             voxels: Voxels::I16(voxels),
+            places: Vec::new(),
             rescale: (2.0, -100.0),
             frame_of_reference: None,
             display: DisplayAttributes::default(),

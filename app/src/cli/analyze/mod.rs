@@ -1,31 +1,29 @@
 //! `bifocal analyze`: the main job without a window.
 
+mod series;
+mod volume;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use anyhow::Context;
-use bifocal_core::analysis::{Analysis, Explanations, PROBABILITIES, Target, analyze, input_flags, segmentation};
-use bifocal_core::annotation::Session;
-use bifocal_core::dicom::pixels::FrameReader;
-use bifocal_core::dicom::{
-    DicomError, DicomFile, SegmentationContext, index_paths, tags, uid_from_name, write_segmentation,
-};
-use bifocal_core::model::{Bundle, DeviceChoice, find_bundle};
-use bifocal_core::render::{HeatStyle, Voi, blend_heat, draw_contours, gray_image, organ_color};
-use bifocal_core::report::{ReportImage, ReportInput, ReportOptions, dicom_date_time, report_json, report_pdf};
-use bifocal_core::study::{Frame, InstanceKey, InstanceUid, Problem, SegmentationKind, Series, SourceFrame, Study};
-use bifocal_core::task::Task;
+use bifocal_core::analysis::{Analysis, input_flags};
+use bifocal_core::dicom::{DicomError, index_paths};
+use bifocal_core::model::{Bundle, DeviceChoice, Metadata, bundle_ids, find_bundle, read_metadata};
+use bifocal_core::report::ReportOptions;
+use bifocal_core::study::{Problem, Series, Study};
+use bifocal_core::volume::PlaneKind;
 use serde_json::{Value, json};
 
+use self::series::Job;
 use super::explain::{self, CamChoice};
 use super::progress;
-use crate::report::model_notes;
 
-/// Frames analysed of one series.
-const MOST_FRAMES: usize = 16;
+/// Stands for the bundle that was made for a series.
+const AUTOMATIC: &str = "auto";
 
 /// Arguments of `bifocal analyze`.
 #[derive(Debug, clap::Args)]
@@ -36,9 +34,12 @@ pub(super) struct Args {
     /// Folder for the results; made where it is missing.
     #[arg(long)]
     out: PathBuf,
-    /// Bundle: its id under `assets/models`, or its folder.
-    #[arg(long, default_value = super::DEFAULT_MODEL)]
+    /// Bundle: its id under `assets/models`, or its folder; `auto` takes one that was made for the modality of each series.
+    #[arg(long, default_value = AUTOMATIC)]
     model: String,
+    /// Planes that a bundle of slabs sees of a volume: acquired, axial, coronal or sagittal.
+    #[arg(long, default_value = PlaneKind::Acquired.name())]
+    plane: PlaneKind,
     /// Where the network runs: auto, cpu, cuda or metal.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -81,6 +82,52 @@ enum Part {
     Limits,
 }
 
+impl Args {
+    /// The bundle that is opened first, and that answers for series that none was made for.
+    fn first_model(&self) -> &str {
+        if self.model == AUTOMATIC { super::DEFAULT_MODEL } else { &self.model }
+    }
+}
+
+/// The bundles that answer, each opened when it is first needed.
+struct Bundles {
+    device: DeviceChoice,
+    automatic: bool,
+    opened: Vec<Arc<Bundle>>,
+}
+
+impl Bundles {
+    fn open(args: &Args) -> anyhow::Result<Self> {
+        let first = Arc::new(super::open_bundle(args.first_model(), args.device)?);
+        Ok(Self { device: args.device, automatic: args.model == AUTOMATIC, opened: vec![first] })
+    }
+
+    fn first(&self) -> Arc<Bundle> {
+        Arc::clone(&self.opened[0])
+    }
+
+    /// The bundle for series of a modality.
+    fn of(&mut self, modality: &str) -> anyhow::Result<Arc<Bundle>> {
+        let made_for = |metadata: &Metadata| {
+            metadata.intended_use.modalities.iter().any(|item| item.eq_ignore_ascii_case(modality.trim()))
+        };
+        if !self.automatic {
+            return Ok(self.first());
+        }
+        if let Some(bundle) = self.opened.iter().find(|bundle| made_for(&bundle.metadata)) {
+            return Ok(Arc::clone(bundle));
+        }
+        for id in bundle_ids() {
+            let fits = find_bundle(&id).and_then(|folder| read_metadata(&folder)).is_ok_and(|m| made_for(&m));
+            if fits {
+                self.opened.push(Arc::new(super::open_bundle(&id, self.device)?));
+                return Ok(self.opened.last().map_or_else(|| self.first(), Arc::clone));
+            }
+        }
+        Ok(self.first())
+    }
+}
+
 fn options(args: &Args) -> ReportOptions {
     let keep = |part: Part| !args.without.contains(&part);
     ReportOptions {
@@ -110,7 +157,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         eprintln!("bifocal: --seg names patient, study and source image; it cannot go with --no-identifiers");
         return Ok(ExitCode::from(2));
     }
-    if let Err(error) = find_bundle(&args.model) {
+    if let Err(error) = find_bundle(args.first_model()) {
         eprintln!("bifocal: {error}");
         return Ok(ExitCode::from(2));
     }
@@ -120,7 +167,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         bifocal_core::task::limit_threads(threads)?;
     }
     let start = Instant::now();
-    let bundle = Arc::new(super::open_bundle(&args.model, args.device)?);
+    let mut bundles = Bundles::open(&args)?;
+    let bundle = bundles.first();
     if bundle.metadata.lesions.is_empty() && bundle.metadata.organs.is_empty() {
         eprintln!("bifocal: {} knows neither lesions nor organs: there is nothing to report", bundle.metadata.id);
         return Ok(ExitCode::from(2));
@@ -148,6 +196,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             rows.push(row);
             continue;
         }
+        let bundle = bundles.of(&series.modality)?;
         let flags = input_flags(&bundle, series);
         for flag in &flags {
             eprintln!("bifocal: warning: series {}: {}", number + 1, flag.message);
@@ -159,17 +208,28 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             maps: args.maps,
             explain: args.explain.as_deref(),
             seg: args.seg,
+            plane: args.plane,
             task: &task,
         };
+        row["model"] = json!(bundle.metadata.id);
         match job.series(study, series, !flags.is_empty(), &args.out.join(&name)) {
-            Ok(analyses) => {
+            Ok(done) => {
+                let images = &done.images;
                 row["status"] = json!("analysed");
                 row["folder"] = json!(name);
-                row["images"] = analyses.iter().map(|(position, analysis)| image_row(*position, analysis)).collect();
-                row["predictions"] = highest(&analyses);
-                row["findings"] =
-                    analyses.iter().flat_map(|(_, analysis)| &analysis.findings).map(|f| json!(f)).collect();
-                row["flags"] = analyses.first().map_or(Value::Null, |(_, analysis)| json!(analysis.flags));
+                row["images"] = images.iter().map(|(position, analysis)| image_row(*position, analysis)).collect();
+                row["predictions"] = match &done.volume {
+                    Some(volume) => json!(volume.predictions),
+                    None => highest(images),
+                };
+                row["findings"] = match &done.volume {
+                    Some(volume) => json!(volume.findings),
+                    None => images.iter().flat_map(|(_, analysis)| &analysis.findings).map(|f| json!(f)).collect(),
+                };
+                row["flags"] = images.first().map_or(Value::Null, |(_, analysis)| json!(analysis.flags));
+                if let Some(volume) = &done.volume {
+                    row["volume"] = volume::row(volume);
+                }
             }
             Err(error) => {
                 failed += 1;
@@ -297,167 +357,4 @@ fn folder_name(number: usize, series: &Series, no_identifiers: bool) -> String {
     }
     parts.retain(|part| !part.is_empty());
     parts.join("-")
-}
-
-struct Job<'a> {
-    bundle: &'a Arc<Bundle>,
-    options: &'a ReportOptions,
-    maps: bool,
-    explain: Option<&'a [CamChoice]>,
-    seg: Option<SegKind>,
-    task: &'a Task,
-}
-
-impl Job<'_> {
-    /// Analyses the frames of a series and writes its folder. A series that the bundle was not made for gives its middle image
-    /// alone: enough to see the warning.
-    fn series(
-        &self,
-        study: &Study,
-        series: &Series,
-        warned: bool,
-        folder: &Path,
-    ) -> anyhow::Result<Vec<(usize, Analysis)>> {
-        let count = series.frame_count();
-        let positions: Vec<usize> = if warned { vec![count / 2] } else { (0..count.min(MOST_FRAMES)).collect() };
-        let mut read: Vec<(usize, InstanceKey, usize, Frame, Analysis)> = Vec::new();
-        // As many as were read, or none.
-        let mut explained: Vec<Explanations> = Vec::new();
-        for position in positions {
-            let Some((instance, frame_index)) = series.frame_at(position) else { continue };
-            let frame = FrameReader::open(&instance.source)?.frame(frame_index)?;
-            let (rows, columns) = frame.shape();
-            let target = Target {
-                series_uid: series.uid.clone(),
-                instance_uid: instance.key(),
-                frame: frame_index,
-                sources: vec![instance.source.clone()],
-                rows,
-                columns,
-            };
-            let analysis = analyze(self.bundle, &frame, series, target, self.task)?;
-            if let Some(choices) = self.explain {
-                explained.push(explain::explanations(self.bundle, &frame, &analysis, choices, self.task)?);
-            }
-            read.push((position, instance.key(), frame_index, frame, analysis));
-        }
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let mut session = Session::new(series.reading_uid(), self.bundle.metadata.weights_sha256.clone());
-        session.key_images = read.iter().map(|(_, instance, index, ..)| (instance.clone(), *index)).collect();
-        let images = read
-            .iter()
-            .enumerate()
-            .map(|(number, (position, instance, index, frame, analysis))| ReportImage {
-                explanations: explained.get(number),
-                ..ReportImage::new(instance, *index, *position, frame, Some(analysis))
-            })
-            .collect();
-        let model = Some(model_notes(&self.bundle.metadata));
-        let input =
-            ReportInput { study, series, images, session: &session, labels: &[], model, created: SystemTime::now() };
-        write(
-            &folder.join("report.json"),
-            (serde_json::to_string_pretty(&report_json(&input, self.options))? + "\n").as_bytes(),
-        )?;
-        write(&folder.join("report.pdf"), &report_pdf(&input, self.options)?)?;
-        for (number, (.., frame, analysis)) in read.iter().enumerate() {
-            // The first image has the plain names; others of the same series are numbered.
-            let suffix = if number == 0 { String::new() } else { format!("-{}", number + 1) };
-            write(&folder.join(format!("overlay{suffix}.png")), &overlay(frame, analysis).to_png()?)?;
-            if self.maps {
-                write_maps(folder, &suffix, analysis)?;
-                if let Some(explanations) = explained.get(number) {
-                    explain::write_maps(folder, &suffix, explanations)?;
-                }
-            }
-            if let Some(kind) = self.seg {
-                self.write_segmentation(&folder.join(format!("segmentation{suffix}.dcm")), frame, analysis, kind)?;
-            }
-        }
-        Ok(read.into_iter().map(|(position, .., analysis)| (position, analysis)).collect())
-    }
-}
-
-impl Job<'_> {
-    /// One object an image. A picture has no patient and no identifiers to refer to: it gets none, which is said.
-    fn write_segmentation(&self, path: &Path, frame: &Frame, analysis: &Analysis, kind: SegKind) -> anyhow::Result<()> {
-        let Some(source) = analysis.target.sources.first() else { return Ok(()) };
-        let file = match DicomFile::read_headers(source) {
-            Ok(file) => file,
-            Err(DicomError::NotDicom { .. }) => {
-                eprintln!("bifocal: {source}: not a DICOM file, so that a DICOM segmentation has nothing to refer to");
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let set = file.data_set();
-        let instance = set.line(tags::SOP_INSTANCE_UID);
-        let multi_frame = set.int(tags::NUMBER_OF_FRAMES).is_some_and(|frames| frames > 1);
-        let source_frame = SourceFrame {
-            sop_class_uid: set.line(tags::SOP_CLASS_UID),
-            sop_instance_uid: InstanceUid(instance.clone()),
-            frame: multi_frame.then_some(analysis.target.frame),
-        };
-        let kind = match kind {
-            SegKind::Binary => SegmentationKind::Binary,
-            SegKind::Fractional => PROBABILITIES,
-        };
-        let metadata = &self.bundle.metadata;
-        let frame_of_reference = set.string(tags::FRAME_OF_REFERENCE_UID);
-        let masks = segmentation(analysis, metadata, kind, &source_frame, &frame.display, frame_of_reference);
-        let (date, time) = dicom_date_time(SystemTime::now());
-        let seed = format!("{instance} {} {} {kind:?} {date}{time}", analysis.target.frame, metadata.weights_sha256);
-        let context = SegmentationContext {
-            series_uid: uid_from_name(&format!("{seed} series")),
-            sop_instance_uid: uid_from_name(&seed),
-            series_number: 9001,
-            series_description: format!("{} {}, research use only", metadata.name, metadata.version),
-            content_label: "AI_SEGMENTATION".into(),
-            creator: String::new(),
-            date,
-            time,
-            software_version: env!("CARGO_PKG_VERSION").into(),
-            algorithm_version: metadata.version.clone(),
-        };
-        Ok(write_segmentation(path, &masks, &file, &context)?)
-    }
-}
-
-fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    fs::write(file, bytes).with_context(|| file.display().to_string())
-}
-
-/// The image with its heat maps, the contours of its findings and of its organs.
-fn overlay(frame: &Frame, analysis: &Analysis) -> bifocal_core::render::Rgba {
-    let mut image = gray_image(frame, &Voi::of_frame(frame));
-    let width = (image.width.max(image.height) as f32 / 500.0).max(1.0);
-    for map in &analysis.heat_maps {
-        blend_heat(&mut image, &map.values, &HeatStyle { threshold: map.threshold, ..HeatStyle::LESION });
-    }
-    for organ in &analysis.organ_maps {
-        draw_contours(&mut image, &organ.contours, 1.0, width, organ_color(&organ.organ));
-    }
-    let contours: Vec<Vec<(f32, f32)>> = analysis.findings.iter().map(|finding| finding.contour.clone()).collect();
-    draw_contours(&mut image, &contours, 1.0, width, bifocal_core::render::WARM);
-    image
-}
-
-fn write_maps(folder: &Path, suffix: &str, analysis: &Analysis) -> anyhow::Result<()> {
-    let save = |name: String, values: &ndarray::Array2<f32>| -> anyhow::Result<()> {
-        let file = folder.join(format!("{name}{suffix}.npy"));
-        ndarray_npy::write_npy(&file, values).with_context(|| file.display().to_string())
-    };
-    for map in &analysis.heat_maps {
-        save(format!("heatmap-{}", map.label), &map.values)?;
-    }
-    for organ in &analysis.organ_maps {
-        save(format!("organ-{}", organ.organ), &organ.values)?;
-    }
-    if let Some(rollout) = analysis.attention_maps.first() {
-        save("attention".into(), &rollout.values)?;
-    }
-    for map in analysis.attention_maps.iter().skip(1) {
-        save(format!("attention-{}", map.label.as_deref().unwrap_or("class")), &map.values)?;
-    }
-    Ok(())
 }
