@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bifocal_core::analysis::Analysis;
+use bifocal_core::dicom::{ObjectSummary, TagRow};
 use bifocal_core::study::{SeriesUid, Study, StudyIndex};
 use bifocal_core::tune::{Candidate, Tuned};
 use bifocal_core::volume::Volume;
@@ -40,6 +41,8 @@ pub enum Outcome {
     ReportPages(Vec<egui::ColorImage>),
     /// Where a report was written; `None` where no place was chosen.
     ReportSaved(Option<PathBuf>),
+    /// A file in words, and all its elements.
+    Header(Box<(ObjectSummary, Vec<TagRow>)>),
     /// The network's answer for a frame.
     Analysed(Box<Analysed>),
     /// The network's answer for a volume.
@@ -184,6 +187,9 @@ impl App {
                 }
             }
             Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
+            Ok(Outcome::Header(read)) => self.header_read(Ok(*read)),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Header => self.close_header(),
+            Err(JobError::Failed(message)) if ended.kind == JobKind::Header => self.header_read(Err(message)),
             Ok(Outcome::Analysed(analysed)) => self.analysed(*analysed),
             Ok(Outcome::AnalysedVolume(analysed)) => self.volume_analysed(*analysed),
             Ok(Outcome::Attended(analysis)) => self.attended(*analysis),
@@ -314,7 +320,12 @@ impl App {
                 self.begin_case();
                 self.series_shown();
             }
-            None => self.toast(Tone::Info, "This series holds no image."),
+            None => {
+                let entry = Arc::clone(entry);
+                if let Some(series) = entry.series.get(series) {
+                    self.open_objects(series);
+                }
+            }
         }
     }
 
@@ -390,7 +401,7 @@ impl App {
     /// Whether the lenses are what keys act on.
     pub(crate) fn lenses_in_front(&self) -> bool {
         let state = &self.state;
-        state.screen == Screen::Reading && state.reading.is_some() && state.report.is_none() && !state.keys_shown
+        state.screen == Screen::Reading && state.reading.is_some() && state.report.is_none() && !state.keys_shown && state.header.is_none()
     }
 
     fn keep_settings(&mut self, ui: &egui::Ui) {

@@ -8,6 +8,7 @@ use bifocal_core::annotation::Edit;
 
 use crate::desk::DeskCommand;
 use crate::explain::ExplainCommand;
+use crate::header::HeaderCommand;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::reader::ReadCommand;
@@ -64,6 +65,8 @@ pub enum Command {
     Report(ReportCommand),
     /// Something about findings, maps and notes.
     Read(ReadCommand),
+    /// Something about the header of a file.
+    Header(HeaderCommand),
     /// Searches the list of studies.
     Search(String),
     /// The search field has taken the keyboard.

@@ -447,7 +447,7 @@ impl App {
                 PlaneEdit::Activate(pane + 1)
             }
             Action::Escape => {
-                if self.state.keys_shown || !self.state.toasts.is_empty() {
+                if self.state.keys_shown || self.state.header.is_some() || !self.state.toasts.is_empty() {
                     return false;
                 }
                 planes.apply(PlaneEdit::Reset);

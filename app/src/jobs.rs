@@ -18,6 +18,8 @@ pub enum JobKind {
     Dialog,
     /// Reading headers.
     Index,
+    /// Reading all of one file for its header.
+    Header,
     /// The network.
     Analysis,
     /// The attention of an image of a volume.

@@ -48,6 +48,8 @@ pub enum Action {
     FlipVertical,
     Escape,
     Overlays,
+    /// The elements of the file in view.
+    Tags,
     /// A window preset, by its digit.
     Preset(u8),
     Analyse,
@@ -234,6 +236,7 @@ pub const ACTIONS: &[Entry] = {
         row(FlipHorizontal, &[key(Key::F)], View, "Flip left and right", Some(Icon::FlipHorizontal2)),
         row(FlipVertical, &[shift(Key::F)], View, "Flip top and bottom", Some(Icon::FlipVertical2)),
         row(Overlays, &[key(Key::Space)], View, "Overlays on or off", Some(Icon::Layers)),
+        row(Tags, &[command(Key::I)], View, "Header: all tags", Some(Icon::Tags)),
         row(Maximise, &[key(Key::M)], View, "One viewport or all", Some(Icon::Maximize2)),
         row(Planes, &[key(Key::V)], View, "Planes (MPR) or lenses", Some(Icon::Box)),
         row(Lenses, &[shift(Key::V)], View, "Two lenses", Some(Icon::Columns2)),

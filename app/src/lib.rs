@@ -41,6 +41,7 @@ pub mod drawing;
 pub mod explain;
 #[cfg(test)]
 mod explain_tests;
+pub mod header;
 pub mod images;
 pub mod io;
 pub mod jobs;

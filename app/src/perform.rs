@@ -57,6 +57,7 @@ impl App {
             Command::Explain(command) => self.explain(command),
             Command::Draw(command) => self.draw(command),
             Command::Report(command) => self.report(command),
+            Command::Header(command) => self.header(command),
             Command::Search(text) => self.state.browser.search = text,
             Command::SearchFocused => self.state.browser.focus_search = false,
             Command::Sort(sort) => self.state.browser.sort = sort,
@@ -140,6 +141,7 @@ impl App {
                 let full = self.ctx.input(|input| input.viewport().fullscreen.unwrap_or(false));
                 self.ctx.send_viewport_cmd(egui::ViewportCommand::Fullscreen(!full));
             }
+            Action::Tags => self.toggle_tags(),
             Action::ShowKeys => self.state.keys_shown = !self.state.keys_shown,
             Action::ToggleBrowser => {
                 let width = self.ctx.content_rect().width();
@@ -274,6 +276,10 @@ impl App {
     fn escape(&mut self) {
         if self.state.keys_shown {
             self.state.keys_shown = false;
+            return;
+        }
+        if self.state.header.is_some() {
+            self.close_header();
             return;
         }
         if self.state.screen == Screen::Reading && self.state.report.is_none() && self.state.drawing.cancel() {

@@ -12,6 +12,7 @@ use crate::desk::{Desk, Layout};
 use crate::document::ReadingDocument;
 use crate::drawing::Drawing;
 use crate::explain::Explaining;
+use crate::header::Header;
 use crate::images::FrameKey;
 use crate::keymap::Action;
 use crate::network::Network;
@@ -73,6 +74,8 @@ pub struct State {
     pub toasts: Vec<Toast>,
     /// Whether the map of keys is open.
     pub keys_shown: bool,
+    /// The file whose header is looked at.
+    pub header: Option<Header>,
     /// Text of the path field on the start screen.
     pub path_field: String,
     /// Device that the network runs on, in words.
@@ -114,6 +117,7 @@ impl State {
             settings,
             toasts: Vec::new(),
             keys_shown: false,
+            header: None,
             path_field: String::new(),
             device: "CPU".to_owned(),
             model: None,

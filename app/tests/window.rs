@@ -5,8 +5,11 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use bifocal_app::app::App;
+use bifocal_app::header::Content;
 use bifocal_app::state::{LensLayout, Screen};
 use bifocal_app::view::WindowChoice;
+use bifocal_core::dicom::{CtSlice, DataSetBuilder, ImageContext, tags, write_ct};
+use bifocal_core::study::PlaneGeometry;
 use eframe::egui::{self, Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
@@ -365,4 +368,73 @@ fn an_empty_folder_says_what_to_do() {
     until(&mut harness, "the message", |app| !app.state().toasts.is_empty());
     assert!(harness.state().state().toasts[0].text.contains("no files"));
     harness.get_by_label("No image to show");
+}
+
+/// A CT slice, and a structured report that refers to it.
+fn report_beside_an_image(folder: &Path) {
+    let hu = ndarray::Array2::from_shape_fn((32, 32), |(r, c)| (r * c) as i16);
+    let context = ImageContext {
+        patient_name: "Doe^Jane".into(),
+        study_uid: "1.2.1".into(),
+        series_uid: "1.2.1.1".into(),
+        series_description: "Thorax".into(),
+        ..ImageContext::default()
+    };
+    let slice = CtSlice {
+        sop_instance_uid: "1.2.1.1.1".into(),
+        number: 1,
+        hu: hu.view(),
+        geometry: PlaneGeometry {
+            position: [0.0; 3],
+            row_direction: [1.0, 0.0, 0.0],
+            column_direction: [0.0, 1.0, 0.0],
+        },
+        spacing_mm: [1.0, 1.0],
+        thickness_mm: 1.0,
+        field_mm: 32.0,
+        frame_of_reference_uid: "1.2.9".into(),
+        kvp: 120.0,
+        patient_position: "HFS".into(),
+        contrast: String::new(),
+        windows: Vec::new(),
+    };
+    write_ct(&folder.join("ct.dcm"), &context, &slice).expect("written");
+    let mut text = DataSetBuilder::item();
+    text.text(tags::VALUE_TYPE, "TEXT").text(tags::TEXT_VALUE, "Nothing suspicious");
+    let mut reference = DataSetBuilder::item();
+    reference.text(tags::REFERENCED_SOP_INSTANCE_UID, "1.2.1.1.1");
+    let mut report = DataSetBuilder::new("1.2.840.10008.5.1.4.1.1.88.11", "1.2.1.2.1");
+    report.text(tags::PATIENT_NAME, "Doe^Jane").text(tags::STUDY_INSTANCE_UID, "1.2.1");
+    report.text(tags::SERIES_INSTANCE_UID, "1.2.1.2").text(tags::MODALITY, "SR");
+    report.text(tags::SERIES_DESCRIPTION, "Findings").text(tags::VALUE_TYPE, "CONTAINER");
+    report.sequence(tags::CONTENT_SEQUENCE, vec![text]);
+    report.sequence(tags::REFERENCED_IMAGE_SEQUENCE, vec![reference]);
+    report.save(&folder.join("sr.dcm")).expect("written");
+}
+
+#[test]
+fn a_report_is_read_and_leads_to_its_image_and_all_tags_are_found() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    report_beside_an_image(folder.path());
+    let mut harness = reading(folder.path());
+    harness.get_by_label("Series Findings").click();
+    let ready = |app: &App| matches!(app.state().header.as_ref().map(|h| &h.content), Some(Content::Ready(_)));
+    until(&mut harness, "the report", ready);
+    harness.run_steps(2);
+    harness.get_by_label("Nothing suspicious");
+    harness.get_by_label_contains("1 instance named, 1 open");
+    harness.get_by_label_contains("Open Thorax").click();
+    until(&mut harness, "its image", |app| app.state().header.is_none());
+    assert!(harness.state().state().reading.is_some());
+
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::I);
+    until(&mut harness, "the tags", ready);
+    harness.run_steps(2);
+    harness.get_by_label("(0010,0010) PatientName: Doe^Jane");
+    harness.get_by_label("Search tags").type_text("kvp");
+    harness.run_steps(3);
+    assert!(harness.query_by_label_contains("PatientName").is_none());
+    harness.get_by_label_contains("KVP: 120");
+    harness.get_by_label("Close").click();
+    until(&mut harness, "closing", |app| app.state().header.is_none());
 }

@@ -1,10 +1,13 @@
 //! `bifocal inspect`: key attributes of one DICOM file, and the hash of a decoded frame.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use bifocal_core::dicom::pixels::PixelReader;
-use bifocal_core::dicom::{DataSet, DicomFile, Tag, tags};
+use bifocal_core::dicom::{DataSet, DicomFile, ObjectSummary, Tag, describe_object, tag_rows, tags};
 use bifocal_core::study::{DisplayAttributes, ModalityTransform, Source};
 use serde_json::{Map, Value, json};
 
@@ -22,6 +25,15 @@ pub(super) struct Args {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
+    /// Prints all elements of the file instead, those of sequences indented.
+    #[arg(long, conflicts_with = "frame")]
+    tags: bool,
+    /// With --tags, only rows that contain all these words: a keyword, a tag, a part of a value.
+    #[arg(long, value_name = "WORDS", requires = "tags")]
+    find: Option<String>,
+    /// Writes the document that the object wraps (PDF, CDA, STL) to a file that is not there yet.
+    #[arg(long, value_name = "OUT", conflicts_with_all = ["tags", "frame"])]
+    document: Option<PathBuf>,
 }
 
 /// Runs the subcommand.
@@ -29,7 +41,17 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let source = Source { file: args.file, member: args.member };
     // The message already holds the reason that the operating system gave.
     let file = DicomFile::read(&source).map_err(|error| anyhow::anyhow!("{error}"))?;
+    if args.tags {
+        return print_tags(&file, args.find.as_deref().unwrap_or_default(), args.json);
+    }
+    if let Some(out) = &args.document {
+        return write_document(&file, out);
+    }
     let mut facts = attributes(&file);
+    let object = describe_object(&file);
+    if object.is_without_image() && !file.data_set().has(tags::PIXEL_DATA) {
+        return print_object(facts, &object, args.json);
+    }
     // What was read of the header is worth printing even where the pixels cannot be decoded.
     let outcome = PixelReader::new(file).and_then(|reader| {
         let stored = reader.stored(args.frame)?;
@@ -51,16 +73,75 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&Value::Object(facts))?);
     } else {
-        for (name, value) in &facts {
-            let text = match value {
-                Value::Null => "-".into(),
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            println!("{name:24} {text}");
-        }
+        print_facts(&facts);
     }
     outcome.map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_facts(facts: &Map<String, Value>) {
+    for (name, value) in facts {
+        let text = match value {
+            Value::Null => "-".into(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        println!("{name:24} {text}");
+    }
+}
+
+/// All elements of a file that contain the words of `find`.
+fn print_tags(file: &DicomFile, find: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let rows = tag_rows(file).into_iter().filter(|row| row.contains(find));
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for row in rows {
+        let name = format!("{}{} {}", "  ".repeat(row.depth), row.tag, row.name);
+        println!("{name:52} {:2} {}", row.vr, row.value);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An object without an image: what it is, why it is not shown, what it holds and refers to.
+fn print_object(mut facts: Map<String, Value>, object: &ObjectSummary, json: bool) -> anyhow::Result<ExitCode> {
+    facts.insert("object".into(), json!(object));
+    if json {
+        println!("{}", serde_json::to_string_pretty(&Value::Object(facts))?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    facts.remove("object");
+    facts.retain(|_, value| !value.is_null());
+    print_facts(&facts);
+    println!("\n{}: {}", object.kind, object.reason);
+    for (name, value) in &object.facts {
+        println!("{name:24} {value}");
+    }
+    if !object.text.is_empty() {
+        println!("\n{}", object.text.join("\n"));
+    }
+    for reference in &object.references {
+        let series = reference.series_uid.as_deref().map_or_else(String::new, |uid| format!(" of series {uid}"));
+        let count = reference.instances.len();
+        println!("\nrefers to {count} instance{}{series}", if count == 1 { "" } else { "s" });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The document that an object wraps, as it is; nothing is replaced.
+fn write_document(file: &DicomFile, out: &Path) -> anyhow::Result<ExitCode> {
+    let set = file.data_set();
+    let Some(document) = set.bytes(tags::ENCAPSULATED_DOCUMENT).filter(|bytes| !bytes.is_empty()) else {
+        return Err(file.attribute_error(tags::ENCAPSULATED_DOCUMENT, "absent: it wraps no document").into());
+    };
+    // An odd document is padded; its length is told beside it (PS3.3 C.24.2).
+    let length = set.int(tags::ENCAPSULATED_DOCUMENT_LENGTH).and_then(|length| usize::try_from(length).ok());
+    let document = document.get(..length.unwrap_or(document.len())).unwrap_or(document);
+    let mut target =
+        File::options().write(true).create_new(true).open(out).with_context(|| out.display().to_string())?;
+    target.write_all(document).with_context(|| out.display().to_string())?;
+    println!("{}: {}", out.display(), set.line(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT));
     Ok(ExitCode::SUCCESS)
 }
 

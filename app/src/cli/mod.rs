@@ -53,7 +53,7 @@ enum Command {
     Project(project::Args),
     /// Writes a reader's annotations for other programs: COCO, YOLO, DICOM segmentations, CSV.
     Export(project::ExportArgs),
-    /// Brings annotations of other programs to a reader: DICOM segmentations, COCO.
+    /// Brings annotations of other programs to a reader: DICOM segmentations, RT Structure Sets, COCO, NIfTI.
     Import(project::ImportArgs),
     /// Trains a bundle from a configuration file.
     Train(train::Args),

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use bifocal_core::annotation::Taxonomy;
-use bifocal_core::dicom::index_paths;
+use bifocal_core::dicom::{DicomFile, index_paths, is_structure_set};
 use bifocal_core::project::{
     Case, CaseState, EMPTY_UP_TO, Project, agreement, collect, export_coco, export_label_maps, export_segmentations,
-    export_table, export_yolo, import_coco, import_label_map, import_segmentation,
+    export_table, export_yolo, import_coco, import_label_map, import_segmentation, import_structure_set,
 };
 use bifocal_core::report::dicom_date_time;
 use bifocal_core::study::{SeriesUid, Source};
@@ -286,7 +286,7 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
 pub(super) struct ImportArgs {
     /// The project's folder.
     project: PathBuf,
-    /// A DICOM segmentation, a COCO file, or a NIfTI label map (with the JSON file beside it, where there is one).
+    /// A DICOM segmentation or RT Structure Set, a COCO file, or a NIfTI label map (with the JSON file beside it, where there is one).
     file: PathBuf,
     /// Into whose sessions.
     #[arg(long)]
@@ -304,7 +304,11 @@ pub(super) fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     } else if is_json {
         import_coco(&mut project, &args.reader, &index, &args.file)?
     } else {
-        import_segmentation(&mut project, &args.reader, &index, &Source::file(&args.file))?
+        let source = Source::file(&args.file);
+        match DicomFile::read_headers(&source).is_ok_and(|file| is_structure_set(&file)) {
+            true => import_structure_set(&mut project, &args.reader, &index, &source)?,
+            false => import_segmentation(&mut project, &args.reader, &index, &source)?,
+        }
     };
     println!("{} annotations on {} frames", imported.annotations, imported.frames);
     if !imported.new_labels.is_empty() {

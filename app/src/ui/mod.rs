@@ -7,6 +7,7 @@ mod drop_hint;
 mod finding_row;
 mod findings;
 mod grid;
+mod header;
 mod keys;
 mod layout_menu;
 mod lens_controls;
@@ -121,6 +122,9 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
     toasts::show(ui, cx);
     if cx.state.keys_shown {
         keys::show(ui, cx);
+    }
+    if let Some(open) = &cx.state.header {
+        header::show(ui, cx, open);
     }
     drop_hint::show(ui, cx);
     drawn

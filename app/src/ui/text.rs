@@ -1,5 +1,6 @@
 //! Words for values: dates, names, sizes.
 
+use bifocal_core::dicom::sop_class_name;
 use bifocal_core::study::{Patient, Series, Study};
 
 /// `20260102` as `2026-01-02`; anything else as it is.
@@ -89,7 +90,11 @@ pub fn series_size(series: &Series) -> String {
         .find(|instance| instance.frames > 0)
         .map(|instance| format!("{} × {}", instance.columns, instance.rows));
     let count = match images {
-        0 => "no images".to_owned(),
+        0 => match series.instances.as_slice() {
+            [] => "no objects".to_owned(),
+            [only] => sop_class_name(&only.sop_class).to_owned(),
+            [first, ..] => format!("{} × {}", series.instances.len(), sop_class_name(&first.sop_class)),
+        },
         1 => String::new(),
         n => format!("{n} images"),
     };

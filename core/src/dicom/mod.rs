@@ -8,6 +8,9 @@
 //! | `file.rs` | preamble, meta group, transfer syntax, deflate, truncation |
 //! | `geometry.rs` | planes and functional groups |
 //! | `sop_class.rs` | names of objects |
+//! | `listing.rs` | all elements of a file, one row each |
+//! | `object.rs` | objects in words: what they hold, what they refer to |
+//! | `structure_set.rs` | RT Structure Sets |
 //! | `index/` | paths to the tree of studies |
 //! | `fragments.rs` | encapsulated pixel data to frames |
 //! | `codec/` | bytes of one frame to stored values, for each transfer syntax |
@@ -24,10 +27,13 @@ mod file;
 mod fragments;
 mod geometry;
 mod index;
+mod listing;
+mod object;
 mod parse;
 pub mod pixels;
 mod segmentation;
 mod sop_class;
+pub(crate) mod structure_set;
 mod text;
 mod write;
 mod write_image;
@@ -39,8 +45,13 @@ pub use dicom_dictionary_std::{tags, uids};
 pub use file::{DicomError, DicomFile, EXPLICIT_VR_BIG_ENDIAN, codestream_syntax};
 pub use fragments::{Encapsulated, PixelData};
 pub use index::index_paths;
+pub use listing::{TagRow, tag_rows};
+pub use object::{ObjectSummary, Reference, describe_object};
 pub use parse::Encoding;
 pub use segmentation::{SegmentationContext, is_segmentation, read_segmentation, write_segmentation};
 pub use sop_class::sop_class_name;
+pub use structure_set::{
+    Contour, ContourKind, RegionOfInterest, StructureSet, is_structure_set, read_structure_set,
+};
 pub use write::{Code, DataSetBuilder, WriteError, decimal_string, uid_from_name};
 pub use write_image::{CtSlice, DxImage, ImageContext, write_ct, write_dx};

@@ -91,6 +91,7 @@ pub fn sop_class_name(uid: &str) -> &str {
         "" => "unknown object",
         MEDIA_DIRECTORY => "DICOM directory",
         "1.2.840.10008.5.1.4.38.1" => "Hanging Protocol",
+        "1.2.840.10008.5.1.4.39.1" => "Color Palette",
         _ => {
             let known = uid.strip_prefix(STORAGE).and_then(|rest| NAMES.iter().find(|(suffix, _)| *suffix == rest));
             known.map_or(uid, |(_, name)| name)

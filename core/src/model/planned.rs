@@ -275,7 +275,7 @@ mod tests {
             let network = fixed(&config);
             let keeps = config.transformer.attention == AttentionKind::Softmax;
             for (batch, rows, columns) in [(1, 64, 64), (3, 128, 64), (2, 72, 40)] {
-                let channels = if config.colour.is_some() { 3 } else { 1 };
+                let channels = config.input_channels();
                 let x = Tensor::randn(0.0f32, 1.0, (batch, channels, rows, columns), &Device::Cpu).unwrap();
                 for (attention, bypass_transformer) in [(false, false), (keeps, false), (false, true)] {
                     let what = format!("{name} {batch}x{rows}x{columns} {attention} {bypass_transformer}");

@@ -35,6 +35,8 @@ const VARIANTS: &[(&str, Change)] = &[
     ("linear attention", |c| c.transformer.attention = AttentionKind::Linear),
     ("registers", |c| c.transformer.registers = 3),
     ("colour", |c| c.colour = Some(IMAGENET)),
+    ("slabs", |c| c.slab = Some(SlabInput { window: [-1000.0, 400.0], spacing_mm: 2.5 })),
+    ("fine lesions", |c| c.fine_lesions = true),
     ("classes", |c| c.classes = vec!["d".into(), "e".into()]),
     ("classes alone", |c| {
         (c.lesions, c.organs, c.classes) = (Vec::new(), Vec::new(), vec!["d".into(), "e".into()]);
@@ -54,7 +56,17 @@ pub(super) fn variants() -> impl Iterator<Item = (String, ModelConfig)> {
 }
 
 fn picture(batch: usize, rows: usize, columns: usize) -> Tensor {
-    Tensor::randn(0.0f32, 1.0, (batch, 1, rows, columns), &Device::Cpu).unwrap()
+    slabs(1, batch, rows, columns)
+}
+
+/// For a network of slabs, three channels.
+fn slabs(channels: usize, batch: usize, rows: usize, columns: usize) -> Tensor {
+    Tensor::randn(0.0f32, 1.0, (batch, channels, rows, columns), &Device::Cpu).unwrap()
+}
+
+/// Channels that a network of `config` takes at least.
+pub(super) fn channels(config: &ModelConfig) -> usize {
+    if config.slab.is_some() { SlabInput::SLICES } else { 1 }
 }
 
 fn largest(tensor: &Tensor) -> f32 {
@@ -68,7 +80,7 @@ fn gradients_reach_every_weight_of_every_variant() {
         let (network, vars) = network(&config);
         for training in [true, false] {
             let request = Request { training, ..Request::default() };
-            let output = network.forward(&picture(2, 64, 64), &request).unwrap();
+            let output = network.forward(&slabs(channels(&config), 2, 64, 64), &request).unwrap();
             let parts = [&output.lesion_logits, &output.organ_logits, &output.class_logits];
             let parts = parts.into_iter().filter(|logits| logits.elem_count() > 0);
             let loss = parts.map(|logits| logits.sqr().unwrap().sum_all().unwrap()).reduce(|a, b| (a + b).unwrap());
@@ -100,17 +112,17 @@ fn fixed_weights_give_what_variables_give_at_any_input_size() {
             let noise = Tensor::randn(0.0f32, 0.05, var.dims(), &Device::Cpu).unwrap();
             var.set(&(var.as_tensor() + noise.abs().unwrap()).unwrap()).unwrap();
         }
-        trained.forward(&picture(4, 64, 64), &request).unwrap();
+        trained.forward(&slabs(channels(&config), 4, 64, 64), &request).unwrap();
         let weights = map.data().lock().unwrap();
         let weights = weights.iter().map(|(name, var)| (name.clone(), var.copy().unwrap().detach())).collect();
         let fixed = Network::new(&config, &VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu)).unwrap();
         for (rows, columns, grid) in [(64, 64, (4, 4)), (72, 40, (5, 3))] {
-            let x = picture(1, rows, columns);
+            let x = slabs(channels(&config), 1, rows, columns);
             let request = Request { attention: true, ..Request::default() };
             let a = trained.forward(&x, &request).unwrap();
             let b = fixed.forward(&x, &Request::default()).unwrap();
             assert_eq!(a.features.grid, grid, "{name}");
-            assert_eq!(a.lesion_logits.dims(), [1, config.lesions.len(), rows / 8, columns / 8]);
+            assert_eq!(a.lesion_logits.dims(), [1, config.lesions.len(), rows / config.lesion_stride(), columns / config.lesion_stride()]);
             assert_eq!(a.organ_logits.dims(), [1, config.organs.len(), rows / 4, columns / 4]);
             assert_eq!(a.class_logits.dims(), [1, config.lesions.len() + config.classes.len()]);
             let tokens = grid.0 * grid.1 + 1 + config.transformer.registers;

@@ -17,6 +17,7 @@ mod frames;
 mod import;
 mod label_map;
 mod segmentations;
+mod structure_set;
 mod table;
 mod yolo;
 
@@ -34,6 +35,7 @@ pub use frames::{AnnotatedFrame, Collected, EMPTY_UP_TO, ReadSeries, collect, re
 pub use import::{Imported, import_coco, import_segmentation};
 pub use label_map::{export_label_maps, import_label_map};
 pub use segmentations::export_segmentations;
+pub use structure_set::import_structure_set;
 pub use table::export_table;
 pub use yolo::export_yolo;
 

@@ -81,6 +81,36 @@ fn done(project: &Project, reader: &str, index: &StudyIndex) {
 }
 
 #[test]
+fn contours_of_a_structure_set_are_painted_on_their_images_holes_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = images(&folder.path().join("images"));
+    let mut project = project(&folder.path().join("project"));
+    // Rows are 0.7 mm, columns 0.8 mm; first pixel at (-20, 5.5).
+    let square = |z: f64, [top, left, bottom, right]: [f64; 4]| {
+        let at = |row: f64, column: f64| [-20.0 + 0.8 * column, 5.5 + 0.7 * row, z];
+        [at(top, left), at(top, right), at(bottom, right), at(bottom, left)].concat()
+    };
+    let [first, second, other] = ["ct 0", "ct 1", "ct 9"].map(uid_from_name);
+    let contours: [(&str, &[f64]); 5] = [
+        (&first, &square(0.0, [9.5, 9.5, 19.5, 29.5])),
+        (&first, &square(0.0, [11.5, 14.5, 15.5, 20.5])),
+        (&second, &square(3.0, [0.5, 0.5, 3.5, 4.5])),
+        (&other, &square(0.0, [0.5, 0.5, 3.5, 4.5])),
+        (&second, &square(8.0, [0.5, 0.5, 3.5, 4.5])),
+    ];
+    let file = folder.path().join("rt.dcm");
+    crate::dicom::structure_set::tests::write(&file, &contours);
+    let imported = import_structure_set(&mut project, "ben", &index, &Source::file(&file)).expect("imported");
+    assert_eq!((imported.frames, imported.annotations), (2, 2), "{imported:?}");
+    assert_eq!(imported.problems.len(), 2, "{imported:?}");
+    assert!(imported.problems.iter().any(|p| p.contains("5.0 mm beside")), "{imported:?}");
+    assert!(imported.problems.iter().any(|p| p.contains("is not in the project")));
+    let drawn = collect(&project, "ben", &index, 0, &Task::new()).expect("gathered");
+    let areas: Vec<u64> = drawn.frames.iter().flat_map(|f| f.regions().into_values().map(|r| r.count())).collect();
+    assert_eq!(areas, [10 * 20 - 4 * 6, 3 * 4]);
+}
+
+#[test]
 fn a_segmentation_and_a_coco_file_bring_the_same_pixels_to_another_reader() {
     let folder = tempfile::tempdir().expect("a folder");
     let index = images(&folder.path().join("images"));
