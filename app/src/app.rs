@@ -401,7 +401,11 @@ impl App {
     /// Whether the lenses are what keys act on.
     pub(crate) fn lenses_in_front(&self) -> bool {
         let state = &self.state;
-        state.screen == Screen::Reading && state.reading.is_some() && state.report.is_none() && !state.keys_shown && state.header.is_none()
+        state.screen == Screen::Reading
+            && state.reading.is_some()
+            && state.report.is_none()
+            && !state.keys_shown
+            && state.header.is_none()
     }
 
     fn keep_settings(&mut self, ui: &egui::Ui) {

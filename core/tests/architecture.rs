@@ -26,7 +26,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dataset", &["study", "task", "image_io"]),
     // Rendering is for the picture of the curves beside the checkpoints.
     ("train", &["nn", "model", "dataset", "task", "study", "analysis", "evaluate", "render"]),
-    ("evaluate", &["dataset", "task", "model", "explain", "analysis", "render", "image_io", "study", "nn"]),
+    (
+        "evaluate",
+        &["dataset", "task", "model", "explain", "analysis", "render", "image_io", "study", "nn", "phantom", "volume"],
+    ),
     // A project on one side, training and measuring on the other: they do not know each other.
     ("tune", &["project", "annotation", "study", "task", "dataset", "model", "analysis", "train", "evaluate"]),
     ("bench", &["model", "train", "task"]),

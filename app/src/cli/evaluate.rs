@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use bifocal_core::dataset::{CocoDataset, split_by_patient};
 use bifocal_core::evaluate::{
-    Classes, EvaluateOptions, Interval, MapScores, SanityStep, evaluate, explain, sanity, write,
+    Classes, EvaluateOptions, Interval, MapScores, PhantomScans, SanityStep, evaluate, evaluate_phantoms, explain,
+    sanity, write,
 };
 use bifocal_core::model::{DeviceChoice, find_bundle};
+use bifocal_core::volume::PlaneKind;
 
 use super::progress;
 
@@ -20,8 +22,20 @@ pub(super) struct Args {
     #[arg(long)]
     model: String,
     /// Data set: a COCO file; images lie relative to its folder.
-    #[arg(long)]
-    dataset: PathBuf,
+    #[arg(long, required_unless_present = "phantoms")]
+    dataset: Option<PathBuf>,
+    /// Instead, so many simulated scans, for a bundle that reads volumes: `volumes.json`.
+    #[arg(long, value_name = "SCANS", conflicts_with_all = ["dataset", "explain", "sanity", "limit"])]
+    phantoms: Option<u64>,
+    /// Seed of the first simulated scan.
+    #[arg(long, default_value_t = 5000)]
+    seed: u64,
+    /// Distance of their slices, mm.
+    #[arg(long, default_value_t = 2.5)]
+    slice_mm: f32,
+    /// Planes that the network sees of them: acquired, axial, coronal or sagittal.
+    #[arg(long, default_value = PlaneKind::Acquired.name())]
+    plane: PlaneKind,
     /// Folder for `metrics.json` and `index.html`.
     #[arg(long)]
     out: PathBuf,
@@ -52,9 +66,38 @@ enum Side {
     All,
 }
 
+/// Measures a bundle of slabs on simulated scans.
+fn phantoms(args: &Args, count: u64) -> anyhow::Result<ExitCode> {
+    if let Some(threads) = args.threads {
+        bifocal_core::task::limit_threads(threads)?;
+    }
+    let bundle = super::open_bundle(&args.model, args.device)?;
+    let scans = PhantomScans {
+        seed: args.seed,
+        count,
+        size: 256,
+        slice_mm: args.slice_mm.clamp(0.5, 20.0),
+        extra_nodules: 8,
+        plane: args.plane,
+    };
+    let found = evaluate_phantoms(&bundle, &scans, &EvaluateOptions::default(), &progress::task())?;
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    write_json(&args.out.join("volumes.json"), &found)?;
+    for (key, metric) in &found.metrics {
+        println!("{key:<40} {:.3}  ({:.3} to {:.3})  n {}", metric.value, metric.low, metric.high, metric.n);
+    }
+    let seconds: f64 = found.scans.iter().map(|scan| scan.seconds).sum();
+    println!("{:.1} s a scan, on {}", seconds / found.scans.len().max(1) as f64, bundle.device_name);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Runs the subcommand.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let dataset = CocoDataset::load(&args.dataset)?;
+    if let Some(count) = args.phantoms {
+        return phantoms(&args, count);
+    }
+    let path = args.dataset.as_deref().context("--dataset is needed")?;
+    let dataset = CocoDataset::load(path)?;
     if let Some(threads) = args.threads {
         bifocal_core::task::limit_threads(threads)?;
     }
@@ -66,7 +109,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let organs: Vec<String> = metadata.organs.iter().map(|class| class.name.clone()).collect();
     let classes = Classes::by_name(&dataset, &lesions, &organs);
     if classes == Classes::default() {
-        bail!("{} annotates none of the classes of {}", args.dataset.display(), metadata.name);
+        bail!("{} annotates none of the classes of {}", path.display(), metadata.name);
     }
     let task = progress::task();
     let evaluation = evaluate(&dataset, &indices, &classes, bundle.as_ref(), &EvaluateOptions::default(), &task)?;
@@ -75,7 +118,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Side::Train => "training patients",
         Side::All => "all patients",
     };
-    let subtitle = format!("{}, {side}", args.dataset.display());
+    let subtitle = format!("{}, {side}", path.display());
     write(&evaluation, &format!("Evaluation of {} {}", metadata.name, metadata.version), &subtitle, &args.out)?;
     for (key, metric) in &evaluation.metrics {
         println!("{key:<56} {:.3}  ({:.3} to {:.3})  n {}", metric.value, metric.low, metric.high, metric.n);

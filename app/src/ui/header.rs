@@ -135,8 +135,7 @@ fn object(ui: &mut Ui, cx: &Cx<'_>, read: &Read) {
 fn tags(ui: &mut Ui, cx: &Cx<'_>, header: &Header, read: &Read) {
     let theme = &cx.theme;
     let space = theme.space();
-    let rows: Vec<&bifocal_core::dicom::TagRow> =
-        read.rows.iter().filter(|row| row.contains(&header.search)).collect();
+    let rows: Vec<&bifocal_core::dicom::TagRow> = read.rows.iter().filter(|row| row.contains(&header.search)).collect();
     let mut search = header.search.clone();
     ui.horizontal(|ui| {
         let field = TextEdit::singleline(&mut search).hint_text("Search: keyword, tag or value").desired_width(320.0);

@@ -112,7 +112,8 @@ fn value(element: Element<'_>) -> String {
             } else {
                 element.strings()
             };
-            let more = if values.len() > MOST_NUMBERS { format!(" … {} values", values.len()) } else { String::new() };
+            let more =
+                if values.len() > MOST_NUMBERS { format!(" … {} values", values.len()) } else { String::new() };
             format!("{}{more}", values.into_iter().take(MOST_NUMBERS).collect::<Vec<_>>().join("\\"))
         }
         VR::UI => {

@@ -50,8 +50,6 @@ pub use object::{ObjectSummary, Reference, describe_object};
 pub use parse::Encoding;
 pub use segmentation::{SegmentationContext, is_segmentation, read_segmentation, write_segmentation};
 pub use sop_class::sop_class_name;
-pub use structure_set::{
-    Contour, ContourKind, RegionOfInterest, StructureSet, is_structure_set, read_structure_set,
-};
+pub use structure_set::{Contour, ContourKind, RegionOfInterest, StructureSet, is_structure_set, read_structure_set};
 pub use write::{Code, DataSetBuilder, WriteError, decimal_string, uid_from_name};
 pub use write_image::{CtSlice, DxImage, ImageContext, write_ct, write_dx};

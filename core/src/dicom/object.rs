@@ -109,7 +109,9 @@ fn first_of(set: DataSet<'_>, of: &[dicom_core::Tag]) -> String {
 
 fn reason(kind: &str, set: DataSet<'_>) -> String {
     let text = match kind {
-        "RT Structure Set" => "It holds contours, not pixels: `bifocal import` paints them on the images they were drawn on.",
+        "RT Structure Set" => {
+            "It holds contours, not pixels: `bifocal import` paints them on the images they were drawn on."
+        }
         "Segmentation" | "Label Map Segmentation" => {
             "Its frames are masks of other images: `bifocal import` paints them on those."
         }
@@ -126,7 +128,9 @@ fn reason(kind: &str, set: DataSet<'_>) -> String {
         _ if kind.contains("Registration") || kind.contains("Fiducials") => {
             "It says how series lie to each other. Bifocal does not apply it: series are linked by their frame of reference."
         }
-        _ if kind.starts_with("RT ") && !set.has(tags::PIXEL_DATA) => "It plans or records treatment: there is nothing to draw.",
+        _ if kind.starts_with("RT ") && !set.has(tags::PIXEL_DATA) => {
+            "It plans or records treatment: there is nothing to draw."
+        }
         "Color Palette" => "It holds a table of colours, which Bifocal does not use: its own are even to the eye.",
         "Raw Data" => "Its content is the maker's own.",
         _ if set.has(tags::PIXEL_DATA) || set.has(tags::FLOAT_PIXEL_DATA) => "",
@@ -140,7 +144,8 @@ fn content(item: DataSet<'_>, level: usize, text: &mut Vec<String>) {
     if level > DEEPEST || text.len() >= MOST_LINES {
         return;
     }
-    let name = item.item(tags::CONCEPT_NAME_CODE_SEQUENCE).map(|code| code.line(tags::CODE_MEANING)).unwrap_or_default();
+    let name =
+        item.item(tags::CONCEPT_NAME_CODE_SEQUENCE).map(|code| code.line(tags::CODE_MEANING)).unwrap_or_default();
     let value = match item.line(tags::VALUE_TYPE).as_str() {
         "TEXT" => item.line(tags::TEXT_VALUE),
         "CODE" => code(item, tags::CONCEPT_CODE_SEQUENCE),
@@ -197,12 +202,7 @@ fn references(set: DataSet<'_>) -> Vec<Reference> {
     found.into_iter().map(reference).filter(|reference| !reference.instances.is_empty()).collect()
 }
 
-fn gather(
-    set: DataSet<'_>,
-    series: Option<&str>,
-    level: usize,
-    found: &mut BTreeMap<Option<String>, Vec<String>>,
-) {
+fn gather(set: DataSet<'_>, series: Option<&str>, level: usize, found: &mut BTreeMap<Option<String>, Vec<String>>) {
     if level > DEEPEST {
         return;
     }

@@ -84,13 +84,7 @@ pub fn read_structure_set(source: &Source) -> Result<StructureSet, DicomError> {
             let number = item.int(tags::ROI_NUMBER)?;
             let name = item.line(tags::ROI_NAME);
             let name = if name.is_empty() { format!("ROI {number}") } else { name };
-            Some(RegionOfInterest {
-                number,
-                name,
-                interpreted_type: String::new(),
-                color: None,
-                contours: Vec::new(),
-            })
+            Some(RegionOfInterest { number, name, interpreted_type: String::new(), color: None, contours: Vec::new() })
         })
         .collect();
     if regions.is_empty() {

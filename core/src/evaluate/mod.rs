@@ -16,6 +16,7 @@ mod picture;
 mod plot;
 mod predictor;
 mod run;
+mod volumes;
 
 pub use bootstrap::{Interval, bootstrap_by_patient, percentile_interval};
 pub use calibration::{Platt, fit_platt, fit_temperature};
@@ -32,3 +33,4 @@ pub use page::{metric_name, write};
 pub use predictor::{Classes, ImagePrediction, LesionPrediction, Predictor};
 pub(crate) use run::frame_of;
 pub use run::{EvaluateError, EvaluateOptions, Evaluation, Failure, LesionCurves, OrganScores, WorstCase, evaluate};
+pub use volumes::{Measured, PhantomScans, ScanRow, VolumeEvaluation, evaluate_phantoms};

@@ -122,7 +122,10 @@ fn fixed_weights_give_what_variables_give_at_any_input_size() {
             let a = trained.forward(&x, &request).unwrap();
             let b = fixed.forward(&x, &Request::default()).unwrap();
             assert_eq!(a.features.grid, grid, "{name}");
-            assert_eq!(a.lesion_logits.dims(), [1, config.lesions.len(), rows / config.lesion_stride(), columns / config.lesion_stride()]);
+            assert_eq!(
+                a.lesion_logits.dims(),
+                [1, config.lesions.len(), rows / config.lesion_stride(), columns / config.lesion_stride()]
+            );
             assert_eq!(a.organ_logits.dims(), [1, config.organs.len(), rows / 4, columns / 4]);
             assert_eq!(a.class_logits.dims(), [1, config.lesions.len() + config.classes.len()]);
             let tokens = grid.0 * grid.1 + 1 + config.transformer.registers;

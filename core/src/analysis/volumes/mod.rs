@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::types::{Finding, Flag, ModelIdentity, Prediction};
 use crate::study::SeriesUid;
-use crate::volume::{PlaneKind, Vector, Volume};
+use crate::volume::{PlaneKind, Vector, Volume, Voxels};
 
 pub use run::{analyze_volume, slab_image};
 
@@ -73,7 +73,29 @@ pub struct VolumeAnalysis {
     tracks: Vec<Vec<Vector>>,
 }
 
+/// Probability from which a place counts as suspected by [`VolumeAnalysis::candidates`].
+const SUSPECTED: u8 = 26;
+
 impl VolumeAnalysis {
+    /// Places of a lesion class that are suspected with a probability of a tenth or more, whatever the threshold of findings: the peaks of
+    /// connected pieces (LPS, mm) with their probability. Candidates of a FROC.
+    pub fn candidates(&self, label: &str) -> Vec<(Vector, f32)> {
+        let Some(class) = self.lesions.iter().find(|class| class.label == label) else { return Vec::new() };
+        let Voxels::U8(values) = &class.values.voxels else { return Vec::new() };
+        let grid = &class.values.grid;
+        // Pieces at rising thresholds: what hangs together at a low one may be two lesions at a higher one.
+        let mut found: Vec<([usize; 3], u8)> = Vec::new();
+        for threshold in (SUSPECTED..=230).step_by(34) {
+            for piece in pieces::pieces(values, grid.shape(), threshold) {
+                if !found.iter().any(|(at, _)| *at == piece.peak.0) {
+                    found.push(piece.peak);
+                }
+            }
+        }
+        let place = |at: [usize; 3]| grid.patient_from_voxel(at.map(|x| x as f64));
+        found.into_iter().map(|(at, value)| (place(at), f32::from(value) / 255.0)).collect()
+    }
+
     /// Bytes of its probabilities, without those of the volume.
     pub fn bytes(&self) -> usize {
         let lesions = self.lesions.iter().map(|class| class.values.bytes());
