@@ -139,11 +139,15 @@ pub fn to_image(
     image
 }
 
-/// Features by which an image is compared with those of training: the mean of every channel of every ResNet stage.
+/// Features by which an image is compared with those of training: the mean of every channel of every ResNet stage; of the tokens where there is
+/// no ResNet.
 pub fn familiarity_features(output: &Output) -> Result<Vec<f32>> {
     let mut features = Vec::new();
     for stage in &output.features.stages {
         features.extend(stage.to_device(&Device::Cpu)?.get(0)?.flatten_from(1)?.mean(1)?.to_vec1::<f32>()?);
+    }
+    if features.is_empty() {
+        features = output.features.tokens.to_device(&Device::Cpu)?.get(0)?.mean(0)?.to_vec1::<f32>()?;
     }
     Ok(features)
 }

@@ -169,6 +169,9 @@ pub(super) fn lesion_method(bundle: &Bundle) -> String {
 /// What lesion maps are read from, for people.
 pub(super) fn lesion_layer(bundle: &Bundle) -> String {
     let config = &bundle.metadata.config;
+    if !config.has_resnet() {
+        return "tokens of the transformer".to_owned();
+    }
     let (last, first) = (config.resnet.channels.len(), if config.fine_lesions { "stages 1 and 2" } else { "stage 2" });
     format!("ResNet {first}, with stage {last} and tokens as context")
 }

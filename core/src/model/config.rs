@@ -268,8 +268,11 @@ impl ModelConfig {
                 return Err("slab, colour: a network sees slices or colours, not both".into());
             }
         }
-        if self.has_maps() && !self.has_resnet() {
-            return Err("lesions, organs: their maps need a ResNet; topology vit takes classes only".into());
+        if self.fine_lesions && !self.has_resnet() {
+            return Err("fine_lesions: needs a ResNet, whose first stage guides them".into());
+        }
+        if self.has_maps() && self.head_channels < 2 {
+            return Err("head_channels: at least 2".into());
         }
         if let Some(detection) = &self.detection {
             detection.validate(self)?;
@@ -379,6 +382,11 @@ impl ModelConfig {
         }
     }
 
+    /// Rows and columns of input pixels that a token of the configured grid stands for.
+    pub(super) fn patch(&self) -> [usize; 2] {
+        self.transformer.grid.map(|cells| self.input_size / cells.max(1))
+    }
+
     /// Channels of the input.
     pub fn input_channels(&self) -> usize {
         if self.slab.is_some() {
@@ -387,6 +395,24 @@ impl ModelConfig {
             3
         } else {
             1
+        }
+    }
+
+    /// Groups of the normalisation in the heads: the ResNet's; without one, up to 8 that divide their channels.
+    pub(super) fn head_groups(&self) -> usize {
+        if self.has_resnet() {
+            return self.resnet.norm_groups;
+        }
+        let divides =
+            |groups: &usize| self.head_channels.is_multiple_of(*groups) && self.head_narrow().is_multiple_of(*groups);
+        (1..=8).rev().find(divides).unwrap_or(1)
+    }
+
+    /// Channels of the last layers of the organ head: those of the ResNet's first stage, which guides it; without one, half of the heads'.
+    pub(super) fn head_narrow(&self) -> usize {
+        match self.resnet.channels.first() {
+            Some(channels) if self.has_resnet() => *channels,
+            _ => self.head_channels / 2,
         }
     }
 

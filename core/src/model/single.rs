@@ -69,7 +69,7 @@ pub struct VitAlone {
 impl VitAlone {
     /// Builds it with weights from `vb`: `vit.patch_embed.proj.*`, `vit.*`.
     pub fn new(config: &ModelConfig, vb: &VarBuilder<'_>) -> Result<Self> {
-        let patch = config.transformer.grid.map(|cells| config.input_size / cells.max(1));
+        let patch = config.patch();
         let (channels, dimension) = (config.input_channels(), config.transformer.dimension);
         Ok(Self {
             patches: PatchEmbedding::new(channels, patch, dimension, vb.pp("vit.patch_embed.proj"))?,

@@ -153,12 +153,22 @@ fn one_branch_alone_has_its_features() {
     config.topology = Topology::Vit;
     config.resnet = ResNetConfig::default();
     config.transformer = TransformerConfig::new(16, 2, 2, 2, [4, 4]);
+    config.fine_lesions = true;
     assert!(config.validate().unwrap_err().contains("ResNet"));
-    (config.lesions, config.organs) = (Vec::new(), Vec::new());
-    let (vit, _) = network(&config);
+    config.fine_lesions = false;
+    let (vit, vars) = network(&config);
     let output = vit.forward(&picture(2, 64, 80), &Request { attention: true, ..Request::default() }).unwrap();
     assert_eq!((output.features.grid, output.features.attention.len()), ((4, 5), 2));
-    assert_eq!(output.class_logits.dims(), [2, 1]);
+    assert_eq!(output.lesion_logits.dims(), [2, 1, 8, 10]);
+    assert_eq!(output.organ_logits.dims(), [2, 2, 16, 20]);
+    assert_eq!(output.class_logits.dims(), [2, 2]);
+    let parts = [&output.lesion_logits, &output.organ_logits, &output.class_logits];
+    let loss = parts.map(|logits| logits.sqr().unwrap().sum_all().unwrap());
+    let gradients = loss.into_iter().reduce(|a, b| (a + b).unwrap()).unwrap().backward().unwrap();
+    for (weight, var) in &vars {
+        let gradient = gradients.get(var).unwrap_or_else(|| panic!("no gradient for {weight}"));
+        assert!(largest(gradient) > 0.0, "{weight}");
+    }
 }
 
 #[test]
