@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::model::{Bundle, ModelConfig, Network};
+use crate::model::{Bundle, ModelConfig, Network, SlabInput};
 use crate::task::{Task, inside_pool};
 use crate::train::TrainingStep;
 
@@ -66,7 +66,7 @@ pub fn measure(
     task: &Task,
 ) -> Result<Vec<f64>> {
     let network = &subject.network;
-    let input = pattern(batch.max(1), side)?;
+    let input = pattern(network.config(), batch.max(1), side)?;
     let mut step: Box<dyn FnMut() -> Result<()> + '_> = match work {
         Work::Inference => {
             let input = input.to_device(&subject.device)?;
@@ -102,7 +102,7 @@ pub fn measure(
 /// Where the network cannot run or the file cannot be written.
 pub fn dump(subject: &Subject, batch: usize, file: &Path) -> Result<()> {
     let network = &subject.network;
-    let input = pattern(batch.max(1), network.config().input_size)?.to_device(&subject.device)?;
+    let input = pattern(network.config(), batch.max(1), network.config().input_size)?.to_device(&subject.device)?;
     let output = network.predict(&input)?;
     let tensors = [
         ("input", input),
@@ -117,12 +117,14 @@ pub fn dump(subject: &Subject, batch: usize, file: &Path) -> Result<()> {
     candle_core::safetensors::save(&tensors, file)
 }
 
-/// A smooth picture (batch, 1, side, side) of -2 to 2, another one for each image.
-fn pattern(batch: usize, side: usize) -> Result<Tensor> {
+/// A smooth picture (batch, 1, side, side) of -2 to 2, another one for each image; for a network of slabs the same in all slices.
+fn pattern(config: &ModelConfig, batch: usize, side: usize) -> Result<Tensor> {
     let value = |index: usize| {
         let (image, row, column) = (index / (side * side), index / side % side, index % side);
         let (row, column) = (row as f32 / side as f32, column as f32 / side as f32);
         ((7.0 + image as f32) * row).sin() + (11.0 * column * (0.5 + row)).cos()
     };
-    Tensor::from_vec((0..batch * side * side).map(value).collect(), (batch, 1, side, side), &Device::Cpu)
+    let picture =
+        Tensor::from_vec((0..batch * side * side).map(value).collect(), (batch, 1, side, side), &Device::Cpu)?;
+    if config.slab.is_some() { picture.repeat((1, SlabInput::SLICES, 1, 1)) } else { Ok(picture) }
 }

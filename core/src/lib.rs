@@ -36,6 +36,7 @@ pub mod bench;
 pub mod dataset;
 pub mod dicom;
 pub mod evaluate;
+pub mod experiment;
 pub mod explain;
 pub mod image_io;
 pub mod measure;

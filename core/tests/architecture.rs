@@ -32,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // A project on one side, training and measuring on the other: they do not know each other.
     ("tune", &["project", "annotation", "study", "task", "dataset", "model", "analysis", "train", "evaluate"]),
+    ("experiment", &["train", "evaluate", "model", "dataset", "task"]),
     ("bench", &["model", "train", "task"]),
     // Slabs are written as a data set.
     ("phantom", &["study", "task", "dataset"]),
@@ -40,7 +41,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Library (as written in a path) -> rooms that may use it.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("candle_core", &["nn", "model", "explain", "train", "analysis", "bench"]),
+    ("candle_core", &["nn", "model", "explain", "train", "analysis", "bench", "experiment"]),
     ("candle_nn", &["nn", "model", "explain", "train"]),
     ("dicom_object", &["dicom"]),
     ("dicom_core", &["dicom"]),

@@ -4,6 +4,7 @@ mod analyze;
 mod bench;
 mod deidentify;
 mod evaluate;
+mod experiment;
 mod explain;
 mod index;
 mod inspect;
@@ -59,6 +60,8 @@ enum Command {
     Train(train::Args),
     /// Measures a bundle on an annotated data set.
     Evaluate(evaluate::Args),
+    /// Trains kinds of network from several seeds, matched on cost and budget, and compares them.
+    Experiment(experiment::Args),
     /// Measures the speed of a bundle's network.
     Bench(bench::Args),
     /// Describes networks, and imports weights of others.
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Some(Command::Import(args)) => project::import(args),
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Evaluate(args)) => evaluate::run(args),
+        Some(Command::Experiment(args)) => experiment::run(args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Model(args)) => model::run(args),
         Some(Command::Phantom(args)) => phantom::run(args),

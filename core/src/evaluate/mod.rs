@@ -3,6 +3,7 @@
 //! An image counts for a class only if it is annotated for it ([`crate::dataset::ClassMap`]); intervals are 95 %, by bootstrap
 //! over patients, because images of one patient are not independent.
 
+mod arms;
 mod bootstrap;
 mod bundle;
 mod calibration;
@@ -18,6 +19,7 @@ mod predictor;
 mod run;
 mod volumes;
 
+pub use arms::{ArmsRow, Estimate, compare_arms};
 pub use bootstrap::{Interval, bootstrap_by_patient, percentile_interval};
 pub use calibration::{Platt, fit_platt, fit_temperature};
 pub use compare::{Comparison, ComparisonRow, LEAST_PATIENTS, Verdict, compare};

@@ -75,7 +75,7 @@ pub struct StageEvidence {
 }
 
 impl StageEvidence {
-    /// One forward and one backward pass of `input` (1, 1, height, width). `stage` counts from 0, finest first.
+    /// One forward and one backward pass of `input` (1, channel, height, width). `stage` counts from 0, finest first.
     ///
     /// # Errors
     /// Where there is no such stage, class or cell, or the network fails.

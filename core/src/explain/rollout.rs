@@ -32,7 +32,7 @@ pub fn attention_rollout(attention: &[Tensor]) -> Result<Array2<f32>> {
 }
 
 /// Gradient-weighted relevance (Chefer, Gur and Wolf, 2021, equations 5 and 6 for self-attention) of image-level class `class`: over the
-/// layers, `R <- R + mean over heads(max(0, dy/dA · A)) R`, starting from the identity. `input` is (1, 1, height, width). Returns
+/// layers, `R <- R + mean over heads(max(0, dy/dA · A)) R`, starting from the identity. `input` is (1, channel, height, width). Returns
 /// `[from, to]` over all tokens, CLS first; the first row, without its first value, is the class's map.
 pub fn gradient_relevance(network: &Network, input: &Tensor, class: usize) -> Result<Array2<f32>> {
     let request = Request { attention: true, ..Request::default() };

@@ -9,7 +9,7 @@ use candle_nn::init::Init;
 use candle_nn::var_builder::SimpleBackend;
 
 use super::Features;
-use super::config::ModelConfig;
+use super::config::{ModelConfig, SlabInput};
 use super::cost;
 use super::network::{Network, Request};
 use crate::nn::{BoundingBox, Roi};
@@ -99,7 +99,11 @@ fn pass(network: &Network, x: &Tensor) -> Result<Features> {
 pub fn describe(config: &ModelConfig) -> Result<Description> {
     let (network, weights) = record(config)?;
     let side = config.input_size;
-    let x = Tensor::zeros((1, 1, side, side), DType::F32, &Device::Cpu)?;
+    let x = Tensor::zeros(
+        (1, if config.slab.is_some() { SlabInput::SLICES } else { 1 }, side, side),
+        DType::F32,
+        &Device::Cpu,
+    )?;
     let (features, notes) = cost::watch(|| pass(&network, &x));
     let features = features?;
     let mut layers: Vec<LayerCost> = notes

@@ -65,7 +65,9 @@ pub fn dry_run(config: &TrainConfig, step: u64, task: &Task) -> Result<DryRun, T
     }
     let Some(last) = config.stages.last() else { return Err(TrainError::Config("stages: none".into())) };
     let batch = draw_batch(&items, &pools(&items, &last.sampling), config, last.pseudo_organ_weight, step)?;
-    let values = batch.input.flatten_all()?.to_vec1::<f32>()?;
+    // Of a slab, the slice in the middle.
+    let middle = batch.input.narrow(1, config.model.input_channels() / 2, 1)?;
+    let values = middle.flatten_all()?.to_vec1::<f32>()?;
     let sheet = contact_sheet(&values, &batch.targets, config.model.input_size);
     Ok(DryRun { images: (split.train.len(), split.validation.len()), parameters, stages, sheet })
 }
