@@ -16,6 +16,7 @@ use eframe::egui;
 
 use crate::command::{Command, Queue};
 use crate::document::ReadingDocument;
+use crate::drive::Drive;
 use crate::explain::Explained;
 use crate::images::{FrameState, Images, LoadedFrame};
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
@@ -87,6 +88,8 @@ pub struct App {
     frame_times: Option<FrameTimes>,
     started: Instant,
     first_image: bool,
+    /// The hand that drives the window where it is measured.
+    pub(crate) driven: Option<Drive>,
     /// Whether a text field had the keyboard at the end of the last frame.
     typing: bool,
 }
@@ -113,6 +116,7 @@ impl App {
             frame_times: None,
             started: Instant::now(),
             first_image: false,
+            driven: None,
             typing: false,
         };
         app.state.network = Network::find(&app.state.settings.model, "");
@@ -392,6 +396,7 @@ impl App {
         }
         self.tend_desk();
         self.tend_analysis();
+        self.tend_arrival();
         self.tend_smart();
         self.tend_explanations();
         self.tend_notes();
@@ -469,6 +474,11 @@ impl eframe::App for App {
             }
             times.add(frame.info().cpu_usage);
         }
+        self.drive_on(drawn.image);
+    }
+
+    fn raw_input_hook(&mut self, _ctx: &egui::Context, raw_input: &mut egui::RawInput) {
+        self.drive_input(raw_input);
     }
 
     fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
@@ -476,6 +486,9 @@ impl eframe::App for App {
         self.save_settings();
         if let Some(times) = &self.frame_times {
             println!("{}", times.summary());
+        }
+        if let Some(drive) = &self.driven {
+            println!("{}", drive.summary());
         }
     }
 }

@@ -70,6 +70,38 @@ pub fn run(mut paths: Vec<PathBuf>, work: Option<Work>) -> ExitCode {
     }
 }
 
+/// Opens a window of 1920 x 1080 on `paths`, without settings and sessions, drives it as a reader would, and prints what was measured.
+pub fn drive(paths: Vec<PathBuf>) -> ExitCode {
+    let started = Instant::now();
+    if !has_display() {
+        eprintln!("bifocal: no display (neither WAYLAND_DISPLAY nor DISPLAY is set): a window is what is measured");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = bifocal_core::task::limit_threads(automatic_threads()) {
+        tracing::warn!("computing with all cores: {error}");
+    }
+    let viewport = egui::ViewportBuilder::default().with_title("Bifocal").with_inner_size([1920.0, 1080.0]);
+    // Frames come as fast as they are drawn, not as the screen shows them.
+    let mut options = eframe::NativeOptions { viewport, persist_window: false, ..Default::default() };
+    options.glow_options.vsync = false;
+    let result = eframe::run_native(
+        "bifocal",
+        options,
+        Box::new(move |creation| {
+            let mut app = App::new(&creation.egui_ctx, None, paths);
+            app.drive(started);
+            Ok(Box::new(app))
+        }),
+    );
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bifocal: no window could be opened: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// The mark as the window's icon: a warm and a cool ring that overlap.
 fn icon() -> egui::IconData {
     const SIDE: u32 = 128;

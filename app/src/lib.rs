@@ -38,6 +38,7 @@ pub mod command;
 pub mod desk;
 pub mod document;
 pub mod drawing;
+pub mod drive;
 pub mod explain;
 #[cfg(test)]
 mod explain_tests;

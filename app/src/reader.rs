@@ -57,6 +57,8 @@ struct Draft {
 #[derive(Debug, Default)]
 pub struct Reader {
     draft: Option<Draft>,
+    /// A finding to be centred on as soon as its image, at this place of the series, is decoded.
+    pub arriving: Option<(FindingId, usize)>,
     /// Put the keyboard into the comment of the selected finding in the next frame.
     pub focus_comment: bool,
 }
@@ -270,15 +272,30 @@ impl App {
         self.jump(ids[next]);
     }
 
+    /// Each frame: centres on the finding whose image has been decoded by now.
+    pub(crate) fn tend_arrival(&mut self) {
+        let Some((id, position)) = self.state.reader.arriving else { return };
+        let Some(reading) = &self.state.reading else { return };
+        // Gone elsewhere in the meantime: it is left at that.
+        let still = reading.selected == Some(id) && reading.view.position == position;
+        match reading.key_at(position).filter(|_| still).map(|key| self.images.frame(&key)) {
+            Some(FrameState::Loading) => {}
+            Some(FrameState::Ready(_)) => {
+                self.state.reader.arriving = None;
+                self.jump(id);
+            }
+            _ => self.state.reader.arriving = None,
+        }
+    }
+
     /// Centres both lenses on a finding, enlarged so that it takes a good part of the pane.
     fn jump(&mut self, id: FindingId) {
         let pane = self.overlays.pane.get();
         let Some(reading) = &mut self.state.reading else { return };
-        let Some(analysis) = reading.analysis_in_view() else { return };
+        let Some(analysis) = reading.analysis_in_view().cloned() else { return };
         let Some(finding) = analysis.findings.iter().find(|finding| finding.id == id) else { return };
         // A finding of a volume is looked at where it is most probable.
         let place = finding.extent.as_ref().map(|extent| extent.image);
-        let finding = finding.clone();
         let [top, left, bottom, right] = finding.bounding_box;
         let shape = (analysis.target.rows, analysis.target.columns);
         let middle = ((top + bottom) as f64 / 2.0, (left + right) as f64 / 2.0);
@@ -289,8 +306,16 @@ impl App {
         if let Some(place) = place {
             reading.view.apply(ViewEdit::Position(place), frames, self.now);
         }
+        // The map that the finding was made from comes into the local lens.
+        if let Some(map) = analysis.heat_maps.iter().position(|map| map.label == finding.label) {
+            reading.overlays.heat_map = map;
+        }
         let Some(key) = reading.key_at(reading.view.position) else { return };
-        let FrameState::Ready(frame) = self.images.frame(&key) else { return };
+        let FrameState::Ready(frame) = self.images.frame(&key) else {
+            self.state.reader.arriving = Some((id, reading.view.position));
+            return;
+        };
+        self.state.reader.arriving = None;
         let viewport = (f64::from(pane.x), f64::from(pane.y));
         let mut transform = reading.view.transform;
         transform.zoom = transform.zoom.max(wanted);

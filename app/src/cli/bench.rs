@@ -9,7 +9,10 @@ use bifocal_core::model::{DeviceChoice, PRESETS, open_device};
 
 /// Arguments of `bifocal bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Bundle: its id under `assets/models`, or its folder; several times for several. The bundled one where nothing is named.
     #[arg(long)]
     model: Vec<String>,
@@ -48,11 +51,47 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// What else is measured.
+#[derive(Debug, Clone, clap::Subcommand)]
+enum What {
+    /// The window: opens PATH at 1920 x 1080, scrolls, windows, paints and moves planes as a reader would, and prints frame times and memory.
+    Viewer {
+        /// Files, folders or archives; the series that opens first is read.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}
+
+/// The most memory that the program has taken so far, MiB; `None` where the system does not say.
+fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
+
+fn viewer(paths: Vec<PathBuf>) -> anyhow::Result<ExitCode> {
+    let index = bifocal_core::dicom::index_paths(&paths, &bifocal_core::task::Task::new())?;
+    let series = index.studies.iter().flat_map(|study| &study.series);
+    let pixels: usize = series
+        .flat_map(|series| &series.instances)
+        .map(|instance| instance.rows * instance.columns * instance.frames)
+        .sum();
+    let code = crate::launch::drive(paths);
+    let stored = pixels as f64 * 2.0 / f64::from(1 << 20);
+    if let Some(peak) = peak_memory_mib() {
+        println!("memory at most {peak:.0} MiB; pixels at 16 bits {stored:.0} MiB");
+    }
+    Ok(code)
+}
+
 /// Networks of `--zoo` beside the bundled one.
 const ZOO: [&str; 3] = ["resnet50", "vit-base", "serial-r50-vit-base"];
 
 /// Runs the subcommand.
 pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(What::Viewer { paths }) = args.what {
+        return viewer(paths);
+    }
     if args.train {
         super::train::keep_memory();
     }

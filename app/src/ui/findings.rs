@@ -189,6 +189,7 @@ fn answers(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &std::sync::Ar
     below_threshold(ui, cx, reading, analysis);
     ui.add_space(theme.space().m);
     organs::show(ui, cx, reading, analysis);
+    organs::volumes(ui, cx, reading, analysis);
     ui.add_space(theme.space().l);
 }
 
@@ -242,7 +243,8 @@ fn prediction(ui: &mut Ui, cx: &Cx<'_>, analysis: &Analysis, answer: &Prediction
         ui.spacing_mut().item_spacing.y = theme.space().xs;
         ui.horizontal(|ui| {
             ui.spacing_mut().interact_size.y = 0.0;
-            ui.label(RichText::new(format!("{name}, whole image")).font(theme.small()).color(palette.weak));
+            let what = if analysis.place.is_some() { "highest of all images" } else { "whole image" };
+            ui.label(RichText::new(format!("{name}, {what}")).font(theme.small()).color(palette.weak));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 let word = if positive { "positive" } else { "negative" };
                 let color = if positive { palette.warm } else { palette.weak };
@@ -256,8 +258,11 @@ fn prediction(ui: &mut Ui, cx: &Cx<'_>, analysis: &Analysis, answer: &Prediction
         });
     });
     let tip = format!(
-        "{name}: probability {:.3} for the image as a whole, {}. Called positive from {:.3} on (the mark on the bar).",
-        answer.probability, calibration, answer.threshold
+        "{name}: probability {:.3} for {}, {}. Called positive from {:.3} on (the mark on the bar).",
+        answer.probability,
+        if analysis.place.is_some() { "the image of the series where it is highest" } else { "the image as a whole" },
+        calibration,
+        answer.threshold
     );
     row.response.interact(Sense::hover()).on_hover_text(tip);
     ui.add_space(theme.space().s);

@@ -370,6 +370,9 @@ fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
                 let text = RichText::new(objection.as_str()).font(theme.small()).color(theme.palette.warning);
                 ui.add(egui::Label::new(text).truncate()).on_hover_text(objections.join("\n"))
             }
+            None if cx.state.network.reads_volumes() => {
+                widgets::caption(ui, theme, "Heat maps and findings for the whole series")
+            }
             None => widgets::caption(ui, theme, "Heat map and findings for this image"),
         },
     };

@@ -23,7 +23,13 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis
     let (organs, title) = match (&answer, lens_maps::attention_map(&reading.overlays, analysis)) {
         (Some(answer), _) => (answer.organs.clone(), "from the probed token".to_owned()),
         (None, Some(map)) => (map.organs.clone(), names::attention(cx.state, map)),
-        (None, None) => return,
+        (None, None) => {
+            if analysis.place.is_some() {
+                widgets::heading(ui, theme, "Organs");
+                widgets::caption(ui, theme, "Attention is read where you rest on an image.");
+            }
+            return;
+        }
     };
     ui.horizontal(|ui| {
         widgets::heading(ui, theme, "Organs");
@@ -48,6 +54,31 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis
     }
     for organ in &organs {
         row(ui, cx, &columns, organ);
+    }
+}
+
+/// Volumes of the organs, where the series was analysed as a whole.
+pub fn volumes(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Analysis) {
+    let theme = &cx.theme;
+    let series = reading.series().filter(|_| analysis.place.is_some());
+    let Some(volume) = series.and_then(|series| cx.state.network.volume_of(&series.uid)) else { return };
+    if volume.organs.is_empty() {
+        return;
+    }
+    ui.add_space(theme.space().m);
+    widgets::heading(ui, theme, "Volumes");
+    for organ in &volume.organs {
+        let name = names::organ(cx.state, &organ.organ);
+        let millilitres = organ.volume_mm3 / 1000.0;
+        let row = ui.horizontal(|ui| {
+            ui.spacing_mut().interact_size.y = 0.0;
+            ui.label(RichText::new(&name).font(theme.body()).color(theme.palette.text));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let text = RichText::new(format!("{millilitres:.0} mL")).font(theme.mono());
+                ui.label(text.color(theme.palette.text));
+            });
+        });
+        row.response.on_hover_text("Largest connected piece from a probability of one half on, contents included");
     }
 }
 
