@@ -80,7 +80,7 @@ pub enum ExperimentError {
     #[error("{0}")]
     Config(String),
     #[error("arm {arm}, seed {seed}: {cause}")]
-    Run { arm: String, seed: u64, cause: TrainError },
+    Run { arm: String, seed: u64, cause: Box<TrainError> },
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -174,7 +174,7 @@ pub fn run_all(experiment: &Experiment, folder: &Path, created: &str, task: &Tas
                 continue;
             }
             let config = experiment.config(arm, *seed);
-            let failed = |cause| ExperimentError::Run { arm: arm.name.clone(), seed: *seed, cause };
+            let failed = |cause| ExperimentError::Run { arm: arm.name.clone(), seed: *seed, cause: Box::new(cause) };
             let quiet = task.quietly();
             let weights = train(&config, &out.join("run"), &quiet).map_err(failed)?;
             finish(&config, &weights, &out, created, &quiet).map_err(failed)?;
@@ -245,7 +245,7 @@ impl Outcome {
         line(&rule(3));
         for arm in &self.arms {
             let cells = [format!("{:.1}", arm.macs as f64 / 1e6), format!("{:.0}", arm.parameters as f64 / 1e3)];
-            line(&[&[arm.name.clone()], cells.as_slice()].concat());
+            line(&[std::slice::from_ref(&arm.name), cells.as_slice()].concat());
         }
         line(&[]);
         let mut head = vec!["metric".to_owned(), "images".to_owned()];

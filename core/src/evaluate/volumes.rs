@@ -130,7 +130,7 @@ pub fn evaluate_phantoms(
             froc_score(&scans.iter().map(|scan| &scan.lesions[index].froc).collect::<Vec<_>>())
         });
         add(format!("sensitivity.{name}"), total, &|scans| {
-            let all: usize = scans.iter().map(|scan| of(&scan)).sum();
+            let all: usize = scans.iter().map(of).sum();
             (all > 0).then(|| scans.iter().map(|scan| scan.lesions[index].hits).sum::<usize>() as f64 / all as f64)
         });
         add(format!("false_positives.{name}"), measured.len(), &|scans| {
