@@ -1,10 +1,13 @@
 //! `bifocal bench`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use bifocal_core::bench::{Subject, Work, dump, measure};
+use bifocal_core::dicom::pixels::PixelReader;
 use bifocal_core::model::{DeviceChoice, PRESETS, open_device};
 
 /// Arguments of `bifocal bench`.
@@ -60,6 +63,64 @@ enum What {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Decoding: milliseconds that each file under PATH takes on one thread, read and decoded, up to 32 frames a file.
+    Decode {
+        /// Files, folders or archives.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Timed runs a file, after one that is not; the median counts.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// One line of JSON for each file; a sum for each transfer syntax otherwise.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Frames of a file that are decoded.
+const MOST_FRAMES: usize = 32;
+
+fn decode(paths: &[PathBuf], runs: usize, json: bool) -> anyhow::Result<ExitCode> {
+    let index = bifocal_core::dicom::index_paths(paths, &bifocal_core::task::Task::new())?;
+    let instances = index.studies.iter().flat_map(|study| &study.series).flat_map(|series| &series.instances);
+    let mut sums: BTreeMap<String, (usize, f64, f64)> = BTreeMap::new();
+    for instance in instances.filter(|instance| instance.frames > 0 && !instance.transfer_syntax.is_empty()) {
+        let once = || -> Option<f64> {
+            let start = Instant::now();
+            let reader = PixelReader::open(&instance.source).ok()?;
+            for frame in 0..instance.frames.min(MOST_FRAMES) {
+                std::hint::black_box(reader.stored(frame).ok()?);
+            }
+            Some(start.elapsed().as_secs_f64() * 1e3)
+        };
+        if once().is_none() {
+            continue;
+        }
+        let mut times: Vec<f64> = (0..runs.max(1)).filter_map(|_| once()).collect();
+        times.sort_by(f64::total_cmp);
+        let Some(median) = times.get(times.len() / 2).copied() else { continue };
+        let frames = instance.frames.min(MOST_FRAMES);
+        let megapixels = (instance.rows * instance.columns * frames) as f64 / 1e6;
+        if json {
+            let row = serde_json::json!({
+                "file": instance.source.to_string(), "transfer_syntax": instance.transfer_syntax,
+                "frames": frames, "megapixels": megapixels, "ms": median,
+            });
+            println!("{row}");
+        }
+        let sum = sums.entry(instance.transfer_syntax.clone()).or_default();
+        *sum = (sum.0 + 1, sum.1 + megapixels, sum.2 + median);
+    }
+    if !json {
+        for (syntax, (files, megapixels, ms)) in &sums {
+            let name = bifocal_core::dicom::codec::TransferSyntax::find(syntax).map_or(syntax.as_str(), |s| s.name);
+            println!(
+                "{name:<48} {files:>4} files {megapixels:>8.1} megapixels {ms:>9.1} ms {:>8.1} megapixels/s",
+                megapixels / ms * 1e3
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The most memory that the program has taken so far, MiB; `None` where the system does not say.
@@ -70,15 +131,16 @@ fn peak_memory_mib() -> Option<f64> {
 }
 
 fn viewer(paths: Vec<PathBuf>) -> anyhow::Result<ExitCode> {
+    let code = crate::launch::drive(paths.clone());
+    let peak = peak_memory_mib();
     let index = bifocal_core::dicom::index_paths(&paths, &bifocal_core::task::Task::new())?;
     let series = index.studies.iter().flat_map(|study| &study.series);
     let pixels: usize = series
         .flat_map(|series| &series.instances)
         .map(|instance| instance.rows * instance.columns * instance.frames)
         .sum();
-    let code = crate::launch::drive(paths);
     let stored = pixels as f64 * 2.0 / f64::from(1 << 20);
-    if let Some(peak) = peak_memory_mib() {
+    if let Some(peak) = peak {
         println!("memory at most {peak:.0} MiB; pixels at 16 bits {stored:.0} MiB");
     }
     Ok(code)
@@ -89,8 +151,10 @@ const ZOO: [&str; 3] = ["resnet50", "vit-base", "serial-r50-vit-base"];
 
 /// Runs the subcommand.
 pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(What::Viewer { paths }) = args.what {
-        return viewer(paths);
+    match args.what {
+        Some(What::Viewer { paths }) => return viewer(paths),
+        Some(What::Decode { paths, runs, json }) => return decode(&paths, runs, json),
+        None => {}
     }
     if args.train {
         super::train::keep_memory();
