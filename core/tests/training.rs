@@ -128,3 +128,29 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     let error = train(&again, &folder.path().join("other"), &Task::new()).unwrap_err().to_string();
     assert!(error.contains("start_from"), "{error}");
 }
+
+#[test]
+fn further_losses_accumulation_and_layer_decay_leave_a_plain_network() {
+    let folder = tempfile::tempdir().unwrap();
+    write_dataset(folder.path());
+    let mut config = config(folder.path());
+    config.losses = bifocal_core::train::LossConfig { focal: 2.0, deep_supervision: 0.3 };
+    config.accumulate = 2;
+    config.batch = 2;
+    config.stages.iter_mut().for_each(|stage| stage.layer_decay = 0.75);
+    let run = folder.path().join("run");
+    let weights = train(&config, &run, &Task::new()).unwrap();
+    let validation = losses(&run, "validation");
+    assert!(validation.last().unwrap() < &1.1, "{validation:?}: 1.4 is what an untrained network says");
+    assert!(weights.keys().all(|name| !name.starts_with("auxiliary.")));
+    let checkpoint = candle_core::safetensors::load(run.join("checkpoint.safetensors"), &candle_core::Device::Cpu);
+    assert!(checkpoint.unwrap().keys().any(|name| name.contains("auxiliary.organ.weight")), "a run goes on with them");
+    let out = folder.path().join("bundle");
+    finish(&config, &weights, &out, "2026-01-01", &Task::new()).unwrap();
+    Bundle::load(&out, candle_core::Device::Cpu, "CPU".into()).unwrap();
+
+    config.stages[0].layer_decay = 1.5;
+    assert!(config.validate().unwrap_err().contains("layer_decay"));
+    config.accumulate = 0;
+    assert!(config.validate().unwrap_err().contains("accumulate"));
+}

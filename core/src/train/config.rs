@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Augmentation, ClassMap, CocoDataset, OpacityOptions, Split, UnionTarget, split_by_patient};
-use crate::model::{IntendedUse, ModelConfig};
+use crate::model::{IntendedUse, ModelConfig, Topology};
 use crate::study::CodedConcept;
 
 /// A training run.
@@ -15,8 +15,11 @@ use crate::study::CodedConcept;
 pub struct TrainConfig {
     /// Seed of weights, order and augmentation.
     pub seed: u64,
-    /// Images a step.
+    /// Images that go through the network at once.
     pub batch: usize,
+    /// Batches whose gradients make one step: more images a step without more memory.
+    #[serde(default = "one_batch")]
+    pub accumulate: usize,
     /// Weight decay of AdamW (Loshchilov and Hutter, 2019), for weights with two axes or more.
     pub weight_decay: f64,
     /// Decay of the moving average of the weights, which is what the bundle holds.
@@ -36,6 +39,9 @@ pub struct TrainConfig {
     /// Augmentation.
     #[serde(default)]
     pub augmentation: Augmentation,
+    /// Losses beyond the usual ones.
+    #[serde(default)]
+    pub losses: LossConfig,
     /// Simulated lesions.
     #[serde(default)]
     pub opacities: OpacityOptions,
@@ -112,6 +118,18 @@ pub struct SamplingConfig {
     pub unlabelled: f64,
 }
 
+/// What may be added to cross entropy and Dice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossConfig {
+    /// Exponent of the focal loss of lesion maps (Lin et al., 2017; for soft targets Li et al., 2020): what is nearly right counts less.
+    /// 0 is plain cross entropy; 2 is usual.
+    pub focal: f32,
+    /// Weight of deep supervision (Lee et al., 2015): lesions are also read from the ResNet's last map and organs from the tokens, by
+    /// linear layers that are thrown away afterwards. 0 is none; 0.3 is usual.
+    pub deep_supervision: f32,
+}
+
 /// A stage of training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,6 +146,9 @@ pub struct StageConfig {
     /// Factor of the rate for the ResNet's weights.
     #[serde(default = "one")]
     pub resnet_rate: f64,
+    /// Factor of the rate from each layer of the transformer to the one below it (Bao et al., 2022), its embeddings below all.
+    #[serde(default = "one")]
+    pub layer_decay: f64,
     /// Leave the transformer out: ResNet and heads learn first.
     #[serde(default)]
     pub bypass_transformer: bool,
@@ -142,6 +163,10 @@ pub struct StageConfig {
     pub patience: usize,
     /// What batches are made of.
     pub sampling: SamplingConfig,
+}
+
+fn one_batch() -> usize {
+    1
 }
 
 fn one() -> f64 {
@@ -214,6 +239,22 @@ impl TrainConfig {
         }
         if self.log_every == 0 || self.validate_every == 0 {
             return Err("log_every, validate_every: at least one step".into());
+        }
+        if self.accumulate == 0 {
+            return Err("accumulate: at least one batch".into());
+        }
+        let LossConfig { focal, deep_supervision } = self.losses;
+        if !(0.0..=8.0).contains(&focal) || !(0.0..=8.0).contains(&deep_supervision) {
+            return Err("losses: focal and deep_supervision are 0 to 8".into());
+        }
+        if let Some(stage) = self.stages.iter().find(|stage| !(0.0..=1.0).contains(&stage.layer_decay)) {
+            return Err(format!("stages.{}.layer_decay: 0 to 1", stage.name));
+        }
+        let decays = self.stages.iter().any(|stage| stage.layer_decay < 1.0);
+        if decays && self.model.topology == Topology::Interleaved {
+            return Err(
+                "stages.layer_decay: an interleaved network has several transformers, none above the others".into()
+            );
         }
         if let Some(stage) = self.stages.iter().find(|stage| !(0.0..1.0).contains(&stage.dropout)) {
             return Err(format!("stages.{}.dropout: 0 up to 1, without 1", stage.name));

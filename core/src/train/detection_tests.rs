@@ -99,7 +99,9 @@ fn it_learns_to_find_squares() {
         let features = network.forward(&x, &Request { training: true, ..Request::default() }).unwrap().features;
         let loss = detection_loss(detector, &features, &targets, None, (1, step)).unwrap().unwrap();
         losses.push(loss.proposal + loss.region);
-        optimizer.step(&loss.scalar.backward().unwrap(), &rates).unwrap();
+        let mut gathered = crate::train::optimizer::Gathered::default();
+        optimizer.gather(&loss.scalar.backward().unwrap(), 1.0, &mut gathered).unwrap();
+        optimizer.step(&gathered, &rates).unwrap();
     }
     assert!(losses[390..].iter().sum::<f32>() < 0.4 * losses[..10].iter().sum::<f32>(), "{losses:?}");
     let found = detector.detect(&network.forward(&x, &Request::default()).unwrap().features).unwrap();

@@ -4,6 +4,7 @@
 //! their corners teach nothing; a detector learns from boxes as they are. Random numbers are drawn from (seed, step, image), so that a resumed run continues as if
 //! it had not stopped.
 
+mod auxiliary;
 mod checkpoint;
 mod config;
 mod curves;
@@ -16,7 +17,7 @@ mod loss;
 mod optimizer;
 mod run;
 
-pub use config::{BundleText, DataConfig, SamplingConfig, StageConfig, TrainConfig};
+pub use config::{BundleText, DataConfig, LossConfig, SamplingConfig, StageConfig, TrainConfig};
 pub use curves::{Curves, ticks};
 pub use dry_run::{DryRun, StagePlan, dry_run};
 pub use finish::{finish, tuned};

@@ -33,6 +33,10 @@ pub(super) struct StepRates<'a> {
     pub(super) ema_decay: f64,
 }
 
+/// Gradients by parameter, of one batch or of several.
+#[derive(Default)]
+pub(super) struct Gathered(BTreeMap<String, Vec<f32>>);
+
 impl Optimizer {
     pub(super) fn new(vars: impl IntoIterator<Item = (String, Var)>) -> Result<Self> {
         let mut parameters = BTreeMap::new();
@@ -44,15 +48,26 @@ impl Optimizer {
         Ok(Self { parameters })
     }
 
-    /// One step; returns the norm of the whole gradient before clipping. A gradient that is not finite changes nothing and
-    /// returns infinity.
-    pub(super) fn step(&mut self, gradients: &GradStore, rates: &StepRates<'_>) -> Result<f64> {
-        let mut found = BTreeMap::new();
+    /// Adds the gradients of a batch, times `share`, to what was gathered of others.
+    pub(super) fn gather(&self, gradients: &GradStore, share: f32, into: &mut Gathered) -> Result<()> {
         for (name, parameter) in &self.parameters {
-            if let Some(gradient) = gradients.get(&parameter.var) {
-                found.insert(name.clone(), gradient.flatten_all()?.to_vec1::<f32>()?);
+            let Some(gradient) = gradients.get(&parameter.var) else { continue };
+            let values = gradient.flatten_all()?.to_vec1::<f32>()?;
+            match into.0.get_mut(name) {
+                Some(sum) => sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * value),
+                None => {
+                    let scaled = if share == 1.0 { values } else { values.iter().map(|v| share * v).collect() };
+                    into.0.insert(name.clone(), scaled);
+                }
             }
         }
+        Ok(())
+    }
+
+    /// One step along what was gathered; returns the norm of the whole gradient before clipping. A gradient that is not finite changes
+    /// nothing and returns infinity.
+    pub(super) fn step(&mut self, gathered: &Gathered, rates: &StepRates<'_>) -> Result<f64> {
+        let found = &gathered.0;
         let squares: f64 = found.values().map(|g| g.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>()).sum();
         let norm = squares.sqrt();
         if !norm.is_finite() {
@@ -98,7 +113,36 @@ impl Optimizer {
 mod tests {
     use candle_core::{Device, Tensor, Var};
 
-    use super::{Optimizer, StepRates};
+    use super::{Gathered, Optimizer, StepRates};
+
+    fn step(optimizer: &mut Optimizer, loss: &Tensor, rates: &StepRates<'_>) -> f64 {
+        let mut gathered = Gathered::default();
+        optimizer.gather(&loss.backward().unwrap(), 1.0, &mut gathered).unwrap();
+        optimizer.step(&gathered, rates).unwrap()
+    }
+
+    #[test]
+    fn two_halves_make_one_step() {
+        let run = |parts: usize| {
+            let var = Var::from_tensor(&Tensor::new(&[5.0f32, -3.0], &Device::Cpu).unwrap()).unwrap();
+            let target = Tensor::new(&[[1.0f32, 2.0], [0.5, -1.0]], &Device::Cpu).unwrap();
+            let mut optimizer = Optimizer::new([("w".to_owned(), var.clone())]).unwrap();
+            let rates = StepRates { rate: &|_| 0.05, weight_decay: 0.1, clip_norm: 1.0, ema_decay: 0.9 };
+            for _ in 0..5 {
+                let mut gathered = Gathered::default();
+                for part in 0..parts {
+                    let rows = target.narrow(0, part * 2 / parts, 2 / parts).unwrap();
+                    let off = var.as_tensor().broadcast_sub(&rows).unwrap().sqr().unwrap();
+                    let loss = (off.sum_all().unwrap() / (2 / parts) as f64).unwrap();
+                    optimizer.gather(&loss.backward().unwrap(), 1.0 / parts as f32, &mut gathered).unwrap();
+                }
+                optimizer.step(&gathered, &rates).unwrap();
+            }
+            var.to_vec1::<f32>().unwrap()
+        };
+        let (whole, halves) = (run(1), run(2));
+        assert!(whole.iter().zip(&halves).all(|(a, b)| (a - b).abs() < 1e-6), "{whole:?} {halves:?}");
+    }
 
     #[test]
     fn it_finds_the_minimum_and_the_average_follows() {
@@ -108,7 +152,7 @@ mod tests {
         let rates = StepRates { rate: &|_| 0.05, weight_decay: 0.0, clip_norm: 10.0, ema_decay: 0.9 };
         for _ in 0..600 {
             let loss = (var.as_tensor() - &target).unwrap().sqr().unwrap().sum_all().unwrap();
-            optimizer.step(&loss.backward().unwrap(), &rates).unwrap();
+            step(&mut optimizer, &loss, &rates);
         }
         for values in [var.to_vec1::<f32>().unwrap(), optimizer.averages().unwrap()["w"].to_vec1::<f32>().unwrap()] {
             assert!((values[0] - 1.0).abs() < 0.05 && (values[1] - 2.0).abs() < 0.05, "{values:?}");
@@ -121,7 +165,7 @@ mod tests {
         let mut optimizer = Optimizer::new([("w".to_owned(), var.clone())]).unwrap();
         let rates = StepRates { rate: &|_| 0.05, weight_decay: 0.1, clip_norm: 1.0, ema_decay: 0.9 };
         let loss = (var.as_tensor() * f64::NAN).unwrap().sum_all().unwrap();
-        assert!(optimizer.step(&loss.backward().unwrap(), &rates).unwrap().is_infinite());
+        assert!(step(&mut optimizer, &loss, &rates).is_infinite());
         assert_eq!(var.to_vec1::<f32>().unwrap(), [5.0]);
     }
 }

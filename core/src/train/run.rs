@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::auxiliary::{self, Auxiliary};
 use super::checkpoint;
 use super::config::{StageConfig, TrainConfig};
 use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
 use super::detection::detection_loss;
 use super::log::{Log, LogSplit, Report};
-use super::loss::{class_loss, map_loss, union_loss};
-use super::optimizer::{Optimizer, StepRates};
+use super::loss::{MapWeights, class_loss, map_loss, union_loss};
+use super::optimizer::{Gathered, Optimizer, StepRates};
 use crate::dataset::{CocoDataset, DatasetError};
 use crate::model::{
     BundleError, Dropout, ModelConfig, Network, Output, Request, SeededVars, bundle_weights, read_metadata,
@@ -79,14 +80,15 @@ pub(super) fn batch_loss(output: &Output, targets: &[Targets], config: &TrainCon
         for (index, map) in targets.lesions.iter().enumerate() {
             let Some(map) = map else { continue };
             let at = (image * lesions + index) * lesion_plane..(image * lesions + index + 1) * lesion_plane;
-            let weights = (map.weight * scale * LESION_WEIGHT, LESION_DICE);
+            let weight = map.weight * scale * LESION_WEIGHT;
+            let weights = MapWeights { weight, dice: LESION_DICE, focal: config.losses.focal };
             let gradient = &mut lesion_gradient[at.clone()];
             lesion += map_loss(&lesion_logits[at], &map.target, map.known.as_deref(), weights, gradient);
         }
         for (index, map) in targets.organs.iter().enumerate() {
             let Some(map) = map else { continue };
             let at = (image * organs + index) * organ_plane..(image * organs + index + 1) * organ_plane;
-            let weights = (map.weight * scale, ORGAN_DICE);
+            let weights = MapWeights { weight: map.weight * scale, dice: ORGAN_DICE, focal: 0.0 };
             let gradient = &mut organ_gradient[at.clone()];
             organ += map_loss(&organ_logits[at], &map.target, map.known.as_deref(), weights, gradient);
         }
@@ -164,6 +166,11 @@ pub fn train_watched(
     let vars = SeededVars::new(config.seed);
     let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, Device::Cpu);
     let network = Network::new(&config.model, &vb)?;
+    let auxiliary = match config.losses.deep_supervision {
+        weight if weight > 0.0 => Some(Auxiliary::new(&config.model, weight, &vb)?),
+        _ => None,
+    };
+    let learning = Learning { network: &network, auxiliary: auxiliary.as_ref(), config };
     let vars = vars.into_vars();
     if let Some(bundle) = &config.start_from {
         start_from(bundle, config, &vars)?;
@@ -174,6 +181,7 @@ pub fn train_watched(
     let mut log = Log::open(folder, done, watch)?;
     let best = folder.join(BEST);
 
+    let total = config.total_steps();
     let mut start = 0;
     for (index, stage) in config.stages.iter().enumerate() {
         let end = start + stage.steps;
@@ -218,19 +226,26 @@ pub fn train_watched(
         let mut clock = Instant::now();
         while done < end {
             task.check()?;
-            let batch = draw_batch(&items, &pools, config, stage.pseudo_organ_weight, done as u64)?;
-            let seed = config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(done as u64);
-            let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
-            let request_now = Request { dropout, training: true, ..request };
-            let now = Step { stage, in_stage: done - start, draw: (config.seed, done as u64) };
-            sums.gradient_norm =
-                inside_pool(|| step(&network, &mut optimizer, &batch, &request_now, config, &now, &mut sums))?;
+            let mut gathered = Gathered::default();
+            for part in 0..config.accumulate {
+                // The first batch of a step is the one that a run without accumulation draws.
+                let number = (part * total + done) as u64;
+                let batch = draw_batch(&items, &pools, config, stage.pseudo_organ_weight, number)?;
+                let seed = config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(number);
+                let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
+                let request_now = Request { dropout, training: true, ..request };
+                let draw = (config.seed, number);
+                inside_pool(|| learning.gather(&optimizer, &batch, &request_now, draw, &mut gathered, &mut sums))?;
+            }
+            let rate = |name: &str| rate_of(name, stage, done - start, config.model.transformer.depth);
+            sums.gradient_norm = inside_pool(|| optimizer.step(&gathered, &learning.rates(&rate)))?;
             done += 1;
             task.progress(&format!("Stage {}", stage.name), (done - start) as u64, stage.steps as u64);
             if done.is_multiple_of(config.log_every) {
                 sums.step = done;
-                sums.divide(config.log_every as f32);
-                sums.images_per_second = (config.log_every * config.batch) as f64 / clock.elapsed().as_secs_f64();
+                sums.divide((config.log_every * config.accumulate) as f32);
+                sums.images_per_second =
+                    (config.log_every * config.accumulate * config.batch) as f64 / clock.elapsed().as_secs_f64();
                 log.write(sums)?;
                 sums = Report { stage: stage.name.clone(), ..Report::default() };
                 clock = Instant::now();
@@ -262,7 +277,9 @@ pub(super) fn start_from(folder: &Path, config: &TrainConfig, vars: &BTreeMap<St
         return Err(unlike("design than [model]"));
     }
     let weights = bundle_weights(folder, &metadata, &Device::Cpu)?;
-    for (name, var) in vars.iter().filter(|(name, _)| !new_detector || !name.starts_with("heads.detection.")) {
+    let keeps =
+        |name: &str| (new_detector && name.starts_with("heads.detection.")) || name.starts_with(auxiliary::PREFIX);
+    for (name, var) in vars.iter().filter(|(name, _)| !keeps(name)) {
         let weight = weights.get(name).filter(|weight| weight.dims() == var.dims());
         var.set(weight.ok_or_else(|| unlike(&format!("shape of {name}")))?)?;
     }
@@ -271,12 +288,15 @@ pub(super) fn start_from(folder: &Path, config: &TrainConfig, vars: &BTreeMap<St
 
 /// The best averaged weights of a run's last stage so far; those of the last checkpoint where that stage has not been validated.
 pub fn best_or_last(folder: &Path) -> Result<HashMap<String, Tensor>, TrainError> {
-    if let Some(weights) = checkpoint::best(&folder.join(BEST))? {
+    // What deep supervision reads by is no part of the network.
+    let of_network = |name: &str| !name.starts_with(auxiliary::PREFIX);
+    if let Some(mut weights) = checkpoint::best(&folder.join(BEST))? {
+        weights.retain(|name, _| of_network(name));
         return Ok(weights);
     }
     let tensors = candle_core::safetensors::load(folder.join("checkpoint.safetensors"), &Device::Cpu)?;
     let average = |(name, tensor): (String, Tensor)| Some((name.strip_prefix("average/")?.to_owned(), tensor));
-    Ok(tensors.into_iter().filter_map(average).collect())
+    Ok(tensors.into_iter().filter_map(average).filter(|(name, _)| of_network(name)).collect())
 }
 
 /// Refuses to mix two configurations in one folder.
@@ -294,57 +314,77 @@ fn remember_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError
     }
 }
 
-/// Where a run is.
-struct Step<'a> {
-    stage: &'a StageConfig,
-    /// Steps of the stage before this one.
-    in_stage: usize,
-    /// Seed and number: what is drawn at random depends on them alone.
-    draw: (u64, u64),
+/// What learns, and by what.
+struct Learning<'a> {
+    network: &'a Network,
+    auxiliary: Option<&'a Auxiliary>,
+    config: &'a TrainConfig,
 }
 
-/// One change of the weights; adds its losses to `sums` and returns the gradient's norm.
-fn step(
-    network: &Network,
-    optimizer: &mut Optimizer,
-    batch: &Batch,
-    request: &Request<'_>,
-    config: &TrainConfig,
-    now: &Step<'_>,
-    sums: &mut Report,
-) -> Result<f64, TrainError> {
-    let output = network.forward(&batch.input, request)?;
-    let loss = batch_loss(&output, &batch.targets, config)?;
-    let detection = match network.detector() {
-        Some(detector) => detection_loss(detector, &output.features, &batch.targets, request.dropout, now.draw)?,
-        None => None,
-    };
-    sums.add(&loss, detection.as_ref());
-    let rate = rate_at(now.stage, now.in_stage);
-    let rates = StepRates {
-        rate: &|name| if name.starts_with("resnet.") { rate * now.stage.resnet_rate } else { rate },
-        weight_decay: config.weight_decay,
-        clip_norm: config.clip_norm,
-        ema_decay: config.ema_decay,
-    };
-    Ok(descend(&output, &loss.gradients, detection.map(|loss| loss.scalar), optimizer, &rates)?)
-}
-
-/// Back-propagates the gradients of the logits (lesion maps, organ maps, classes), and `detection`, and changes the weights; returns the gradient's norm.
-fn descend(
-    output: &Output,
-    [lesions, organs, classes]: &[Tensor; 3],
-    detection: Option<Tensor>,
-    optimizer: &mut Optimizer,
-    rates: &StepRates<'_>,
-) -> candle_core::Result<f64> {
-    // A scalar whose gradient with respect to the logits is the one that was computed by hand.
-    let scalar = ((&output.lesion_logits * lesions)?.sum_all()? + (&output.organ_logits * organs)?.sum_all()?)?;
-    let mut scalar = (scalar + (&output.class_logits * classes)?.sum_all()?)?;
-    if let Some(detection) = detection {
-        scalar = (scalar + detection)?;
+impl Learning<'_> {
+    /// Gathers the gradients of a batch and adds its losses to `sums`. What is drawn at random depends on `draw` (seed and number) alone.
+    fn gather(
+        &self,
+        optimizer: &Optimizer,
+        batch: &Batch,
+        request: &Request<'_>,
+        draw: (u64, u64),
+        gathered: &mut Gathered,
+        sums: &mut Report,
+    ) -> Result<(), TrainError> {
+        let config = self.config;
+        let output = self.network.forward(&batch.input, request)?;
+        let mut loss = batch_loss(&output, &batch.targets, config)?;
+        let detection = match self.network.detector() {
+            Some(detector) => detection_loss(detector, &output.features, &batch.targets, request.dropout, draw)?,
+            None => None,
+        };
+        let mut scalar = scalar_of(&output, &loss.gradients)?;
+        if let Some(auxiliary) = self.auxiliary {
+            let found = auxiliary.loss(&output.features, &batch.targets, config.losses.focal)?;
+            loss.organ += found.organ;
+            loss.lesion += found.lesion;
+            scalar = (scalar + found.scalar)?;
+        }
+        sums.add(&loss, detection.as_ref());
+        if let Some(detection) = detection {
+            scalar = (scalar + detection.scalar)?;
+        }
+        let share = 1.0 / config.accumulate as f32;
+        Ok(optimizer.gather(&scalar.backward()?, share, gathered)?)
     }
-    optimizer.step(&scalar.backward()?, rates)
+
+    fn rates<'r>(&self, rate: &'r (dyn Fn(&str) -> f64 + Sync)) -> StepRates<'r> {
+        let TrainConfig { weight_decay, clip_norm, ema_decay, .. } = *self.config;
+        StepRates { rate, weight_decay, clip_norm, ema_decay }
+    }
+}
+
+/// Learning rate of a weight at `step` of a stage, by its name: that of the ResNet is scaled, and that of the transformer falls from layer to
+/// layer. `depth` is the number of layers.
+fn rate_of(name: &str, stage: &StageConfig, step: usize, depth: usize) -> f64 {
+    let rate = rate_at(stage, step);
+    if name.starts_with("resnet.") {
+        return rate * stage.resnet_rate;
+    }
+    rate * stage.layer_decay.powi(layers_above(name, depth) as i32)
+}
+
+/// How many layers of the transformer, the output counted as one, lie above a weight; 0 for what is no part of it.
+fn layers_above(name: &str, depth: usize) -> usize {
+    let Some(inside) = name.strip_prefix("vit.") else { return 0 };
+    let number = inside.split_once("blocks.").and_then(|(_, rest)| rest.split('.').next()?.parse::<usize>().ok());
+    match number {
+        Some(layer) => depth.saturating_sub(layer),
+        None if inside.starts_with("norm.") => 0,
+        None => depth + 1,
+    }
+}
+
+/// A scalar whose gradient with respect to the logits (lesion maps, organ maps, classes) is the one that was computed by hand.
+fn scalar_of(output: &Output, [lesions, organs, classes]: &[Tensor; 3]) -> candle_core::Result<Tensor> {
+    let scalar = ((&output.lesion_logits * lesions)?.sum_all()? + (&output.organ_logits * organs)?.sum_all()?)?;
+    scalar + (&output.class_logits * classes)?.sum_all()?
 }
 
 /// The training step alone, without data and losses: what a benchmark measures.
@@ -368,7 +408,9 @@ impl TrainingStep {
         let of = |logits: &Tensor| Tensor::full(gradient as f32, logits.shape(), logits.device());
         let gradients = [of(&output.lesion_logits)?, of(&output.organ_logits)?, of(&output.class_logits)?];
         let rates = StepRates { rate: &|_| 1e-5, weight_decay: 0.05, clip_norm: 2.0, ema_decay: 0.999 };
-        descend(&output, &gradients, None, &mut self.optimizer, &rates)
+        let mut gathered = Gathered::default();
+        self.optimizer.gather(&scalar_of(&output, &gradients)?.backward()?, 1.0, &mut gathered)?;
+        self.optimizer.step(&gathered, &rates)
     }
 }
 
@@ -431,8 +473,23 @@ pub(super) fn label_organs(
 
 #[cfg(test)]
 mod tests {
-    use super::rate_at;
+    use super::{layers_above, rate_at};
     use crate::train::{SamplingConfig, StageConfig};
+
+    #[test]
+    fn rates_fall_from_layer_to_layer() {
+        for (name, above) in [
+            ("vit.blocks.11.mlp.fc1.weight", 1),
+            ("vit.blocks.0.norm1.weight", 12),
+            ("vit.cls_token", 13),
+            ("vit.patch_embed.proj.weight", 13),
+            ("vit.norm.weight", 0),
+            ("heads.lesion.out.weight", 0),
+            ("resnet.layer1.0.conv1.conv.weight", 0),
+        ] {
+            assert_eq!(layers_above(name, 12), above, "{name}");
+        }
+    }
 
     #[test]
     fn the_rate_rises_and_falls() {
@@ -442,6 +499,7 @@ mod tests {
             rate: 1.0,
             warmup: 10,
             resnet_rate: 1.0,
+            layer_decay: 1.0,
             bypass_transformer: false,
             pseudo_organ_weight: 0.0,
             dropout: 0.0,

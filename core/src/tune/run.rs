@@ -22,7 +22,8 @@ use crate::project::{CocoWriter, EMPTY_UP_TO, Pictures, Project, visit};
 use crate::study::{Frame, StudyIndex};
 use crate::task::Task;
 use crate::train::{
-    BundleText, DataConfig, LogSplit, Report, SamplingConfig, StageConfig, TrainConfig, train_watched, tuned,
+    BundleText, DataConfig, LogSplit, LossConfig, Report, SamplingConfig, StageConfig, TrainConfig, train_watched,
+    tuned,
 };
 
 /// Largest batch: an eighth-gigabyte of activations for the bundled network.
@@ -248,7 +249,10 @@ fn config(options: &TuneOptions, plan: &Plan, parent: &Metadata, coco: &Path) ->
         augmentation: recipe.as_ref().map(|recipe| recipe.augmentation.clone()).unwrap_or_default(),
         opacities: recipe.as_ref().map(|recipe| recipe.opacities.clone()).unwrap_or_default(),
         start_from: Some(options.parent.clone()),
+        losses: LossConfig::default(),
+        accumulate: 1,
         stages: vec![StageConfig {
+            layer_decay: 1.0,
             name: "fine-tuning".into(),
             steps: options.steps,
             rate: options.rate,
