@@ -24,6 +24,7 @@ use crate::keymap::{self, Action};
 use crate::launch::FrameTimes;
 use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
+use crate::picture::Pictured;
 use crate::reformat::Reformatter;
 use crate::settings::{Recent, Settings};
 use crate::smart::Featured;
@@ -90,6 +91,8 @@ pub struct App {
     first_image: bool,
     /// The hand that drives the window where it is measured.
     pub(crate) driven: Option<Drive>,
+    /// A picture of the window that was asked for.
+    pub(crate) pictured: Pictured,
     /// Whether a text field had the keyboard at the end of the last frame.
     typing: bool,
 }
@@ -117,6 +120,7 @@ impl App {
             started: Instant::now(),
             first_image: false,
             driven: None,
+            pictured: Pictured::default(),
             typing: false,
         };
         app.state.network = Network::find(&app.state.settings.model, "");
@@ -368,6 +372,7 @@ impl App {
         if !dropped.is_empty() {
             self.queue.push(Command::Open(dropped));
         }
+        self.tend_picture();
         for action in keymap::pressed(&self.ctx, self.typing) {
             if action == Action::NextViewport && self.lenses_in_front() {
                 // Tab goes from lens to lens; elsewhere it goes from widget to widget, as everywhere.

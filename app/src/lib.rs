@@ -60,6 +60,7 @@ pub mod measured;
 pub mod network;
 pub mod overlays;
 mod perform;
+pub mod picture;
 pub mod planes;
 pub mod probe;
 pub mod proposal;

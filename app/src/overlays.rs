@@ -7,7 +7,7 @@ use crate::measured::MeasuredShapes;
 use crate::ui::shapes::MaskTextures;
 use bifocal_core::analysis::Analysis;
 use bifocal_core::render::{self, HeatStyle};
-use eframe::egui::{self, ColorImage, TextureHandle, TextureOptions, Vec2};
+use eframe::egui::{self, ColorImage, Rect, TextureHandle, TextureOptions, Vec2};
 use ndarray::Array2;
 
 use crate::probe::{self, Answer};
@@ -50,6 +50,8 @@ pub struct Overlays {
     inner: RefCell<Inner>,
     /// Size of a lens in the last frame: what jumping to a finding centres in.
     pub pane: Cell<Vec2>,
+    /// Where the viewports were in the last frame.
+    pub area: Cell<Rect>,
     /// Painted regions on the graphics card.
     pub masks: MaskTextures,
     /// What shapes measure.
@@ -68,6 +70,7 @@ impl Overlays {
             ctx,
             inner: RefCell::default(),
             pane: Cell::new(Vec2::splat(512.0)),
+            area: Cell::new(Rect::NOTHING),
             masks: MaskTextures::default(),
             measured: MeasuredShapes::default(),
         }

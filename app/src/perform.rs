@@ -142,6 +142,8 @@ impl App {
                 self.ctx.send_viewport_cmd(egui::ViewportCommand::Fullscreen(!full));
             }
             Action::Tags => self.toggle_tags(),
+            Action::CopyView => self.picture_view(true),
+            Action::ExportView => self.picture_view(false),
             Action::ShowKeys => self.state.keys_shown = !self.state.keys_shown,
             Action::ToggleBrowser => {
                 let width = self.ctx.content_rect().width();
@@ -235,6 +237,7 @@ impl App {
             | Action::ToolCalibrate
             | Action::ToolBrush
             | Action::ToolEraser
+            | Action::ToolLiveWire
             | Action::ToolGrow
             | Action::ToolSmart
             | Action::TakeOffer

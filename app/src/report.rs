@@ -416,7 +416,7 @@ fn choose(format: Format, folder: Option<PathBuf>) -> Option<PathBuf> {
 }
 
 /// Writes beside the target first, so that a failure leaves no half report.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".part");
     let beside = path.with_file_name(name);
@@ -427,7 +427,7 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Why a file could not be written, in words that say what to do where that is plain.
-fn cause(path: &Path, error: &std::io::Error) -> String {
+pub(crate) fn cause(path: &Path, error: &std::io::Error) -> String {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
             format!("the folder {} does not exist", folder.display())
@@ -437,7 +437,7 @@ fn cause(path: &Path, error: &std::io::Error) -> String {
 }
 
 /// The path itself where nothing is there, else with a number: `report 2.pdf`.
-fn free_name(path: &Path) -> PathBuf {
+pub(crate) fn free_name(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
     let numbered = (2..1000).map(|number| path.with_file_name(format!("{stem} {number}.{extension}")));
@@ -448,7 +448,7 @@ fn free_name(path: &Path) -> PathBuf {
 }
 
 /// Where reports go at first.
-fn home() -> Option<PathBuf> {
+pub(crate) fn home() -> Option<PathBuf> {
     let dirs = directories::UserDirs::new()?;
     Some(dirs.document_dir().unwrap_or(dirs.home_dir()).to_path_buf())
 }

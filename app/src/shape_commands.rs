@@ -69,6 +69,7 @@ pub fn tool_of(action: Action) -> Option<DrawTool> {
         Action::ToolBrush => DrawTool::Brush,
         Action::ToolEraser => DrawTool::Eraser,
         Action::ToolGrow => DrawTool::Grow,
+        Action::ToolLiveWire => DrawTool::LiveWire,
         Action::ToolSmart => DrawTool::Smart,
         _ => return None,
     })

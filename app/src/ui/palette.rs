@@ -15,7 +15,7 @@ use crate::view::Tool;
 
 const TOOLS: &[&[Action]] = &[
     &[Action::ToolLength, Action::ToolBidirectional, Action::ToolAngle, Action::ToolCobb],
-    &[Action::ToolEllipse, Action::ToolBox, Action::ToolPolygon, Action::ToolFreehand],
+    &[Action::ToolEllipse, Action::ToolBox, Action::ToolPolygon, Action::ToolFreehand, Action::ToolLiveWire],
     &[Action::ToolPoint, Action::ToolArrow, Action::ToolText],
     &[Action::ToolBrush, Action::ToolEraser, Action::ToolGrow, Action::ToolSmart],
     &[Action::FillHoles, Action::SmoothMask, Action::CopyToNext, Action::Interpolate],

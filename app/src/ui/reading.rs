@@ -32,6 +32,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) -> bool {
         let has_line = reading.frame_count() > 1 && cx.state.planes_in_front().is_none();
         let line = if has_line { theme.size().lens_header } else { 0.0 };
         let images = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - line));
+        cx.overlays.area.set(images);
         shown = match (layout, grid::shape(layout)) {
             (_, Some(shape)) => grid::show(ui, cx, shape, images),
             (Layout::Planes, _) => planes::show(ui, cx, reading, images),

@@ -300,7 +300,7 @@ fn context_menu(ui: &mut Ui, cx: &Cx<'_>) {
         widgets::action_menu_item(ui, cx, action);
     }
     ui.separator();
-    for action in [Action::Analyse, Action::Probe, Action::KeyImage, Action::Report, Action::Tags] {
+    for action in [Action::Analyse, Action::Probe, Action::KeyImage, Action::Report, Action::ExportView, Action::Tags] {
         widgets::action_menu_item(ui, cx, action);
     }
     ui.separator();

@@ -156,6 +156,15 @@ fn froc_plot(lesion: &LesionCurves, interval: Option<&Interval>) -> String {
     }
     plot.line(&curve, "curve");
     plot.note(&with_interval("FROC", interval));
+    let to_the_edge = |curve: &[(f64, f64)]| {
+        let last = curve.last().map(|last| (8.0, last.1));
+        curve.iter().copied().chain(last).collect::<Vec<_>>()
+    };
+    if let Some(boxes) = &lesion.box_froc {
+        plot.line(&to_the_edge(&lesion.map_box_froc), "curve thin");
+        plot.line(&to_the_edge(boxes), "curve boxes");
+        plot.note("orange: the detector's boxes; thin: boxes around the map's findings");
+    }
     figure(plot)
 }
 
@@ -295,7 +304,7 @@ figcaption{padding:8px 2px 0;font-variant-numeric:tabular-nums}figcaption span{c
 .grid{stroke:#242b31;stroke-width:1}.tick{fill:#8d979f;font:11px system-ui,sans-serif}\
 .label{fill:#a8b2ba;font:12px system-ui,sans-serif}.title{fill:#eef2f5;font:600 13px system-ui,sans-serif}\
 .note{fill:#d5dbe0;font:12px system-ui,sans-serif}\
-.curve{fill:none;stroke:#6fbdf0;stroke-width:2;stroke-linejoin:round}.thin{stroke-width:1.2;opacity:.6}\
+.curve{fill:none;stroke:#6fbdf0;stroke-width:2;stroke-linejoin:round}.thin{stroke-width:1.2;opacity:.6}.boxes{stroke:#e6a04a}\
 .band{fill:#6fbdf0;opacity:.16}.chance{stroke:#5a646c;stroke-width:1;stroke-dasharray:4 4;fill:none}\
 .whisker{stroke:#6fbdf0;stroke-width:1.2;opacity:.7}.dot{fill:#8fd0f5}.faint{opacity:.55}\
 .quartiles{fill:#6fbdf0;opacity:.14}.median{stroke:#f2a84e;stroke-width:2}\

@@ -84,6 +84,10 @@ pub struct LesionCurves {
     pub froc: Vec<(f64, f64)>,
     /// 95 % band: false positives an image, low and high sensitivity.
     pub froc_band: Vec<(f64, f64, f64)>,
+    /// FROC of boxes, where there are any: of the detector, and around the findings of the map.
+    pub box_froc: Option<Vec<(f64, f64)>>,
+    /// See [`Self::box_froc`].
+    pub map_box_froc: Vec<(f64, f64)>,
     /// Reliability in ten bins.
     pub reliability: Vec<ReliabilityBin>,
 }
@@ -148,11 +152,11 @@ pub(super) struct LesionRecord {
 
 /// Boxes of one image against the truth.
 #[derive(Clone)]
-struct BoxRecord {
+pub(super) struct BoxRecord {
     /// A box hits the lesion that holds its centre.
     by_centre: FrocImage,
     /// A box hits the free lesion whose box it overlaps most, by half of their union or more.
-    by_overlap: FrocImage,
+    pub(super) by_overlap: FrocImage,
 }
 
 /// A value measured on one image.
@@ -328,7 +332,7 @@ fn candidate((row, column): (f32, f32), score: f32, truth: &[TrueLesion]) -> Can
 /// Overlap (intersection over union) from which a box hits.
 const HIT_OVERLAP: f32 = 0.5;
 
-fn measure_boxes(boxes: &[(BoundingBox, f32)], truth: &[TrueLesion]) -> BoxRecord {
+pub(super) fn measure_boxes(boxes: &[(BoundingBox, f32)], truth: &[TrueLesion]) -> BoxRecord {
     let mut order: Vec<&(BoundingBox, f32)> = boxes.iter().collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
     let mut free: Vec<Option<BoundingBox>> = truth.iter().map(|lesion| Some(lesion.bounds())).collect();
@@ -526,6 +530,13 @@ fn lesion_curves(
         roc_band: band(&roc_grid, &|records| roc_curve(&pairs(records))),
         froc: froc_curve(&froc_images(&all)).unwrap_or_default(),
         froc_band: band(&froc_grid, &|records| froc_curve(&froc_images(records))),
+        box_froc: all
+            .iter()
+            .map(|record| record.boxes.as_ref().map(|boxes| &boxes.by_centre))
+            .collect::<Option<Vec<_>>>()
+            .and_then(|images| froc_curve(&images)),
+        map_box_froc: froc_curve(&all.iter().map(|record| &record.map_boxes.by_centre).collect::<Vec<_>>())
+            .unwrap_or_default(),
         reliability: reliability_bins(&pairs(&all), 10),
     }
 }

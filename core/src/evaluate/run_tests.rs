@@ -164,3 +164,35 @@ fn classes_are_found_by_name() {
     );
     assert!(Classes::by_name(&data, &[], &["left_lung".to_owned()]).unions.is_empty());
 }
+
+#[test]
+fn average_precision_of_boxes_is_that_of_pycocotools() {
+    #[derive(serde::Deserialize)]
+    struct Reference {
+        cases: Vec<Case>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Case {
+        truth: Vec<Vec<[f32; 4]>>,
+        found: Vec<Vec<([f32; 4], f32)>>,
+        ap50: f64,
+    }
+    let text = include_str!("../../tests/reference/average_precision.json");
+    let reference: Reference = serde_json::from_str(text).expect("numbers");
+    let bounds = |[x, y, w, h]: [f32; 4]| BoundingBox::new(x, y, x + w, y + h);
+    for (index, case) in reference.cases.iter().enumerate() {
+        let image = |(truth, found): (&Vec<[f32; 4]>, &Vec<([f32; 4], f32)>)| {
+            let lesion = |of: &[f32; 4]| {
+                let [x, y, w, h] = of.map(|v| v as usize);
+                let inside = |(r, c): (usize, usize)| u8::from((y..y + h).contains(&r) && (x..x + w).contains(&c));
+                TrueLesion { mask: Array2::from_shape_fn((100, 100), inside), area: w * h }
+            };
+            let truth: Vec<TrueLesion> = truth.iter().map(lesion).collect();
+            let found: Vec<(BoundingBox, f32)> = found.iter().map(|(of, score)| (bounds(*of), *score)).collect();
+            measure_boxes(&found, &truth).by_overlap
+        };
+        let images: Vec<FrocImage> = case.truth.iter().zip(&case.found).map(image).collect();
+        let ours = box_average_precision(&images.iter().collect::<Vec<_>>()).expect("there are lesions");
+        assert!((ours - case.ap50).abs() < 1e-6, "case {index}: {ours}, pycocotools {}", case.ap50);
+    }
+}

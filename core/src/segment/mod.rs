@@ -6,11 +6,13 @@
 mod distance;
 mod grow;
 mod interpolate;
+mod livewire;
 mod shape;
 mod smart;
 
 pub use distance::signed_distance;
 pub use grow::{connected, flood};
 pub use interpolate::{Blend, interpolate};
+pub use livewire::LiveWire;
 pub use shape::{fill_holes, smooth};
 pub use smart::{LocalFeatures, Strokes};

@@ -1,12 +1,16 @@
 //! Drawing on images: what the pointer does while a drawing tool is in hand, or on a shape that is there. Knows no window: places
 //! are (row, column) on the frame, and the result of a gesture is one [`Edit`].
 
-use bifocal_core::annotation::{Edit, MaskKey, Session, Shape, ShapeId, ShapeKind, Taxonomy, drawn, with_point_moved};
-use bifocal_core::measure::{self, Brush, Pixel, PixelScale, Runs, ScaleKind, simplify};
-use bifocal_core::segment::LocalFeatures;
+mod drafts;
+mod offers;
+mod strokes;
+mod wire;
+
+use bifocal_core::annotation::{Edit, MaskKey, Session, Shape, ShapeId, ShapeKind, Taxonomy, with_point_moved};
+use bifocal_core::measure::{Pixel, PixelScale, Runs};
 use bifocal_core::study::{Frame, InstanceKey};
 
-use crate::proposal::{Growth, Proposal, TOLERANCE, USUAL_TOLERANCE};
+use crate::proposal::{Growth, Proposal, USUAL_TOLERANCE};
 use crate::smart::Clicks;
 use crate::state::Tone;
 
@@ -23,6 +27,8 @@ pub enum DrawTool {
     Eraser,
     /// Grows a region from a pixel over values like its own.
     Grow,
+    /// Draws an outline that keeps to edges between clicked places.
+    LiveWire,
     /// Follows the tissue under clicks and scribbles.
     Smart,
 }
@@ -35,6 +41,7 @@ impl DrawTool {
             Self::Shape(ShapeKind::Angle) => Some(3),
             Self::Shape(ShapeKind::Cobb) => Some(4),
             Self::Shape(ShapeKind::Polygon | ShapeKind::Freehand)
+            | Self::LiveWire
             | Self::Brush
             | Self::Eraser
             | Self::Grow
@@ -129,6 +136,7 @@ pub struct Draft {
     down: bool,
     /// The press under way has placed a point of its own.
     fresh: bool,
+    wire: wire::Wire,
 }
 
 /// A shape being moved or bent.
@@ -273,6 +281,10 @@ impl Drawing {
                 self.release(at, on)
             }
             Pointer::Close => match &mut self.draft {
+                Some(draft) if draft.is_wire() => {
+                    draft.close_wire();
+                    self.finish(on)
+                }
                 Some(draft) if draft.tool == DrawTool::Shape(ShapeKind::Polygon) => {
                     let slack = draft.slack;
                     draft.placed.dedup_by(|a, b| apart(*a, *b) <= slack);
@@ -347,7 +359,11 @@ impl Drawing {
                     slack,
                     down: true,
                     fresh: true,
+                    wire: wire::Wire::default(),
                 });
+                if let Some(draft) = self.draft.as_mut().filter(|draft| draft.is_wire()) {
+                    draft.begin_wire(on);
+                }
             }
         }
         None
@@ -404,6 +420,9 @@ impl Drawing {
         }
         if let Some(draft) = &mut self.draft {
             draft.cursor = at;
+            if draft.is_wire() {
+                draft.follow(at);
+            }
             let freehand = draft.tool == DrawTool::Shape(ShapeKind::Freehand);
             if freehand && draft.down && draft.placed.last().is_none_or(|last| apart(*last, at) > draft.slack / 4.0) {
                 draft.placed.push(at);
@@ -419,7 +438,7 @@ impl Drawing {
             clicks.release();
         }
         if let Some(stroke) = self.stroke.take() {
-            return painted(stroke, on);
+            return strokes::edit_of(stroke, on);
         }
         if let Some(grab) = self.grab.take() {
             let shape = on.session.shapes.get(&grab.hit.id).filter(|_| grab.moved)?;
@@ -444,8 +463,11 @@ impl Drawing {
                 let closes = places.is_none()
                     && draft.placed.len() >= 3
                     && draft.placed.first().is_some_and(|first| apart(*first, at) <= 2.0 * draft.slack);
-                if !closes && (!draft.fresh || moved) {
-                    draft.placed.push(at);
+                match (closes, draft.is_wire()) {
+                    (true, true) => draft.close_wire(),
+                    (false, true) if !draft.fresh || moved => draft.anchor(at, on),
+                    (false, false) if !draft.fresh || moved => draft.placed.push(at),
+                    _ => {}
                 }
                 closes || places.is_some_and(|places| draft.placed.len() >= places)
             }
@@ -454,149 +476,9 @@ impl Drawing {
         if whole { self.finish(on) } else { None }
     }
 
-    /// Makes a shape of what was drawn.
-    fn finish(&mut self, on: &Canvas<'_>) -> Option<Edit> {
-        let draft = self.draft.take()?;
-        let scale = on.scale();
-        let entry = |purpose, at| {
-            let (instance, frame) = (on.instance.clone(), on.frame_index);
-            Some(Entry { purpose, text: String::new(), at, instance, frame, focused: false })
-        };
-        let kind = match (draft.tool, draft.placed.as_slice()) {
-            (DrawTool::Calibrate, [from, to]) => {
-                // Whether the line can calibrate at all is known before its length is.
-                match measure::calibrate(&on.frame.display, *from, *to, 1.0) {
-                    Ok(_) => self.entry = entry(Purpose::Calibrate(*from, *to), *to),
-                    Err(error) => self.message = Some((Tone::Warning, format!("Not calibrated: {error}."))),
-                }
-                return None;
-            }
-            (DrawTool::Shape(ShapeKind::Text), [at]) => {
-                self.entry = entry(Purpose::Text, *at);
-                return None;
-            }
-            (DrawTool::Shape(kind), _) => kind,
-            _ => return None,
-        };
-        let points = finished(kind, &draft.placed, draft.slack, scale);
-        let mut shape = Shape::new(kind, on.instance.clone(), on.frame_index, &points, &on.frame.display);
-        shape.label.clone_from(&self.label);
-        if !shape.is_whole() || is_nothing(kind, &points) {
-            return None;
-        }
-        let lengths = !matches!(kind, ShapeKind::Angle | ShapeKind::Cobb | ShapeKind::Point | ShapeKind::Arrow);
-        if lengths && scale.kind == ScaleKind::Unknown {
-            self.message = scale.explanation().map(|text| (Tone::Warning, text.to_owned()));
-        }
-        let id = on.session.free_shape_id();
-        self.selected = Some(id);
-        Some(Edit::SetShape { id, shape: Some(Box::new(shape)) })
-    }
-
-    fn paint_to(&mut self, at: Pixel, on: &Canvas<'_>) {
-        let scale = on.scale();
-        let brush = Brush { radius: self.brush.radius, pixel: (scale.row, scale.column), shape: on.frame.shape() };
-        let Some(stroke) = &mut self.stroke else { return };
-        let mut swept = brush.sweep(stroke.last, at);
-        if let Some((low, high)) = self.brush.range.filter(|_| !stroke.erase) {
-            let columns = on.frame.shape().1.max(1);
-            swept = swept.filtered(|pixel| {
-                let value = on.frame.value_at(pixel as usize / columns, pixel as usize % columns);
-                value.is_some_and(|value| (low..=high).contains(&value))
-            });
-        }
-        stroke.pixels = stroke.pixels.union(&swept);
-        stroke.last = at;
-    }
-
-    /// The text on the image is typed.
-    pub fn entry_done(&mut self, on: &Canvas<'_>) -> Option<Edit> {
-        let entry = self.entry.take()?;
-        if entry.instance != *on.instance || entry.frame != on.frame_index {
-            return None;
-        }
-        match entry.purpose {
-            Purpose::Text => {
-                let text = entry.text.trim();
-                if text.is_empty() {
-                    return None;
-                }
-                let mut shape =
-                    Shape::new(ShapeKind::Text, entry.instance, entry.frame, &[entry.at], &on.frame.display);
-                shape.text = text.to_owned();
-                shape.label.clone_from(&self.label);
-                let id = on.session.free_shape_id();
-                self.selected = Some(id);
-                Some(Edit::SetShape { id, shape: Some(Box::new(shape)) })
-            }
-            Purpose::Calibrate(from, to) => {
-                let Some(length) = millimetres(&entry.text) else {
-                    self.message =
-                        Some((Tone::Warning, "Not calibrated: type a length, as 25 mm or 2.5 cm.".to_owned()));
-                    return None;
-                };
-                match measure::calibrate(&on.frame.display, from, to, length) {
-                    Ok(spacing) => {
-                        let text = format!(
-                            "Calibrated: a pixel is {:.4} × {:.4} mm. All sizes on this image follow.",
-                            spacing.row_mm, spacing.column_mm
-                        );
-                        self.message = Some((Tone::Info, text));
-                        Some(Edit::Calibrate { instance: entry.instance, spacing: Some(spacing) })
-                    }
-                    Err(error) => {
-                        self.message = Some((Tone::Warning, format!("Not calibrated: {error}.")));
-                        None
-                    }
-                }
-            }
-        }
-    }
-
     /// Key of the label that paint is given: the chosen one, else the first.
     pub fn label_or_first(&self) -> Option<&str> {
         self.label.as_deref().or_else(|| self.taxonomy.labels.first().map(|label| label.key.as_str()))
-    }
-
-    /// Puts masks before the reader, in place of others.
-    pub fn offer(&mut self, proposal: Proposal) {
-        (self.growth, self.clicks) = (None, None);
-        self.proposal = Some(proposal);
-    }
-
-    /// Puts the mask of the strokes before the reader.
-    pub fn offer_clicks(&mut self, features: &LocalFeatures) {
-        if let Some(clicks) = &mut self.clicks {
-            self.proposal = Some(clicks.proposal(features, self.tolerance));
-        }
-    }
-
-    /// Drops what is on offer; false where nothing is.
-    fn drop_offer(&mut self) -> bool {
-        let any = self.proposal.is_some() || self.growth.is_some() || self.clicks.is_some();
-        (self.proposal, self.growth, self.clicks) = (None, None, None);
-        any
-    }
-
-    /// The edit that takes what is on offer.
-    pub fn take_offer(&mut self, session: &Session) -> Option<Edit> {
-        (self.growth, self.clicks) = (None, None);
-        self.proposal.take()?.accepted(session)
-    }
-
-    /// Sets how far regions grow, and grows again what is on offer.
-    pub fn set_tolerance(&mut self, tolerance: f64) {
-        self.tolerance = tolerance.clamp(TOLERANCE.0, TOLERANCE.1);
-        self.grow();
-    }
-
-    fn grow(&mut self) {
-        if let Some(growth) = &self.growth {
-            self.proposal = Some(growth.proposal(self.tolerance));
-        }
-        if let Some(clicks) = &mut self.clicks {
-            clicks.again();
-        }
     }
 
     /// Lets go of a gesture under way, or of what is on offer; false where there is neither.
@@ -615,6 +497,12 @@ impl Drawing {
             return true;
         }
         let Some(draft) = &mut self.draft else { return self.drop_offer() };
+        if draft.is_wire() {
+            if !draft.unwind() {
+                self.draft = None;
+            }
+            return true;
+        }
         draft.placed.pop();
         if draft.placed.is_empty() {
             self.draft = None;
@@ -650,71 +538,10 @@ impl Drawing {
         }
         shown
     }
-
-    /// The shape being drawn, as it would be if the pointer were let go here; not whole yet where points are missing.
-    pub fn preview(&self, on: &Canvas<'_>) -> Option<Shape> {
-        let draft = self.draft.as_ref()?;
-        if draft.instance != *on.instance || draft.frame != on.frame_index {
-            return None;
-        }
-        let kind = match draft.tool {
-            DrawTool::Shape(kind) => kind,
-            _ => ShapeKind::Length,
-        };
-        let mut placed = draft.placed.clone();
-        let more = draft.tool.places().is_none_or(|places| placed.len() < places);
-        if more && draft.tool != DrawTool::Shape(ShapeKind::Freehand) {
-            placed.push(draft.cursor);
-        }
-        let points = match (kind, placed.as_slice()) {
-            (ShapeKind::Rectangle | ShapeKind::Ellipse | ShapeKind::Bidirectional, [from, to]) => {
-                drawn(kind, *from, *to, on.scale())
-            }
-            _ => placed,
-        };
-        let mut shape = Shape::new(kind, on.instance.clone(), on.frame_index, &points, &on.frame.display);
-        shape.label.clone_from(&self.label);
-        Some(shape)
-    }
-
-    /// The pixels of a painted region as they are to be shown, with the stroke under way.
-    pub fn painted(&self, mask: &MaskKey, pixels: &Runs) -> Runs {
-        match self.stroke.as_ref().filter(|stroke| stroke.mask == *mask) {
-            Some(stroke) if stroke.erase => pixels.difference(&stroke.pixels),
-            Some(stroke) => pixels.union(&stroke.pixels),
-            None => pixels.clone(),
-        }
-    }
 }
 
 fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
-}
-
-/// The points of a whole shape from the places that were clicked.
-fn finished(kind: ShapeKind, placed: &[Pixel], slack: f64, scale: PixelScale) -> Vec<Pixel> {
-    match (kind, placed) {
-        (ShapeKind::Rectangle | ShapeKind::Ellipse | ShapeKind::Bidirectional, [from, to]) => {
-            drawn(kind, *from, *to, scale)
-        }
-        // Vertices few enough to take hold of, none of the line off by more than a point of the screen.
-        (ShapeKind::Freehand, _) => simplify(placed, slack / 4.0),
-        _ => placed.to_vec(),
-    }
-}
-
-/// Whether a shape has no size: a press that was not meant.
-fn is_nothing(kind: ShapeKind, points: &[Pixel]) -> bool {
-    let extent = |axis: fn(&Pixel) -> f64| {
-        let values = points.iter().map(axis);
-        values.clone().fold(f64::NEG_INFINITY, f64::max) - values.fold(f64::INFINITY, f64::min)
-    };
-    let (height, width) = (extent(|p| p.0), extent(|p| p.1));
-    match kind {
-        ShapeKind::Point | ShapeKind::Text => false,
-        kind if kind.is_region() => height <= 0.0 || width <= 0.0,
-        _ => height <= 0.0 && width <= 0.0,
-    }
 }
 
 fn set(id: ShapeId, shape: &Shape, points: &[Pixel], on: &Canvas<'_>) -> Edit {
@@ -723,27 +550,5 @@ fn set(id: ShapeId, shape: &Shape, points: &[Pixel], on: &Canvas<'_>) -> Edit {
     Edit::SetShape { id, shape: Some(Box::new(changed)) }
 }
 
-/// The edit of a stroke: only what it changes.
-fn painted(stroke: Stroke, on: &Canvas<'_>) -> Option<Edit> {
-    let before = on.session.masks.get(&stroke.mask).cloned().unwrap_or_default();
-    let (add, remove) = if stroke.erase {
-        (Runs::default(), stroke.pixels.intersection(&before))
-    } else {
-        (stroke.pixels.difference(&before), Runs::default())
-    };
-    (!add.is_empty() || !remove.is_empty()).then_some(Edit::Paint { mask: stroke.mask, add, remove })
-}
-
-/// A typed length in millimetres: `25`, `25 mm`, `2,5 cm`.
-fn millimetres(text: &str) -> Option<f64> {
-    let text = text.trim().to_lowercase().replace(',', ".");
-    let (number, factor) = match text.strip_suffix("cm") {
-        Some(number) => (number, 10.0),
-        None => (text.strip_suffix("mm").unwrap_or(&text), 1.0),
-    };
-    number.trim().parse::<f64>().ok().map(|value| value * factor).filter(|mm| mm.is_finite() && *mm > 0.0)
-}
-
 #[cfg(test)]
-#[path = "drawing_tests.rs"]
 mod tests;

@@ -2,6 +2,7 @@ use bifocal_core::annotation::{Document, Points, Session};
 use bifocal_core::study::{DisplayAttributes, GrayPixels, PixelSpacing, Pixels, SeriesUid, SpacingKind};
 use ndarray::Array2;
 
+use super::drafts::millimetres;
 use super::*;
 
 struct Desk {
@@ -321,4 +322,38 @@ fn strokes_of_the_smart_tool_are_gathered_taken_back_and_dropped() {
     desk.click(tool, (50.0, 20.0));
     assert!(desk.drawing.take_back(), "the only stroke");
     assert!(desk.drawing.proposal.is_none() && !desk.drawing.take_back());
+}
+
+#[test]
+fn the_live_wire_keeps_to_the_rim_and_its_pieces_are_taken_back() {
+    let mut desk = Desk::new(Some(SpacingKind::Patient));
+    let inside = |(r, c): (usize, usize)| i16::from((r as f64 - 50.0).hypot(c as f64 - 50.0) < 30.0) * 400;
+    desk.frame.pixels = Pixels::Gray(GrayPixels::I16(Array2::from_shape_fn((100, 100), inside)));
+    let tool = DrawTool::LiveWire;
+    assert!(!desk.click(tool, (20.0, 50.0)));
+    desk.send(Some(tool), Pointer::Move((50.0, 80.0)));
+    let preview = |desk: &Desk| {
+        let session = desk.document.session().clone();
+        let on = Canvas { instance: &desk.instance, frame_index: 0, frame: &desk.frame, session: &session };
+        desk.drawing.preview(&on).map(|shape| shape.pixels(&desk.frame.display))
+    };
+    let trail = preview(&desk).expect("a preview");
+    assert!(trail.len() > 30, "around the rim, not through the disc: {}", trail.len());
+    assert!(trail.iter().all(|p| ((p.0 - 50.0).hypot(p.1 - 50.0) - 30.0).abs() < 3.0), "{trail:?}");
+    // A wrong place, taken back.
+    assert!(!desk.click(tool, (50.0, 50.0)));
+    assert!(desk.drawing.take_back());
+    for at in [(50.0, 80.0), (80.0, 50.0), (50.0, 20.0)] {
+        desk.send(Some(tool), Pointer::Move(at));
+        assert!(!desk.click(tool, at));
+    }
+    assert!(desk.send(Some(tool), Pointer::Close));
+    let points = desk.points(0);
+    assert_eq!(desk.shapes()[0].kind, ShapeKind::Freehand);
+    let pairs = points.iter().zip(points.iter().cycle().skip(1));
+    let area = pairs.map(|(a, b)| a.0 * b.1 - b.0 * a.1).sum::<f64>().abs() / 2.0;
+    // One piece is straight, that after the one taken back: a quarter of the disc less its triangle is missing.
+    let disc = std::f64::consts::PI * 900.0;
+    assert!(area > 0.86 * disc && area < 1.02 * disc, "{area} of {disc}");
+    assert!(desk.document.undo() && desk.shapes().is_empty(), "one step");
 }
