@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use bifocal_core::dicom::read_segmentation;
+use bifocal_core::dicom::{ContourKind, read_segmentation, read_structure_set};
 use bifocal_core::study::{SegmentationKind, Source};
 use serde::Deserialize;
 
@@ -51,4 +51,19 @@ fn real_segmentations_are_read_as_others_read_them() {
         assert_eq!(found, expected.segments, "{name}");
     }
     println!("{} segmentation objects", table.len());
+}
+
+#[test]
+fn a_real_structure_set_is_read_as_pydicom_reads_it() {
+    let Some(folder) = support::real_files() else { return };
+    let file = folder.join("pydicom+pydicom/src/pydicom/data/test_files/rtstruct.dcm");
+    let set = read_structure_set(&Source::file(file)).unwrap();
+    assert!(set.problems.is_empty(), "{:?}", set.problems);
+    let found: Vec<_> = set.regions.iter().map(|r| (r.name.as_str(), r.color, r.contours.len())).collect();
+    let pink = Some([255, 64, 255]);
+    assert_eq!(found, [("patient", Some([220, 160, 120]), 3), ("Isocenter 1", pink, 1), ("Isocenter 2", pink, 1)]);
+    let contours = &set.regions[0].contours;
+    assert_eq!(contours.iter().map(|contour| contour.points.len()).collect::<Vec<_>>(), [5, 6, 6]);
+    assert_eq!(contours[1].points[..2], [[200.0, 0.0, -190.0], [200.0, -150.0, -190.0]]);
+    assert_eq!((contours[0].kind, set.regions[1].contours[0].kind), (ContourKind::ClosedPlanar, ContourKind::Point));
 }

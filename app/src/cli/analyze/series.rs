@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use bifocal_core::analysis::{
-    Analysis, Explanations, PROBABILITIES, Target, VolumeAnalysis, analyze, network_image, segmentation,
+    Analysis, Explanations, Flag, PROBABILITIES, Target, VolumeAnalysis, analyze, network_image, segmentation,
 };
 use bifocal_core::annotation::Session;
 use bifocal_core::dicom::pixels::FrameReader;
@@ -77,6 +77,10 @@ impl Job<'_> {
                 Ok(volume) => return self.write_volume(study, series, volume, folder),
                 Err(no_volume) => doubt = Some(no_volume),
             }
+        }
+        if self.bundle.metadata.config.slab.is_some() && warned && count > 1 {
+            let message = format!("one image of {count} was asked about, as if its neighbours were like it");
+            doubt = Some(Flag { code: "one_of_many".to_owned(), message });
         }
         let alone = warned || doubt.is_some();
         let positions: Vec<usize> = if alone { vec![count / 2] } else { (0..count.min(MOST_FRAMES)).collect() };
