@@ -103,9 +103,12 @@ impl Drawing {
             _ => ShapeKind::Length,
         };
         let mut placed = draft.placed.clone();
-        placed.extend(&draft.wire.trail);
+        if draft.is_wire() {
+            placed.extend(&draft.wire.trail);
+            placed = simplify(&placed, draft.slack / 4.0);
+        }
         let more = draft.tool.places().is_none_or(|places| placed.len() < places);
-        if more && draft.tool != DrawTool::Shape(ShapeKind::Freehand) {
+        if more && !draft.is_wire() && draft.tool != DrawTool::Shape(ShapeKind::Freehand) {
             placed.push(draft.cursor);
         }
         let points = match (kind, placed.as_slice()) {

@@ -338,7 +338,7 @@ fn the_live_wire_keeps_to_the_rim_and_its_pieces_are_taken_back() {
         desk.drawing.preview(&on).map(|shape| shape.pixels(&desk.frame.display))
     };
     let trail = preview(&desk).expect("a preview");
-    assert!(trail.len() > 30, "around the rim, not through the disc: {}", trail.len());
+    assert!(trail.len() > 6, "around the rim, not through the disc: {}", trail.len());
     assert!(trail.iter().all(|p| ((p.0 - 50.0).hypot(p.1 - 50.0) - 30.0).abs() < 3.0), "{trail:?}");
     // A wrong place, taken back.
     assert!(!desk.click(tool, (50.0, 50.0)));

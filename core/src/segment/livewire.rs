@@ -98,7 +98,8 @@ impl Edges {
         let across = ndarray::Zip::from(&slope)
             .and(&steep)
             .map_collect(|slope, steep| if *steep > 1e-6 { (slope.0 / steep, slope.1 / steep) } else { (0.0, 0.0) });
-        Self { strength: steep.mapv(|v| (v * scale).min(1.0)), across }
+        // The root lifts soft edges, as of the heart, beside hard ones, as of skin and bone.
+        Self { strength: steep.mapv(|v| (v * scale).min(1.0).sqrt()), across }
     }
 }
 
