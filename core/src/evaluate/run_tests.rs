@@ -171,17 +171,18 @@ fn average_precision_of_boxes_is_that_of_pycocotools() {
     struct Reference {
         cases: Vec<Case>,
     }
+    type Found = ([f32; 4], f32);
     #[derive(serde::Deserialize)]
     struct Case {
         truth: Vec<Vec<[f32; 4]>>,
-        found: Vec<Vec<([f32; 4], f32)>>,
+        found: Vec<Vec<Found>>,
         ap50: f64,
     }
     let text = include_str!("../../tests/reference/average_precision.json");
     let reference: Reference = serde_json::from_str(text).expect("numbers");
     let bounds = |[x, y, w, h]: [f32; 4]| BoundingBox::new(x, y, x + w, y + h);
     for (index, case) in reference.cases.iter().enumerate() {
-        let image = |(truth, found): (&Vec<[f32; 4]>, &Vec<([f32; 4], f32)>)| {
+        let image = |(truth, found): (&Vec<[f32; 4]>, &Vec<Found>)| {
             let lesion = |of: &[f32; 4]| {
                 let [x, y, w, h] = of.map(|v| v as usize);
                 let inside = |(r, c): (usize, usize)| u8::from((y..y + h).contains(&r) && (x..x + w).contains(&c));
