@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bifocal_core::analysis::Analysis;
 use bifocal_core::dicom::{ObjectSummary, TagRow};
@@ -21,7 +20,6 @@ use crate::explain::Explained;
 use crate::images::{FrameState, Images, LoadedFrame};
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap::{self, Action};
-use crate::launch::FrameTimes;
 use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
 use crate::picture::Pictured;
@@ -86,8 +84,6 @@ pub struct App {
     saved: Settings,
     saved_at: f64,
     next_toast: u64,
-    frame_times: Option<FrameTimes>,
-    started: Instant,
     first_image: bool,
     /// The hand that drives the window where it is measured.
     pub(crate) driven: Option<Drive>,
@@ -116,8 +112,6 @@ impl App {
             saved: settings,
             saved_at: 0.0,
             next_toast: 1,
-            frame_times: None,
-            started: Instant::now(),
             first_image: false,
             driven: None,
             pictured: Pictured::default(),
@@ -137,12 +131,6 @@ impl App {
             app.open(paths);
         }
         app
-    }
-
-    /// Measures frames and the time to the first image; the result is printed when the window closes.
-    pub fn measure(&mut self, started: Instant) {
-        self.frame_times = Some(FrameTimes::default());
-        self.started = started;
     }
 
     /// Whether an image has been on the screen.
@@ -451,7 +439,7 @@ impl App {
 }
 
 impl eframe::App for App {
-    fn ui(&mut self, ui: &mut egui::Ui, frame: &mut eframe::Frame) {
+    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
         self.take_in(ui);
         let theme = Theme::new(self.state.settings.dark);
         self.ctx.set_theme(if theme.dark { egui::Theme::Dark } else { egui::Theme::Light });
@@ -471,14 +459,7 @@ impl eframe::App for App {
             self.ctx.request_repaint();
         }
         self.keep_settings(ui);
-        let first = drawn.image && !self.first_image;
-        self.first_image |= first;
-        if let Some(times) = &mut self.frame_times {
-            if first {
-                times.first_image = Some(self.started.elapsed());
-            }
-            times.add(frame.info().cpu_usage);
-        }
+        self.first_image |= drawn.image;
         self.drive_on(drawn.image);
     }
 
@@ -489,9 +470,6 @@ impl eframe::App for App {
     fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
         self.text_done();
         self.save_settings();
-        if let Some(times) = &self.frame_times {
-            println!("{}", times.summary());
-        }
         if let Some(drive) = &self.driven {
             println!("{}", drive.summary());
         }

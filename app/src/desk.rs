@@ -173,9 +173,11 @@ impl App {
                     self.put_drawing_down();
                 }
                 self.activate_pane(pane);
+                self.fit_bundle_to_reading();
             }
             DeskCommand::Maximise(pane) => {
                 self.activate_pane(pane);
+                self.fit_bundle_to_reading();
                 self.state.desk.maximised = !self.state.desk.maximised;
             }
             DeskCommand::Show { pane, study, series } => {

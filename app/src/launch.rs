@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use eframe::egui;
 
@@ -15,7 +15,6 @@ const WITHOUT_DISPLAY: &str = "without a display, use: bifocal analyze PATH --ou
 
 /// Opens the window on a project, on `paths`, or on the sample study where there is neither, and returns when it is closed.
 pub fn run(mut paths: Vec<PathBuf>, work: Option<Work>) -> ExitCode {
-    let started = Instant::now();
     if !has_display() {
         eprintln!("bifocal: no display (neither WAYLAND_DISPLAY nor DISPLAY is set); {WITHOUT_DISPLAY}");
         return ExitCode::FAILURE;
@@ -42,7 +41,6 @@ pub fn run(mut paths: Vec<PathBuf>, work: Option<Work>) -> ExitCode {
         viewport = viewport.with_position(position);
     }
     let options = eframe::NativeOptions { viewport, persist_window: false, ..Default::default() };
-    let measure = std::env::var_os("BIFOCAL_FRAME_TIMES").is_some();
     let result = eframe::run_native(
         "bifocal",
         options,
@@ -50,9 +48,6 @@ pub fn run(mut paths: Vec<PathBuf>, work: Option<Work>) -> ExitCode {
             let mut app = App::new(&creation.egui_ctx, settings_path, paths);
             if let Some(work) = work {
                 app.take_up(work);
-            }
-            if measure {
-                app.measure(started);
             }
             Ok(Box::new(app))
         }),
@@ -140,40 +135,6 @@ fn has_display() -> bool {
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// Times of frames, for `BIFOCAL_FRAME_TIMES=1`.
-#[derive(Debug, Default)]
-pub struct FrameTimes {
-    seconds: Vec<f32>,
-    /// From the start of the program to the first frame that showed an image.
-    pub first_image: Option<Duration>,
-}
-
-impl FrameTimes {
-    /// Adds the time that the last frame took on the CPU, drawing included.
-    pub fn add(&mut self, seconds: Option<f32>) {
-        self.seconds.extend(seconds);
-    }
-
-    /// One line for people.
-    pub fn summary(&self) -> String {
-        let mut sorted = self.seconds.clone();
-        sorted.sort_by(f32::total_cmp);
-        let at = |share: f32| {
-            let index = (sorted.len().saturating_sub(1) as f32 * share).round() as usize;
-            sorted.get(index).copied().unwrap_or(0.0) * 1000.0
-        };
-        let first =
-            self.first_image.map_or("no image shown".to_owned(), |t| format!("{:.0} ms", t.as_secs_f64() * 1e3));
-        format!(
-            "first image after {first}; {} frames: median {:.1} ms, 95th percentile {:.1} ms, longest {:.1} ms",
-            sorted.len(),
-            at(0.5),
-            at(0.95),
-            at(1.0)
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,17 +147,5 @@ mod tests {
         assert_eq!(pixel(9, 64)[3], 255);
         assert_eq!(pixel(119, 64)[3], 255);
         assert!(pixel(9, 64)[0] > pixel(119, 64)[0], "the left ring is the warm one");
-    }
-
-    #[test]
-    fn frame_times_are_summed_up() {
-        let mut times = FrameTimes::default();
-        for n in 1..=100 {
-            times.add(Some(n as f32 / 1000.0));
-        }
-        times.add(None);
-        let line = times.summary();
-        assert!(line.contains("100 frames") && line.contains("longest 100.0 ms"), "{line}");
-        assert!(FrameTimes::default().summary().contains("no image shown"));
     }
 }

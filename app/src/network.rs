@@ -17,6 +17,8 @@ use crate::volumes::{self, AnalysedVolume};
 const PREFERRED_BUNDLE: &str = "chest-opacity";
 /// Analyses that are kept for series and slices that are gone back to. Each holds several maps in the size of its image.
 const ANALYSES_KEPT: usize = 4;
+/// Bundles whose weights are kept for series that are gone back to.
+const BUNDLES_KEPT: usize = 3;
 /// Analysed volumes that are kept for series that are gone back to.
 const VOLUMES_KEPT: usize = 2;
 
@@ -34,6 +36,8 @@ pub struct Network {
     pub problem: Option<String>,
     folder: Option<PathBuf>,
     bundle: Option<Arc<Bundle>>,
+    /// Bundles that were in use before, with their weights.
+    loaded: Vec<Arc<Bundle>>,
     /// Analyses of this run of the program, the latest last.
     analyses: Vec<Arc<Analysis>>,
     /// Volumes, the latest last.
@@ -97,10 +101,20 @@ impl Network {
         self.metadata.as_ref().is_some_and(|metadata| metadata.config.slab.is_some())
     }
 
-    /// Takes over what another bundle has answered in this run of the program: answers are found by the weights.
-    pub(crate) fn keep_answers_of(&mut self, other: Self) {
+    /// Takes the place of another bundle on the same device: what that one and those before it have answered in this run of the program stays,
+    /// since answers are found by the weights, and so do their loaded weights.
+    pub(crate) fn follow(&mut self, other: Self) {
         self.analyses = other.analyses;
         self.volumes = other.volumes;
+        self.loaded = other.loaded;
+        self.loaded.extend(other.bundle);
+        let own = self.weights_sha256().to_owned();
+        if let Some(index) = self.loaded.iter().position(|bundle| bundle.metadata.weights_sha256 == own) {
+            self.bundle = Some(self.loaded.remove(index));
+        }
+        if self.loaded.len() > BUNDLES_KEPT {
+            self.loaded.remove(0);
+        }
     }
 
     /// The volume of a series, if it was analysed by these weights.

@@ -83,10 +83,8 @@ impl App {
                 self.state.settings.device = device;
                 // The weights are loaded onto the device with the next analysis.
                 self.jobs.abandon(JobKind::Attention);
-                let before = std::mem::take(&mut self.state.network);
-                let folder = before.folder().map(|folder| folder.display().to_string()).unwrap_or_default();
-                self.state.network = Network::find(&folder, "");
-                self.state.network.keep_answers_of(before);
+                let folder = self.state.network.folder().map(|folder| folder.display().to_string());
+                self.state.network = Network::find(&folder.unwrap_or_default(), "");
             }
         }
     }

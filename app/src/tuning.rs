@@ -283,8 +283,16 @@ impl App {
         self.jobs.abandon(JobKind::Attention);
         self.state.model = network.title();
         self.state.weights_sha256 = network.weights_sha256().to_owned();
-        network.keep_answers_of(std::mem::take(&mut self.state.network));
+        network.follow(std::mem::take(&mut self.state.network));
         self.state.network = network;
+    }
+
+    /// As [`Self::fit_bundle_to`] the series in view.
+    pub(crate) fn fit_bundle_to_reading(&mut self) {
+        let series = self.state.reading.as_ref().and_then(|reading| reading.series());
+        if let Some(modality) = series.map(|series| series.modality.clone()) {
+            self.fit_bundle_to(&modality);
+        }
     }
 
     /// Where no bundle is chosen by hand, takes one that was made for series of a modality, if the one in use was not.
