@@ -1,10 +1,14 @@
 //! `bifocal analyze` as a user runs it: what is written, exit codes, and no identifiers where none are wanted.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/scan.rs"]
+mod scan;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use bifocal_core::study::Source;
 use serde_json::Value;
 
 fn analyze(arguments: &[&str]) -> Output {
@@ -219,4 +223,41 @@ fn maps_are_made_and_tested_where_that_is_asked_for() {
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains(cause));
     }
+}
+
+#[test]
+fn a_ct_is_analysed_as_a_volume_by_the_bundle_made_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, out) = (folder.path().join("ct"), folder.path().join("out"));
+    std::fs::create_dir(&input).unwrap();
+    scan::write(&input);
+    let output = analyze(&[text(&input), "--out", text(&out), "--maps", "--seg"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let series = &json(&out.join("summary.json"))["series"][0];
+    assert_eq!((&series["model"], &series["volume"]["planes"]), (&"chest-ct-demo".into(), &50.into()));
+    let organs = series["volume"]["organs"].as_array().unwrap();
+    assert!(organs.iter().all(|organ| organ["volume_ml"].as_f64().unwrap() > 300.0), "{organs:?}");
+    let findings = series["findings"].as_array().unwrap();
+    assert!(!findings.is_empty(), "two large opacities are in every phantom");
+    let extent = &findings[0]["extent"];
+    let (first, last) = (extent["images"][0].as_u64().unwrap(), extent["images"][1].as_u64().unwrap());
+    assert!(first < last && (first..=last).contains(&extent["image"].as_u64().unwrap()), "{extent}");
+    let folder = out.join(series["folder"].as_str().unwrap());
+    let lattice = json(&folder.join("volumes.json"));
+    assert_eq!(lattice["shape"], serde_json::json!([50, 128, 128]));
+    for file in ["report.pdf", "overlay.png", "heatmap-nodule-volume.npy", "organ-left_lung-volume.npy"] {
+        assert!(folder.join(file).metadata().unwrap().len() > 1000, "{file}");
+    }
+    let report = json(&folder.join("report.json"));
+    let listed: usize =
+        report["images"].as_array().unwrap().iter().map(|i| i["findings"].as_array().unwrap().len()).sum();
+    assert_eq!(listed, findings.len(), "each finding is listed once, with the image of its peak");
+    let masks = bifocal_core::dicom::read_segmentation(&Source::file(folder.join("segmentation.dcm"))).unwrap();
+    assert_eq!(masks.segments.len(), 5);
+    assert!(masks.masks.len() > 60, "organs on most slices: {}", masks.masks.len());
+
+    let coronal = out.join("coronal");
+    let output = analyze(&[text(&input), "--out", text(&coronal), "--plane", "coronal"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(json(&coronal.join("summary.json"))["series"][0]["volume"]["plane"], "coronal");
 }

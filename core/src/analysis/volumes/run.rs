@@ -21,8 +21,9 @@ use crate::volume::{Grid, Plane, PlaneKind, Slab, Vector, Volume, Voxels, along,
 const BATCH: usize = 8;
 /// The lattice of probabilities has so many cells for a pixel of the input, along each side.
 const LATTICE: usize = 2;
-/// Pieces of fewer voxels are noise.
+/// Pieces of fewer voxels, or of less, are noise: thin slices have small voxels. A ball of 40 mm³ is 4 mm across.
 const LEAST_VOXELS: usize = 3;
+const LEAST_MM3: f64 = 40.0;
 /// Findings of one class.
 const MOST_FINDINGS: usize = 60;
 /// An organ of less than this was not found, mm³.
@@ -135,7 +136,7 @@ pub(super) fn merge(
         task.check()?;
         let threshold = (class.map_threshold * 255.0).ceil() as u8;
         let mut own: Vec<Piece> = pieces(&values, shape, threshold);
-        own.retain(|piece| piece.voxels.len() >= LEAST_VOXELS);
+        own.retain(|piece| piece.voxels.len() >= LEAST_VOXELS && piece.mm3(&sizes) >= LEAST_MM3);
         own.sort_by_key(|piece| std::cmp::Reverse((piece.peak.1, piece.voxels.len())));
         own.truncate(MOST_FINDINGS);
         let lesion =
