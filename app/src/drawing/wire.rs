@@ -43,7 +43,8 @@ impl Draft {
     /// Ways from the last point on.
     pub(super) fn begin_wire(&mut self, on: &Canvas<'_>) {
         self.wire.trail.clear();
-        self.wire.ways = self.placed.last().and_then(|last| LiveWire::new(on.frame.values().view(), *last, REACH));
+        self.wire.ways =
+            self.placed.last().and_then(|last| LiveWire::new(on.frame.values().view(), *last, REACH, &self.placed));
     }
 
     pub(super) fn follow(&mut self, at: Pixel) {
