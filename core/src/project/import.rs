@@ -1,6 +1,6 @@
 //! From other programs into a reader's sessions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::dataset::{CocoDataset, Geometry};
 use crate::dicom::pixels::FrameReader;
 use crate::dicom::read_segmentation;
 use crate::measure::Runs;
-use crate::study::{CodedConcept, Instance, Series, Source, StudyIndex};
+use crate::study::{CodedConcept, Instance, InstanceKey, Series, Source, StudyIndex};
 
 /// What an import brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,8 +49,7 @@ pub fn import_segmentation(
         keys.insert(segment.number, key);
     }
     let half = segmentation.kind.maximum().div_ceil(2);
-    let mut edits: BTreeMap<String, (&Series, Vec<Edit>)> = BTreeMap::new();
-    let mut frames = std::collections::BTreeSet::new();
+    let mut painted = Painted::default();
     for mask in &segmentation.masks {
         let Some(origin) = &mask.source else {
             imported.problems.push(format!("a mask of segment {} names no image", mask.segment));
@@ -70,18 +69,9 @@ pub fn import_segmentation(
         if add.is_empty() {
             continue;
         }
-        let frame = origin.frame.unwrap_or(0);
-        frames.insert((instance.key(), frame));
-        let key = MaskKey { instance: instance.key(), frame, label: label.clone() };
-        let edit = Edit::Paint { mask: key, add, remove: Runs::default() };
-        edits.entry(series.reading_uid().0).or_insert_with(|| (series, Vec::new())).1.push(edit);
-        imported.annotations += 1;
+        painted.add(series, instance, origin.frame.unwrap_or(0), label.clone(), add);
     }
-    imported.frames = frames.len();
-    keep(project, reader, edits)?;
-    imported.problems.sort();
-    imported.problems.dedup();
-    Ok(imported)
+    painted.keep(project, reader, imported)
 }
 
 /// Fields by which Bifocal's own COCO files name the image that a picture was made from.
@@ -206,6 +196,37 @@ fn latest(project: &Project, reader: &str, series: &Series) -> Result<Store, Pro
     let (sessions, _) = sessions_of(&folder)?;
     let weights = sessions.get(&series.reading_uid()).map_or("", |session| session.weights_sha256.as_str());
     Ok(Store::open(&folder, &series.reading_uid(), weights)?)
+}
+
+/// Regions to paint, by series.
+#[derive(Default)]
+pub(super) struct Painted<'i> {
+    edits: BTreeMap<String, (&'i Series, Vec<Edit>)>,
+    frames: BTreeSet<(InstanceKey, usize)>,
+}
+
+impl<'i> Painted<'i> {
+    pub(super) fn add(&mut self, series: &'i Series, instance: &Instance, frame: usize, label: String, add: Runs) {
+        self.frames.insert((instance.key(), frame));
+        let mask = MaskKey { instance: instance.key(), frame, label };
+        let edit = Edit::Paint { mask, add, remove: Runs::default() };
+        self.edits.entry(series.reading_uid().0).or_insert_with(|| (series, Vec::new())).1.push(edit);
+    }
+
+    /// Keeps them in `reader`'s sessions and counts them. Problems, of which many masks share one, are said once.
+    pub(super) fn keep(
+        self,
+        project: &Project,
+        reader: &str,
+        mut imported: Imported,
+    ) -> Result<Imported, ProjectError> {
+        imported.frames = self.frames.len();
+        imported.annotations = self.edits.values().map(|(_, edits)| edits.len()).sum();
+        keep(project, reader, self.edits)?;
+        imported.problems.sort();
+        imported.problems.dedup();
+        Ok(imported)
+    }
 }
 
 /// Each series is one step of undo.

@@ -1,10 +1,9 @@
 //! RT Structure Sets into a reader's sessions: contours become painted regions of the images they were drawn on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use super::import::{Imported, instances, keep, label_for};
+use super::import::{Imported, Painted, instances, label_for};
 use super::{Project, ProjectError};
-use crate::annotation::{Edit, MaskKey};
 use crate::dicom::pixels::FrameReader;
 use crate::dicom::{Contour, ContourKind, read_structure_set};
 use crate::measure::{Runs, polygon};
@@ -36,10 +35,9 @@ pub fn import_structure_set(
     let set = read_structure_set(source).map_err(|error| ProjectError::content(&source.file, error))?;
     let mut imported = Imported { problems: set.problems, ..Imported::default() };
     let mut places: HashMap<(String, usize), Option<Place>> = HashMap::new();
-    let mut edits: BTreeMap<String, (&Series, Vec<Edit>)> = BTreeMap::new();
-    let mut frames = BTreeSet::new();
+    let mut painted = Painted::default();
     for region in &set.regions {
-        let mut painted: BTreeMap<(String, usize), (&Series, &Instance, Runs)> = BTreeMap::new();
+        let mut drawings: BTreeMap<(String, usize), (&Series, &Instance, Runs)> = BTreeMap::new();
         for contour in &region.contours {
             if contour.kind != ContourKind::ClosedPlanar {
                 imported.problems.push(format!("{}: points and open lines enclose nothing", region.name));
@@ -62,7 +60,7 @@ pub fn import_structure_set(
             };
             match drawn(contour, place) {
                 Ok(runs) => {
-                    let entry = painted.entry(key).or_insert_with(|| (series, instance, Runs::default()));
+                    let entry = drawings.entry(key).or_insert_with(|| (series, instance, Runs::default()));
                     let both = entry.2.intersection(&runs);
                     entry.2 = entry.2.union(&runs).difference(&both);
                 }
@@ -72,24 +70,16 @@ pub fn import_structure_set(
                 )),
             }
         }
-        painted.retain(|_, (.., runs)| !runs.is_empty());
-        if painted.is_empty() {
+        drawings.retain(|_, (.., runs)| !runs.is_empty());
+        if drawings.is_empty() {
             continue;
         }
         let label = label_for(project, &region.name, None, region.color, &mut imported)?;
-        for ((_, frame), (series, instance, add)) in painted {
-            frames.insert((instance.key(), frame));
-            let mask = MaskKey { instance: instance.key(), frame, label: label.clone() };
-            let edit = Edit::Paint { mask, add, remove: Runs::default() };
-            edits.entry(series.reading_uid().0).or_insert_with(|| (series, Vec::new())).1.push(edit);
-            imported.annotations += 1;
+        for ((_, frame), (series, instance, add)) in drawings {
+            painted.add(series, instance, frame, label.clone(), add);
         }
     }
-    imported.frames = frames.len();
-    keep(project, reader, edits)?;
-    imported.problems.sort();
-    imported.problems.dedup();
-    Ok(imported)
+    painted.keep(project, reader, imported)
 }
 
 /// The image that a contour names; without a name, the one that it lies on.
