@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bifocal_core::analysis::Analysis;
 use bifocal_core::dicom::{ObjectSummary, TagRow};
+use bifocal_core::render::HeatStyle;
 use bifocal_core::study::{SeriesUid, Study, StudyIndex};
 use bifocal_core::tune::{Candidate, Tuned};
 use bifocal_core::volume::Volume;
@@ -57,6 +58,8 @@ pub enum Outcome {
     Objected(Objected),
     /// A series as a volume, and its middle slice.
     Volume(Arc<Volume>, Arc<LoadedFrame>),
+    /// The series to lay over as a volume, and how it is shown.
+    Fused(Arc<Volume>, HeatStyle),
     /// The series of a project as its reader has read them, and what could not be read.
     Cases(Vec<Candidate>, Vec<String>),
     /// A fine-tuned bundle, and how it compares.
@@ -193,12 +196,15 @@ impl App {
             Ok(Outcome::Explained(explained)) => self.explained(*explained),
             Ok(Outcome::Objected(objected)) => self.objected(objected),
             Ok(Outcome::Volume(volume, sample)) => self.volume_built(volume, sample),
+            Ok(Outcome::Fused(volume, style)) => self.fused(Ok((volume, style))),
             Ok(Outcome::Cases(found, problems)) => self.cases_gathered(found, problems),
             Ok(Outcome::Tuned(tuned)) => self.tuned(tuned),
             Ok(Outcome::ReportPages(images)) => self.report_laid_out(images),
             Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
             Err(JobError::Cancelled) if ended.kind == JobKind::Volume => self.volume_failed("it was cancelled"),
             Err(JobError::Failed(message)) if ended.kind == JobKind::Volume => self.volume_failed(&message),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Fusion => self.fused(Err(None)),
+            Err(JobError::Failed(message)) if ended.kind == JobKind::Fusion => self.fused(Err(Some(message))),
             // Asked for again where an image rests; what failed says so where its map would be.
             Err(JobError::Cancelled) if ended.kind == JobKind::Attention => {}
             Err(JobError::Cancelled) if ended.kind == JobKind::Explanation => self.explanation_stopped(None),

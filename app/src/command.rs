@@ -8,6 +8,7 @@ use bifocal_core::annotation::Edit;
 
 use crate::desk::DeskCommand;
 use crate::explain::ExplainCommand;
+use crate::fusion::FusionCommand;
 use crate::header::HeaderCommand;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
@@ -53,6 +54,8 @@ pub enum Command {
     ToggleMaximise(Lens),
     /// Something about layouts, viewports and planes.
     Desk(DeskCommand),
+    /// Something about the series that is laid over.
+    Fusion(FusionCommand),
     /// Something about class activation maps and tests of maps.
     Explain(ExplainCommand),
     /// Something about the work list of a project.

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use bifocal_core::study::{SeriesUid, Study};
-use bifocal_core::volume::{Vector, Volume, VolumeError, dot};
+use bifocal_core::volume::{Plane, PlaneKind, Slab, Vector, Volume, VolumeError, dot};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Outcome};
 use crate::command::Command;
 use crate::document::ReadingDocument;
+use crate::fusion::FusionCommand;
 use crate::images::{FrameKey, FrameState, LoadedFrame};
 use crate::jobs::{JobError, JobKind};
 use crate::keymap::{self, Action};
@@ -263,6 +264,7 @@ impl App {
     /// Forgets the parked readings: their files are closed.
     pub(crate) fn clear_desk(&mut self) {
         self.state.desk = Desk::default();
+        self.fusion(FusionCommand::Remove);
         self.reformatter.forget();
         self.fit_grid();
     }
@@ -431,7 +433,7 @@ impl App {
         let pane = planes.active;
         let slab = |mm: f64| {
             let thickness_mm = (planes.slab.thickness_mm + mm).max(0.0);
-            PlaneEdit::Slab(bifocal_core::volume::Slab { thickness_mm, ..planes.slab })
+            PlaneEdit::Slab(Slab { thickness_mm, ..planes.slab })
         };
         let edit = match action {
             Action::NextImage => PlaneEdit::Scroll { pane, steps: 1 },
@@ -607,14 +609,17 @@ fn follow_scroll(other: &mut Reading, owed: &mut f64, active: &Reading, before: 
 
 /// The slice in the middle of a volume, as acquired.
 fn middle_slice(volume: &Volume) -> Option<LoadedFrame> {
-    use bifocal_core::volume::{Plane, PlaneKind, Slab};
+    middle_plane(volume).map(|plane| LoadedFrame::new(volume.reformat(&plane, Slab::default())))
+}
+
+/// The plane of the slice in the middle of a volume.
+pub(crate) fn middle_plane(volume: &Volume) -> Option<Plane> {
     let grid = &volume.grid;
     let orientation = PlaneKind::Acquired.orientation(grid);
     let [slices, ..] = grid.shape();
     let through = grid.patient_from_voxel([(slices / 2) as f64, 0.0, 0.0]);
     let [row_mm, column_mm, _] = grid.spacing();
-    let plane = Plane::across(grid, orientation, through, through, 0.0, row_mm.min(column_mm))?;
-    Some(LoadedFrame::new(volume.reformat(&plane, Slab::default())))
+    Plane::across(grid, orientation, through, through, 0.0, row_mm.min(column_mm))
 }
 
 /// The viewports of a grid that show a series.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use eframe::egui::{self, Event, Key, Modifiers, PointerButton, Pos2, Vec2, pos2, vec2};
 
 use crate::app::App;
+use crate::fusion::FusedVolume;
 
 /// What is done, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,16 +22,19 @@ enum Phase {
     Brush,
     /// Planes, where the series makes a volume, and the crosshair dragged through them.
     Planes,
+    /// The same with another series laid over, where one lies in the space of the first.
+    Fusion,
     /// Nothing more.
     Done,
 }
 
 /// What the phases are called, and how many frames each takes.
-const PHASES: [(Phase, &str, usize); 4] = [
+const PHASES: [(Phase, &str, usize); 5] = [
     (Phase::Scroll, "scroll, one image a frame", 240),
     (Phase::Window, "window and level by a drag", 150),
     (Phase::Brush, "a stroke of the brush", 200),
     (Phase::Planes, "crosshair through three planes", 150),
+    (Phase::Fusion, "the same, a series laid over", 150),
 ];
 
 /// Frames that are let pass before a phase is timed: the tool is taken, what is loaded settles.
@@ -133,12 +137,12 @@ impl Drive {
             let angle = step as f32 * 0.11;
             pane.center() + Vec2::angled(angle) * (0.05 + 0.25 * step as f32 / frames.max(1) as f32) * pane.height()
         };
-        let drag = |tool: Option<Key>| {
+        let drag = |tool: Option<(Key, Modifiers)>| {
             let mut events = Vec::new();
             if frame == 2
-                && let Some(tool) = tool
+                && let Some((tool, modifiers)) = tool
             {
-                events.extend(key(tool, Modifiers::NONE));
+                events.extend(key(tool, modifiers));
             }
             if frame + 1 >= lead {
                 events.push(Event::PointerMoved(turn((frame + 1).saturating_sub(lead))));
@@ -153,15 +157,16 @@ impl Drive {
         match self.phase {
             Phase::Open | Phase::Done => Vec::new(),
             Phase::Scroll => key(Key::ArrowDown, Modifiers::NONE).into(),
-            Phase::Window => drag(Some(Key::W)),
+            Phase::Window => drag(Some((Key::W, Modifiers::NONE))),
             Phase::Brush => {
-                let mut events = drag(Some(Key::U));
+                let mut events = drag(Some((Key::U, Modifiers::NONE)));
                 if frame == lead + frames + 1 {
                     events.extend(key(Key::Z, Modifiers::COMMAND));
                 }
                 events
             }
-            Phase::Planes => drag((frame == 2).then_some(Key::V)),
+            Phase::Planes => drag(Some((Key::V, Modifiers::NONE))),
+            Phase::Fusion => drag(Some((Key::T, Modifiers::SHIFT))),
         }
     }
 }
@@ -188,6 +193,11 @@ impl App {
     pub(crate) fn drive_on(&mut self, image_shown: bool) {
         let volume =
             !matches!(self.state.desk.volume, crate::desk::VolumeState::Building | crate::desk::VolumeState::None);
+        if self.driven.is_none() {
+            return;
+        }
+        let possible = self.state.fusion_candidates().iter().any(|candidate| candidate.obstacle.is_none());
+        let fused = self.state.fusion.as_ref().map(|fusion| matches!(fusion.volume, FusedVolume::Ready(_)));
         let Some(drive) = &mut self.driven else { return };
         self.ctx.request_repaint();
         let now = Instant::now();
@@ -208,8 +218,13 @@ impl App {
         else {
             return;
         };
-        // The planes are not timed before there is a volume to cut.
-        if drive.phase == Phase::Planes && drive.frame == LEAD - 2 && !volume {
+        // The planes are not timed before there is a volume to cut, and one to lay over it.
+        let waits = match drive.phase {
+            Phase::Planes => !volume,
+            Phase::Fusion => fused == Some(false),
+            _ => false,
+        };
+        if drive.frame == LEAD - 2 && waits {
             let since = *drive.waiting_since.get_or_insert(now);
             if now - since < LONGEST_WAIT {
                 return;
@@ -225,6 +240,9 @@ impl App {
             drive.results.push(PhaseTimes { name, intervals, ready: std::mem::take(&mut drive.ready) });
             drive.frame = 0;
             drive.phase = PHASES.get(index + 1).map_or(Phase::Done, |(phase, ..)| *phase);
+            if drive.phase == Phase::Fusion && !possible {
+                drive.phase = Phase::Done;
+            }
             if drive.phase == Phase::Done {
                 self.ctx.send_viewport_cmd(egui::ViewportCommand::Close);
             }

@@ -28,6 +28,8 @@ pub enum JobKind {
     Features,
     /// Decoding a series into a volume.
     Volume,
+    /// Decoding the series that is laid over.
+    Fusion,
     /// Class activation maps, and tests of maps.
     Explanation,
     /// Writing a report or exporting.

@@ -48,6 +48,10 @@ pub enum Action {
     FlipVertical,
     Escape,
     Overlays,
+    /// The next series of the space over the one in view, then none.
+    LayOver,
+    OverlayFainter,
+    OverlayStronger,
     /// The elements of the file in view.
     Tags,
     CopyView,
@@ -239,6 +243,9 @@ pub const ACTIONS: &[Entry] = {
         row(FlipHorizontal, &[key(Key::F)], View, "Flip left and right", Some(Icon::FlipHorizontal2)),
         row(FlipVertical, &[shift(Key::F)], View, "Flip top and bottom", Some(Icon::FlipVertical2)),
         row(Overlays, &[key(Key::Space)], View, "Overlays on or off", Some(Icon::Layers)),
+        row(LayOver, &[shift(Key::T)], View, "Lay the next series over (PET over CT)", Some(Icon::Blend)),
+        row(OverlayFainter, &[key(Key::Num8)], View, "What is laid over fainter", None),
+        row(OverlayStronger, &[key(Key::Num9)], View, "What is laid over stronger", None),
         row(ExportView, &[command(Key::E)], View, "Save the view as a picture", Some(Icon::ImageDown)),
         row(
             CopyView,

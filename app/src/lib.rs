@@ -22,6 +22,7 @@
 //! | [`reader`] | decisions, comments, key images: the undoable session |
 //! | [`report`] | pages for the preview, files |
 //! | [`overlays`] | heat maps and attention on the graphics card |
+//! | [`fusion`] | another series over the one that is read |
 //! | [`probe`] | where one token looks |
 //! | [`jobs`] | long work on threads |
 //! | [`listing`] | which studies and series the list shows, in which order |
@@ -42,6 +43,7 @@ pub mod drive;
 pub mod explain;
 #[cfg(test)]
 mod explain_tests;
+pub mod fusion;
 pub mod header;
 pub mod images;
 pub mod io;

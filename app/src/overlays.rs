@@ -1,12 +1,13 @@
 //! Heat maps and attention on the graphics card: made once for each map and each change of how it is shown, not each frame.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::measured::MeasuredShapes;
 use crate::ui::shapes::MaskTextures;
 use bifocal_core::analysis::Analysis;
 use bifocal_core::render::{self, HeatStyle};
+use bifocal_core::volume::{Plane, Slab, Volume};
 use eframe::egui::{self, ColorImage, Rect, TextureHandle, TextureOptions, Vec2};
 use ndarray::Array2;
 
@@ -31,6 +32,13 @@ struct Layer {
     used: u64,
 }
 
+/// A volume as it is laid over a plane. The volume itself is not kept alive.
+struct Sampled {
+    volume: Weak<Volume>,
+    plane: Plane,
+    values: Arc<Array2<f32>>,
+}
+
 struct Bar {
     style: HeatStyle,
     texture: TextureHandle,
@@ -40,6 +48,8 @@ struct Bar {
 struct Inner {
     layers: Vec<Layer>,
     bars: Vec<Bar>,
+    /// The one that was used last is at the end.
+    sampled: Vec<Sampled>,
     probe: Option<(Arc<Analysis>, ImagePoint, Option<Arc<Answer>>)>,
     clock: u64,
 }
@@ -60,7 +70,8 @@ pub struct Overlays {
 
 /// Longest side of an overlay's texture. Maps are smooth: more shows nothing more.
 const LONGEST_SIDE: usize = 1024;
-const LAYERS_KEPT: usize = 6;
+/// One a viewport of the largest grid, and those of the lenses.
+const LAYERS_KEPT: usize = 16;
 const BARS_KEPT: usize = 4;
 
 impl Overlays {
@@ -100,6 +111,27 @@ impl Overlays {
             inner.layers.remove(oldest.unwrap_or(0));
         }
         handed_out
+    }
+
+    /// The values of a volume on a plane, remembered.
+    pub fn sampled(&self, volume: &Arc<Volume>, plane: &Plane) -> Arc<Array2<f32>> {
+        let kept = &mut self.inner.borrow_mut().sampled;
+        kept.retain(|sampled| sampled.volume.strong_count() > 0);
+        let known = kept.iter().position(|s| s.plane == *plane && std::ptr::eq(s.volume.as_ptr(), Arc::as_ptr(volume)));
+        let sampled = match known {
+            Some(index) => kept.remove(index),
+            None => Sampled {
+                volume: Arc::downgrade(volume),
+                plane: *plane,
+                values: Arc::new(volume.sample(plane, Slab::default())),
+            },
+        };
+        let values = Arc::clone(&sampled.values);
+        kept.push(sampled);
+        if kept.len() > LAYERS_KEPT {
+            kept.remove(0);
+        }
+        values
     }
 
     /// How a map was last drawn, if it was.

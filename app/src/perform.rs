@@ -51,6 +51,7 @@ impl App {
                 };
             }),
             Command::Desk(command) => self.desk(command),
+            Command::Fusion(command) => self.fusion(command),
             Command::Work(command) => self.work(command),
             Command::Tune(command) => self.tuning(command),
             Command::Read(command) => self.read(command),
@@ -195,6 +196,9 @@ impl App {
             Action::FlipHorizontal => self.edit_view(ViewEdit::FlipHorizontal),
             Action::FlipVertical => self.edit_view(ViewEdit::FlipVertical),
             Action::Overlays => self.edit_view(ViewEdit::ToggleOverlays),
+            Action::LayOver => self.next_fusion(),
+            Action::OverlayFainter => self.step_opacity(-1.0),
+            Action::OverlayStronger => self.step_opacity(1.0),
             Action::Preset(digit) if self.choose_label(digit) => {}
             Action::Preset(digit) => {
                 if let Some(window) = WindowChoice::preset(digit) {

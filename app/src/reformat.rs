@@ -1,6 +1,7 @@
 //! Pictures of planes: cut coarsely at once while things move, finely on a thread when they rest.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bifocal_core::render::{self, Voi};
 use bifocal_core::study::Frame;
-use bifocal_core::volume::{Orientation, Plane, Slab, Vector, Volume, dot};
+use bifocal_core::volume::{Orientation, Plane, Projection, Slab, Vector, Volume, dot};
 use eframe::egui::{self, ColorImage, TextureHandle, TextureOptions};
 use ndarray::{Array2, Axis, concatenate};
 
@@ -25,6 +26,8 @@ pub struct Wanted {
     pub anchor: Vector,
     /// Thickness and projection.
     pub slab: Slab,
+    /// What is laid over it, sampled at its place: the highest value in a slab.
+    pub over: Vec<Arc<Volume>>,
 }
 
 impl Wanted {
@@ -36,6 +39,8 @@ impl Wanted {
         Arc::ptr_eq(&self.volume, &other.volume)
             && self.orientation == other.orientation
             && self.slab == other.slab
+            && self.over.len() == other.over.len()
+            && self.over.iter().zip(&other.over).all(|(a, b)| Arc::ptr_eq(a, b))
             && (height(self) - height(other)).abs() < 1e-9
             && lattice(self).iter().zip(lattice(other)).all(|(a, b)| (a - b).abs() < 1e-6)
     }
@@ -43,15 +48,52 @@ impl Wanted {
     /// The plane in full resolution; `None` where it misses the volume.
     fn plane(&self, coarser: f64) -> Option<Plane> {
         let spacing = self.orientation.spacing_mm(&self.volume.grid) * coarser;
-        let Self { volume, orientation, through, anchor, slab } = self;
+        let Self { volume, orientation, through, anchor, slab, .. } = self;
         Plane::across(&volume.grid, *orientation, *through, *anchor, slab.thickness_mm, spacing)
     }
 
-    /// Samples that the plane takes at a coarseness.
+    /// Samples that the plane and what is laid over it take at a coarseness.
     fn samples(&self, plane: &Plane, coarser: f64) -> f64 {
-        let steps = self.slab.thickness_mm / self.volume.grid.step_mm(self.orientation.normal()) / coarser + 1.0;
-        plane.rows as f64 * plane.columns as f64 * steps
+        let over = self.over.iter().map(|volume| samples(volume, &volume.plane_over(plane), self.slab, coarser));
+        samples(&self.volume, plane, self.slab, coarser) + over.sum::<f64>()
     }
+
+    /// What is laid over the plane; `sample` takes the values.
+    fn laid<E>(
+        &self,
+        plane: &Plane,
+        mut sample: impl FnMut(&Volume, &Plane, Slab) -> Result<Array2<f32>, E>,
+    ) -> Result<Vec<Laid>, E> {
+        let slab = Slab { projection: Projection::Mip, ..self.slab };
+        let lay = |volume: &Arc<Volume>| {
+            let plane = volume.plane_over(plane);
+            Ok(Laid { plane, values: Arc::new(sample(volume, &plane, slab)?) })
+        };
+        self.over.iter().map(lay).collect()
+    }
+}
+
+/// Samples that a plane takes at a coarseness.
+fn samples(volume: &Volume, plane: &Plane, slab: Slab, coarser: f64) -> f64 {
+    let steps = slab.thickness_mm / volume.grid.step_mm(plane.orientation.normal()) / coarser + 1.0;
+    plane.rows as f64 * plane.columns as f64 * steps
+}
+
+/// What is laid over a plane.
+#[derive(Clone)]
+pub struct Laid {
+    /// Where its pixels lie.
+    pub plane: Plane,
+    /// Its values, `[row, column]`, in the units of its volume; NaN where that has none.
+    pub values: Arc<Array2<f32>>,
+}
+
+/// Pixels and values of a plane, and what is laid over it.
+#[derive(Clone)]
+struct Content {
+    plane: Plane,
+    frame: Arc<Frame>,
+    over: Vec<Laid>,
 }
 
 /// A picture of a plane.
@@ -62,6 +104,8 @@ pub struct Cut {
     pub frame: Arc<Frame>,
     /// The picture.
     pub texture: TextureHandle,
+    /// What is laid over it, in the order of [`Wanted::over`].
+    pub over: Vec<Laid>,
     /// Whether it is as fine as the volume.
     pub fine: bool,
 }
@@ -69,7 +113,7 @@ pub struct Cut {
 struct Cached {
     wanted: Wanted,
     /// `None` where the plane misses the volume.
-    content: Option<(Plane, Arc<Frame>)>,
+    content: Option<Content>,
     fine: bool,
     /// When it was cut coarsely and nothing finer has been asked for.
     rests_since: Option<Instant>,
@@ -85,7 +129,7 @@ struct Request {
 struct Refined {
     slot: usize,
     generation: u64,
-    content: Option<(Plane, Arc<Frame>)>,
+    content: Option<Content>,
 }
 
 #[derive(Default)]
@@ -157,7 +201,7 @@ impl Reformatter {
                 }
             }
         }
-        let (plane, frame) = cached.content.as_ref()?;
+        let Content { plane, frame, over } = cached.content.as_ref()?;
         if cached.texture.as_ref().is_none_or(|(shown, _)| shown != voi) {
             let image = render::gray_image(frame, voi);
             let image = ColorImage::from_rgba_unmultiplied([image.width, image.height], image.as_bytes());
@@ -173,7 +217,8 @@ impl Reformatter {
             }
         }
         let (_, texture) = cached.texture.as_ref()?;
-        Some(Cut { plane: *plane, frame: Arc::clone(frame), texture: texture.clone(), fine: cached.fine })
+        let (frame, over) = (Arc::clone(frame), over.clone());
+        Some(Cut { plane: *plane, frame, texture: texture.clone(), over, fine: cached.fine })
     }
 
     fn take_in(&self, inner: &mut Inner) {
@@ -215,11 +260,13 @@ fn cut_at_once(wanted: &Wanted, nanoseconds: &mut f64) -> Cached {
     }
     let content = plane.map(|plane| {
         let started = Instant::now();
-        let values = wanted.volume.sample_coarsely(&plane, wanted.slab, coarser);
+        let sample = |volume: &Volume, plane: &Plane, slab| Ok(volume.sample_coarsely(plane, slab, coarser));
+        let Ok(values): Result<_, Infallible> = sample(&wanted.volume, &plane, wanted.slab);
+        let Ok(over) = wanted.laid(&plane, sample);
         let took = started.elapsed().as_nanos() as f64 / wanted.samples(&plane, coarser).max(1.0);
         // A single hiccup of the machine must not make all that follows coarse.
         *nanoseconds = (0.8 * *nanoseconds + 0.2 * took.min(4.0 * *nanoseconds)).clamp(1.0, 200.0);
-        (plane, Arc::new(wanted.volume.frame_of(&plane, wanted.slab, values)))
+        Content { plane, frame: Arc::new(wanted.volume.frame_of(&plane, wanted.slab, values)), over }
     });
     let fine = coarser == 1.0;
     Cached { wanted: wanted.clone(), content, fine, rests_since: (!fine).then(Instant::now), texture: None }
@@ -228,13 +275,7 @@ fn cut_at_once(wanted: &Wanted, nanoseconds: &mut f64) -> Cached {
 fn refine_loop(inbox: &Receiver<Request>, outbox: &Sender<Refined>, current: &[AtomicU64; SLOTS], ctx: &egui::Context) {
     while let Ok(Request { slot, generation, wanted }) = inbox.recv() {
         let still_wanted = || current[slot].load(Ordering::Relaxed) == generation;
-        let content = match wanted.plane(1.0) {
-            None => None,
-            Some(plane) => match in_bands(&wanted, &plane, still_wanted) {
-                Some(values) => Some((plane, Arc::new(wanted.volume.frame_of(&plane, wanted.slab, values)))),
-                None => continue,
-            },
-        };
+        let Some(content) = refined(&wanted, still_wanted) else { continue };
         if outbox.send(Refined { slot, generation, content }).is_err() {
             return;
         }
@@ -242,9 +283,18 @@ fn refine_loop(inbox: &Receiver<Request>, outbox: &Sender<Refined>, current: &[A
     }
 }
 
+/// A plane in full resolution, or that it misses the volume; the outer `None` where it is not wanted any more.
+fn refined(wanted: &Wanted, still_wanted: impl Fn() -> bool) -> Option<Option<Content>> {
+    let Some(plane) = wanted.plane(1.0) else { return Some(None) };
+    let sample = |volume: &Volume, plane: &Plane, slab| in_bands(volume, plane, slab, &still_wanted).ok_or(());
+    let values = sample(&wanted.volume, &plane, wanted.slab).ok()?;
+    let over = wanted.laid(&plane, sample).ok()?;
+    Some(Some(Content { plane, frame: Arc::new(wanted.volume.frame_of(&plane, wanted.slab, values)), over }))
+}
+
 /// Samples a plane some rows at a time; `None` where it is not wanted any more.
-fn in_bands(wanted: &Wanted, plane: &Plane, still_wanted: impl Fn() -> bool) -> Option<Array2<f32>> {
-    let per_row = wanted.samples(plane, 1.0) / plane.rows.max(1) as f64;
+fn in_bands(volume: &Volume, plane: &Plane, slab: Slab, still_wanted: impl Fn() -> bool) -> Option<Array2<f32>> {
+    let per_row = samples(volume, plane, slab, 1.0) / plane.rows.max(1) as f64;
     let rows = (BAND / per_row.max(1.0)).clamp(1.0, 4096.0) as usize;
     let mut bands = Vec::new();
     let mut row = 0;
@@ -254,7 +304,7 @@ fn in_bands(wanted: &Wanted, plane: &Plane, still_wanted: impl Fn() -> bool) -> 
         }
         let count = rows.min(plane.rows - row);
         let band = Plane { origin: plane.patient_from_pixel(row as f64, 0.0), rows: count, ..*plane };
-        bands.push(wanted.volume.sample(&band, wanted.slab));
+        bands.push(volume.sample(&band, slab));
         row += count;
     }
     let views: Vec<_> = bands.iter().map(|band| band.view()).collect();
@@ -284,7 +334,7 @@ mod tests {
         let orientation = PlaneKind::Coronal.orientation(&volume.grid).rotated([0.0, 0.0, 1.0], 0.3);
         let through = volume.grid.center();
         let slab = Slab { thickness_mm, projection: Projection::Mip };
-        Wanted { volume: Arc::new(volume), orientation, through, anchor: through, slab }
+        Wanted { volume: Arc::new(volume), orientation, through, anchor: through, slab, over: Vec::new() }
     }
 
     #[test]
@@ -292,11 +342,45 @@ mod tests {
         let wanted = wanted(12.0);
         let plane = wanted.plane(1.0).expect("it cuts");
         let whole = wanted.volume.sample(&plane, wanted.slab);
-        let banded = in_bands(&wanted, &plane, || true).expect("it is wanted");
+        let banded = in_bands(&wanted.volume, &plane, wanted.slab, || true).expect("it is wanted");
         assert_eq!(whole.dim(), banded.dim());
         let same = |a: &f32, b: &f32| (a.is_nan() && b.is_nan()) || (a - b).abs() < 1e-2;
         assert!(whole.iter().zip(&banded).all(|(a, b)| same(a, b)));
-        assert!(in_bands(&wanted, &plane, || false).is_none());
+        assert!(in_bands(&wanted.volume, &plane, wanted.slab, || false).is_none());
+    }
+
+    #[test]
+    fn what_is_laid_over_is_sampled_where_the_plane_is() {
+        let store = Reformatter::new(egui::Context::default());
+        let voi = Voi::window(Window::linear(100.0, 200.0));
+        let mut both = wanted(0.0);
+        // Voxels of 10, 8 and 6 mm, shifted, whose value is 2 x - y + 0.5 z.
+        let positions: Vec<Vector> = (0..7).map(|k| [-6.0, -9.0, 10.0 * f64::from(k) - 4.0]).collect();
+        let grid = Grid::new(&positions, (11, 13), [0.0, 8.0, 0.0], [6.0, 0.0, 0.0]).expect("a lattice");
+        let value = |[x, y, z]: Vector| 2.0 * x - y + 0.5 * z;
+        let voxels = (0..7 * 11 * 13)
+            .map(|i| value(grid.patient_from_voxel([i / (11 * 13), i / 13 % 11, i % 13].map(|v| v as f64))) as f32)
+            .collect();
+        let base = (*both.volume).clone();
+        both.over = vec![Arc::new(Volume { grid, voxels: Voxels::F32(voxels), ..base })];
+        let cut = store.cut(0, &both, &voi).expect("it cuts");
+        let [laid] = &cut.over[..] else { panic!("one is laid over") };
+        let seen = laid.values.indexed_iter().filter(|((row, column), found)| {
+            let place = laid.plane.patient_from_pixel(*row as f64, *column as f64);
+            let inside = both.over[0].grid.voxel_from_patient(place);
+            let within = inside.iter().zip([6.0, 10.0, 12.0]).all(|(v, last)| (0.0..=last).contains(v));
+            assert!(!within || (f64::from(**found) - value(place)).abs() < 1e-2, "{place:?}: {found}");
+            within
+        });
+        assert!(seen.count() > 100);
+        // It covers all of the plane below, with fewer pixels.
+        let last = laid.plane.patient_from_pixel(laid.plane.rows as f64 - 0.5, laid.plane.columns as f64 - 0.5);
+        let edge = cut.plane.patient_from_pixel(cut.plane.rows as f64 - 0.5, cut.plane.columns as f64 - 0.5);
+        let beyond = |direction| dot(last, direction) - dot(edge, direction) > -1e-9;
+        assert!(beyond(cut.plane.orientation.row) && beyond(cut.plane.orientation.column));
+        assert!(laid.plane.rows < cut.plane.rows);
+        both.over.clear();
+        assert!(store.cut(0, &both, &voi).expect("it cuts").over.is_empty(), "taken off, it is cut again");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::desk::{Desk, Layout};
 use crate::document::ReadingDocument;
 use crate::drawing::Drawing;
 use crate::explain::Explaining;
+use crate::fusion::Fusion;
 use crate::header::Header;
 use crate::images::FrameKey;
 use crate::keymap::Action;
@@ -66,6 +67,8 @@ pub struct State {
     pub reading: Option<Reading>,
     /// The other viewports, and the volume.
     pub desk: Desk,
+    /// The series that is laid over those of its space.
+    pub fusion: Option<Fusion>,
     /// What the left mouse button does.
     pub tool: Tool,
     /// What is remembered.
@@ -113,6 +116,7 @@ impl State {
             browser: Browser::default(),
             reading: None,
             desk: Desk::default(),
+            fusion: None,
             tool: Tool::default(),
             settings,
             toasts: Vec::new(),

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bifocal_core::dicom::{Code, CtSlice, DxImage, ImageContext, uid_from_name, write_ct, write_dx};
-use bifocal_core::phantom::{Options, Phantom, SOURCE_TO_DETECTOR_MM, Sex, SlabSet, simulate, write_slab_set};
+use bifocal_core::dicom::{
+    Code, CtSlice, DxImage, ImageContext, Injection, PetSlice, uid_from_name, write_ct, write_dx, write_pet,
+};
+use bifocal_core::phantom::{
+    Options, Phantom, SOURCE_TO_DETECTOR_MM, Sex, SlabSet, simulate, simulate_pet, write_slab_set,
+};
 use bifocal_core::study::{PlaneGeometry, Window};
 use bifocal_core::task::Task;
 use ndarray::{Axis, s};
@@ -29,6 +33,9 @@ pub(super) struct Args {
     /// Distance and thickness of the CT slices, mm.
     #[arg(long, default_value_t = 2.5, value_parser = slice_distance)]
     ct_slice_mm: f32,
+    /// Also writes `pet/`: a PET of the same patient in the CT's frame of reference, on coarser voxels, with what SUV takes.
+    #[arg(long)]
+    pet: bool,
     /// Rows and columns of the radiograph.
     #[arg(long, default_value_t = 1536, value_parser = clap::value_parser!(u16).range(64..=4096))]
     dx_size: u16,
@@ -62,6 +69,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     write_series(&phantom, &out.join("ct"), &task)?;
     write_radiograph(&phantom, &out.join("dx"))?;
+    if args.pet {
+        write_pet_series(&phantom, &out.join("pet"), &task)?;
+    }
     let truth = phantom.write_truth(&out.join("truth"))?;
     let path = out.join("README.md");
     fs::write(&path, readme(&args)).with_context(|| path.display().to_string())?;
@@ -202,6 +212,53 @@ fn write_series(phantom: &Phantom, folder: &Path, task: &Task) -> anyhow::Result
     Ok(())
 }
 
+/// The PET of the same examination: an hour after the injection.
+fn write_pet_series(phantom: &Phantom, folder: &Path, task: &Task) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let context = ImageContext {
+        study_uid: uid(phantom, "ct study"),
+        study_id: "CT".to_owned(),
+        study_description: "SIMULATED CT thorax".to_owned(),
+        accession_number: format!("SIM{}CT", phantom.options.seed),
+        series_uid: uid(phantom, "pet series"),
+        series_number: 3,
+        series_description: "SIMULATED FDG PET".to_owned(),
+        date: "20260112".to_owned(),
+        time: "092000".to_owned(),
+        ..context(phantom)
+    };
+    let injection = Injection { weight_kg: 74.0, dose_bq: 2.6e8, time: "082000".to_owned() };
+    let suv_1 = injection.activity_of_suv_1(3600.0);
+    let pet = simulate_pet(&phantom.lesions, &phantom.ct, phantom.options.seed, task)?;
+    let [slice_mm, row_mm, column_mm] = pet.spacing_mm;
+    let slices = pet.suv.dim().0;
+    for (index, suv) in pet.suv.axis_iter(Axis(0)).enumerate() {
+        let number = slices - index;
+        let [x, y, z] = pet.origin_mm;
+        let activity = suv.mapv(|suv| f64::from(suv) * suv_1);
+        let slice = PetSlice {
+            sop_instance_uid: uid(phantom, &format!("pet {number}")),
+            number: number as u16,
+            slices: slices as u16,
+            activity: activity.view(),
+            geometry: PlaneGeometry {
+                position: [x, y, z + slice_mm * index as f64],
+                row_direction: [1.0, 0.0, 0.0],
+                column_direction: [0.0, 1.0, 0.0],
+            },
+            spacing_mm: [row_mm, column_mm],
+            thickness_mm: slice_mm,
+            frame_of_reference_uid: uid(phantom, "ct frame of reference"),
+            patient_position: "HFS".to_owned(),
+            injection: injection.clone(),
+        };
+        task.check()?;
+        write_pet(&folder.join(format!("pet-{number:03}.dcm")), &context, &slice)?;
+        task.progress("Writing PET", index as u64 + 1, slices as u64);
+    }
+    Ok(())
+}
+
 fn write_radiograph(phantom: &Phantom, folder: &Path) -> anyhow::Result<()> {
     let context = ImageContext {
         study_uid: uid(phantom, "dx study"),
@@ -248,12 +305,17 @@ fn readme(args: &Args) -> String {
     if usize::from(args.dx_size) != standard.radiograph_size {
         command += &format!(" --dx-size {}", args.dx_size);
     }
+    let mut pet = "";
+    if args.pet {
+        command += " --pet";
+        pet = "| `pet/` | FDG PET of the CT's examination and frame of reference, Bq/mL with weight, dose and times for SUV |\n";
+    }
     format!(
         "# Simulated thorax\n\n\
          **Everything here is simulated.** No person was examined, and no image of a person went into it. Made by\n\n\
          ```\n{command}\n```\n\n\
          | folder | what is in it |\n|---|---|\n\
-         | `ct/` | CT series, one file a slice, numbered from the head; contrast medium, arms raised |\n\
+         | `ct/` | CT series, one file a slice, numbered from the head; contrast medium, arms raised |\n{pet}\
          | `dx/` | chest radiograph (PA, standing) of the same patient, for presentation, 12 bits |\n\
          | `truth/truth.json` | patient, grids, and each lesion: kind, lobe, centre (LPS, mm), size, HU, place in CT and radiograph |\n\
          | `truth/ct-masks.npz` | `organs` (1 left lung, 2 right lung, 3 cardiomediastinum) and `lesions` (their numbers), `[slice, row, column]`, slices from the feet |\n\

@@ -8,10 +8,10 @@ use anyhow::Context;
 use bifocal_core::dicom::index_paths;
 use bifocal_core::dicom::pixels::read_frame;
 use bifocal_core::render::{
-    Colormap, CornerTexts, ViewTransform, Voi, draw_corner_texts, draw_edge_letters, draw_ruler, native_size,
-    render_slice, text_size,
+    Colormap, CornerTexts, HeatStyle, Placement, Rgba, ViewTransform, Voi, blend_heat, color_bar, draw_corner_texts,
+    draw_edge_letters, draw_label, draw_ruler, native_size, place_values, render_slice, text_size,
 };
-use bifocal_core::study::{Frame, Series, Study, StudyIndex, VoiFunction, Window};
+use bifocal_core::study::{Frame, Series, Study, StudyIndex, Suv, VoiFunction, Window};
 use bifocal_core::volume::{Plane, PlaneKind, Projection, Slab, Vector, Volume};
 
 /// Arguments of `bifocal render`.
@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// Exchanges black and white.
     #[arg(long)]
     invert: bool,
-    /// Colours for gray images: ember, orchid, lagoon, meadow or gray.
+    /// Colours for gray images: ember, orchid, lagoon, meadow, hot-iron or gray.
     #[arg(long, value_name = "NAME")]
     colormap: Option<Colormap>,
     /// Draws corner texts (they name the patient), orientation letters and ruler.
@@ -56,6 +56,33 @@ pub(super) struct Args {
     /// none is given.
     #[arg(long, value_name = "X,Y,Z", requires = "plane", allow_hyphen_values = true)]
     at: Option<PointArgument>,
+    /// Lays another series of the same frame of reference over it, PET as SUV where its files allow: a Series Instance UID in PATH, or a file,
+    /// folder or archive, whose first such series is taken.
+    #[arg(long, value_name = "OTHER")]
+    over: Option<String>,
+    /// Values of the series laid over that get the first and the last colour, in its unit; 0 to 7 for SUV, else its own window.
+    #[arg(long, value_name = "LOW,HIGH", requires = "over", allow_hyphen_values = true)]
+    over_range: Option<RangeArgument>,
+    /// Colours of the series laid over, as for --colormap.
+    #[arg(long, value_name = "NAME", requires = "over", default_value = "hot-iron")]
+    over_colormap: Colormap,
+    /// Opacity of the series laid over, 0 to 1.
+    #[arg(long, value_name = "SHARE", requires = "over", default_value_t = 0.6)]
+    opacity: f32,
+}
+
+/// Two values that rise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct RangeArgument([f32; 2]);
+
+impl FromStr for RangeArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |part: &str| part.trim().parse::<f32>().ok().filter(|v| v.is_finite());
+        let ends = text.split_once(',').and_then(|(low, high)| Some([number(low)?, number(high)?]));
+        ends.filter(|[low, high]| low < high).map(Self).ok_or("give two numbers that rise, as in 0,7".to_owned())
+    }
 }
 
 /// A point in the patient, mm.
@@ -148,11 +175,18 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         frame
     };
-    let mut voi = args.window.map_or_else(|| Voi::of_frame(&frame), |window| Voi::window(window.0));
+    let mut voi = args.window.as_ref().map_or_else(|| Voi::of_frame(&frame), |window| Voi::window(window.0.clone()));
     voi.inverted = args.invert;
     let view = ViewTransform::default();
     let (width, height) = args.size.map_or_else(|| native_size(&frame), |size| (size.0, size.1));
     let (mut picture, placement) = render_slice(&frame, &voi, &view, args.colormap, (width, height));
+    if let Some(other) = &args.over {
+        if !(0.0..=1.0).contains(&args.opacity) {
+            return wrong_use(format!("--opacity {}: give a share from 0 to 1", args.opacity));
+        }
+        let (volume, style) = over(&args, &index, series, other)?;
+        lay_over(&mut picture, &args, &frame, &placement, &volume, &style)?;
+    }
     if args.corner_texts {
         let size = text_size(width, height);
         let zoom = placement.points_per_column();
@@ -167,6 +201,71 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     write(&args.out, &picture.to_png().context("the picture cannot be encoded")?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The series to lay over, and how.
+fn over(args: &Args, index: &StudyIndex, base: &Series, other: &str) -> anyhow::Result<(Volume, HeatStyle)> {
+    let path = Path::new(other).to_path_buf();
+    let named = find_series(index, Some(other)).map(|(_, series)| series.clone());
+    let series = match named {
+        Some(series) => {
+            series.in_space_of(base).map_err(|why| anyhow::anyhow!("--over {other}: {why}"))?;
+            series
+        }
+        None if path.exists() => {
+            let index = index_paths(&[path], &super::progress::task())?;
+            let all = index.studies.into_iter().flat_map(|study| study.series);
+            let mut others = all.filter(|series| series.frame_count() > 0 && series.uid != base.uid);
+            others
+                .find(|series| series.in_space_of(base).is_ok())
+                .with_context(|| format!("--over {other}: no other series in the frame of reference of this one"))?
+        }
+        None => anyhow::bail!("--over {other}: there is no such series in {}, and no such file", args.path.display()),
+    };
+    let middle = series.frame_count() / 2;
+    let volume = Volume::build(&series, middle, &super::progress::task())
+        .with_context(|| format!("--over {other}: the series is no volume"))?
+        .in_usual_units();
+    let units = &volume.display.units;
+    match &volume.display.suv {
+        Some(Suv::Unknown(reason)) => eprintln!("bifocal: laid over in {units}, no SUV: {reason}"),
+        _ => eprintln!("bifocal: laid over: {} {} in {units}", series.modality, series.description),
+    }
+    let middle = Plane::of_slice(&volume.grid, volume.grid.shape()[0] / 2);
+    let style = HeatStyle {
+        colormap: args.over_colormap,
+        opacity: args.opacity,
+        ..HeatStyle::fusion(&volume.reformat(&middle, Slab::default()))
+    };
+    let style = args.over_range.map_or(style, |range| style.between(range.0));
+    Ok((volume, style))
+}
+
+/// Draws a volume where it lies on the frame; with corner texts also what its colours mean.
+fn lay_over(
+    picture: &mut Rgba,
+    args: &Args,
+    frame: &Frame,
+    placement: &Placement,
+    volume: &Volume,
+    style: &HeatStyle,
+) -> anyhow::Result<()> {
+    let plane = Plane::of_frame(&frame.display, frame.shape())
+        .context("--over: the file does not tell where the image lies in the patient")?;
+    let values = volume.sample(&plane, Slab { thickness_mm: args.slab, projection: Projection::Mip });
+    blend_heat(picture, &place_values(&values, placement, picture.width, picture.height), style);
+    if args.corner_texts {
+        let size = text_size(picture.width, picture.height);
+        let (width, height) = (size * 0.8, picture.height as f32 * 0.26);
+        let (left, top) = (size * 2.5, (picture.height as f32 - height) / 2.0);
+        picture.draw(&color_bar(width as usize, height as usize, style), left as i64, top as i64);
+        let [low, high] = style.range;
+        let right = left + width * 1.4;
+        draw_label(picture, (left, top - size * 0.6), size, &volume.display.units);
+        draw_label(picture, (right, top + size * 0.8), size, &high.to_string());
+        draw_label(picture, (right, top + height), size, &low.to_string());
+    }
+    Ok(())
 }
 
 /// The plane asked for, as a frame.
@@ -225,6 +324,10 @@ mod tests {
             slab: 0.0,
             projection: Projection::Mip,
             at: None,
+            over: None,
+            over_range: None,
+            over_colormap: Colormap::HotIron,
+            opacity: 0.6,
         }
     }
 
@@ -294,6 +397,24 @@ mod tests {
         let mut args = arguments(&picture, &out);
         args.plane = Some(PlaneKind::Axial);
         assert!(format!("{:#}", run(args).expect_err("no volume")).contains("one.png"));
+    }
+
+    #[test]
+    fn a_series_is_laid_over_only_where_it_lies() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data");
+        let out = folder.path().join("over.png");
+        let mut args = arguments(&sample.join("ct"), &out);
+        args.over = Some(sample.join("dx").display().to_string());
+        assert!(run(args).expect_err("another space").to_string().contains("frame of reference"));
+        let mut args = arguments(&sample.join("ct"), &out);
+        args.over = Some("1.2.3".to_owned());
+        assert!(run(args).expect_err("unknown").to_string().contains("no such series"));
+        assert_eq!("0, 7".parse(), Ok(RangeArgument([0.0, 7.0])));
+        for wrong in ["7", "7,0", "a,b", "1,1", "0,inf"] {
+            assert!(wrong.parse::<RangeArgument>().is_err(), "{wrong}");
+        }
+        assert!(!out.exists());
     }
 
     #[test]

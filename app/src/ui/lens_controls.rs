@@ -218,7 +218,7 @@ fn kinds(ui: &mut Ui, cx: &Cx<'_>) {
 }
 
 /// A row of the menu: name and a strip of the colours.
-fn colormap_item(ui: &mut Ui, cx: &Cx<'_>, map: Colormap, chosen: bool) -> egui::Response {
+pub(super) fn colormap_item(ui: &mut Ui, cx: &Cx<'_>, map: Colormap, chosen: bool) -> egui::Response {
     let theme = &cx.theme;
     let name = map.name();
     let response = ui.add(

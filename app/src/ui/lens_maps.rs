@@ -5,10 +5,9 @@ use std::sync::Arc;
 use bifocal_core::analysis::{Analysis, AttentionMap, Finding, HeatMap, MapKind};
 use bifocal_core::annotation::Decision;
 use bifocal_core::render::{self, HeatStyle};
-use eframe::egui::{
-    Align2, Color32, CornerRadius, FontId, Mesh, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, pos2, vec2,
-};
+use eframe::egui::{Align2, Color32, FontId, Painter, Pos2, Rect, Shape, Stroke, pos2, vec2};
 
+use super::layers::{self, ColorBar, SHARES};
 use super::{Cx, names, widgets};
 use crate::overlays::LayerTexture;
 use crate::probe::{self, Answer};
@@ -60,6 +59,7 @@ pub fn attention_style(settings: &OverlaySettings, even: f32) -> HeatStyle {
         threshold,
         opacity: settings.attention_opacity,
         ramp: HeatStyle::ATTENTION.ramp * (1.0 - threshold),
+        ..HeatStyle::ATTENTION
     }
 }
 
@@ -104,7 +104,8 @@ pub fn paint(
                 _ => ("evidence (1 = highest)", "clear below"),
             };
             let mark = if kind == MapKind::LesionHead { heat.threshold } else { style.threshold };
-            color_bar(painter, cx, &style, map.pane(), title, (mark, word, cx.theme.viewport().warm));
+            let mark = Some((mark, word, cx.theme.viewport().warm));
+            ColorBar { style: &style, title, ticks: &SHARES, mark, place: 0 }.paint(painter, cx, map.pane());
         }
         Lens::Global => {
             let even = even(settings, analysis, answer);
@@ -131,7 +132,8 @@ pub fn paint(
             }
             let title =
                 if answer.is_some() { "attention of the token (1 = highest)" } else { "attention (1 = highest)" };
-            color_bar(painter, cx, &style, map.pane(), title, (even, "even map", cx.theme.viewport().cool));
+            let mark = Some((even, "even map", cx.theme.viewport().cool));
+            ColorBar { style: &style, title, ticks: &SHARES, mark, place: 0 }.paint(painter, cx, map.pane());
         }
     }
 }
@@ -149,16 +151,9 @@ fn paint_layer(
     [top, left, bottom, right]: [f32; 4],
     shape: (usize, usize),
 ) {
-    let mut mesh = Mesh::with_texture(layer.handle.id());
     let corners = [(top, left), (top, right), (bottom, right), (bottom, left)].map(|corner| map.row_column(corner));
-    let uvs = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
-    for (pos, uv) in corners.into_iter().zip(uvs) {
-        mesh.vertices.push(eframe::egui::epaint::Vertex { pos, uv, color: Color32::WHITE });
-    }
-    mesh.add_triangle(0, 1, 2);
-    mesh.add_triangle(0, 2, 3);
     let image = Rect::from_points(&map.corners(shape));
-    painter.with_clip_rect(image.intersect(painter.clip_rect())).add(Shape::mesh(mesh));
+    layers::texture(&painter.with_clip_rect(image.intersect(painter.clip_rect())), layer.handle.id(), corners);
 }
 
 /// Vertices on the screen, those left out that are too close to the one before to matter.
@@ -260,46 +255,6 @@ fn paint_organs(painter: &Painter, cx: &Cx<'_>, map: &ScreenFromImage, analysis:
             widgets::plated_text(painter, theme, at, Align2::CENTER_CENTER, name, theme.small(), color);
         }
     }
-}
-
-/// A colour bar with ticks on the left edge, and a mark with its word: where findings begin, what an even map would give.
-fn color_bar(
-    painter: &Painter,
-    cx: &Cx<'_>,
-    style: &HeatStyle,
-    pane: Rect,
-    title: &str,
-    (mark, word, mark_color): (f32, &str, Color32),
-) {
-    let theme = &cx.theme;
-    let (space, colors) = (theme.space(), theme.viewport());
-    let height = (pane.height() * 0.26).clamp(72.0, 200.0);
-    if pane.height() < 260.0 || pane.width() < 260.0 {
-        return;
-    }
-    let left = pane.left() + space.xl + space.s;
-    let bar = Rect::from_min_size(pos2(left, pane.center().y - height / 2.0), vec2(space.s, height));
-    painter.rect_filled(bar.expand(1.0), CornerRadius::ZERO, colors.halo);
-    let texture = cx.overlays.bar(style);
-    painter.image(texture.id(), bar, Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0)), Color32::WHITE);
-    painter.rect_stroke(bar, CornerRadius::ZERO, Stroke::new(theme.size().hairline, colors.line), StrokeKind::Outside);
-    let y_of = |value: f32| bar.bottom() - bar.height() * value.clamp(0.0, 1.0);
-    let label = |value: f32, text: String, color: Color32| {
-        let y = y_of(value);
-        painter.hline(bar.right()..=bar.right() + space.xs, y, Stroke::new(theme.size().hairline, color));
-        let at = pos2(bar.right() + space.xs + 2.0, y);
-        widgets::plated_text(painter, theme, at, Align2::LEFT_CENTER, text, theme.small(), color);
-    };
-    let near = |a: f32| (a - mark).abs() * height < theme.tokens.text.small + 1.0;
-    for value in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        if !near(value) {
-            let text = if value == 0.0 || value == 1.0 { format!("{value:.0}") } else { format!("{value:.2}") };
-            label(value, text, colors.weak);
-        }
-    }
-    label(mark, format!("{mark:.2} {word}"), mark_color);
-    let at = pos2(bar.left(), bar.top() - space.s);
-    widgets::plated_text(painter, theme, at, Align2::LEFT_BOTTOM, title, theme.small(), colors.weak);
 }
 
 /// The map's value beside the cursor and beside its ghost in the other lens.

@@ -1,22 +1,24 @@
 //! Axial, coronal and sagittal plane of a volume, linked by a crosshair; a series that makes no volume is shown as its images.
 
-use bifocal_core::render::{self, Voi, VoiMapping};
+use std::sync::Arc;
+
+use bifocal_core::render::{self, HeatStyle, Voi, VoiMapping};
 use bifocal_core::study::PlaneGeometry;
-use bifocal_core::volume::{Plane, Projection, Slab};
+use bifocal_core::volume::{Plane, Projection, Slab, Volume};
 use eframe::egui::{
-    self, Align, Align2, Color32, DragValue, Mesh, PointerButton, Pos2, Rect, Response, RichText, Sense, Shape, Stroke,
-    StrokeKind, Ui, UiBuilder, pos2, vec2,
+    self, Align, Align2, Color32, DragValue, PointerButton, Pos2, Rect, Response, RichText, Sense, Stroke, StrokeKind,
+    Ui, UiBuilder, pos2, vec2,
 };
 use lucide_icons::Icon;
 
 use super::plane_lines::{self, Grab};
-use super::{Cx, lenses, text, viewport, widgets};
+use super::{Cx, fusion, layers, lenses, text, viewport, widgets};
 use crate::command::Command;
 use crate::desk::{DeskCommand, VolumeState};
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
 use crate::planes::{PlaneEdit, Planes, THICKEST_MM, pixel_of};
-use crate::reformat::{Cut, Wanted};
+use crate::reformat::Wanted;
 use crate::state::Reading;
 use crate::view::{Tool, ViewEdit, corner};
 
@@ -184,24 +186,33 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usi
     let nominal = planes.nominal(index);
     let map = PlaneMap { placement: planes.placement(index, &nominal, rect.size()), nominal, pane: rect };
     let voi = planes.sample.voi(&reading.view.window, reading.view.inverted);
+    let layers: Vec<(&Arc<Volume>, &HeatStyle)> = fusion::shown_over(cx, reading).into_iter().collect();
     let wanted = Wanted {
-        volume: std::sync::Arc::clone(&planes.volume),
+        volume: Arc::clone(&planes.volume),
         orientation: nominal.orientation,
         through: planes.crosshair,
         // Where the plane lies along the voxels its pixels are voxels.
         anchor: planes.volume.grid.patient_from_voxel([0.0; 3]),
         slab: planes.slab,
+        over: layers.iter().map(|(volume, _)| Arc::clone(volume)).collect(),
     };
     let cut = cx.reformatter.cut(index, &wanted, &voi);
     if let Some(cut) = &cut {
-        paint_cut(&painter, &map, cut);
+        layers::texture(&painter, cut.texture.id(), map.corners(&cut.plane, (cut.plane.rows, cut.plane.columns)));
+        let clip = Rect::from_points(&map.corners(&cut.plane, (cut.plane.rows, cut.plane.columns)));
+        let painter = painter.with_clip_rect(clip.intersect(rect));
+        for (laid, (_, style)) in cut.over.iter().zip(&layers) {
+            let layer = cx.overlays.layer(&laid.values, style);
+            layers::texture(&painter, layer.handle.id(), map.corners(&laid.plane, layer.covers));
+        }
     }
     let grab = take_input(ui, cx, planes, index, &map, &voi, &response);
     if planes.lines {
         plane_lines::paint(&painter, cx, planes, index, &map, grab, response.contains_pointer());
     }
     if rect.width() > 180.0 && rect.height() > 160.0 {
-        texts(&painter, cx, reading, planes, index, &map, &voi, &title, pointed(planes, &map, &response));
+        fusion::paint_bar(&painter, cx, reading, rect, 0);
+        texts(&painter, cx, reading, planes, index, &map, &voi, &title, pointed(cx, reading, planes, &map, &response));
     }
     let color = plane_lines::color(cx, index);
     if response.has_focus() {
@@ -235,6 +246,13 @@ impl PlaneMap {
         self.nominal.patient_from_pixel(row, column)
     }
 
+    /// Where the corners of an area of (rows, columns) pixels of a plane that lies in this one are drawn, from its top left on clockwise.
+    pub fn corners(&self, plane: &Plane, (rows, columns): (usize, usize)) -> [Pos2; 4] {
+        let (bottom, right) = (rows as f64 - 0.5, columns as f64 - 0.5);
+        let corners = [(-0.5, -0.5), (-0.5, right), (bottom, right), (bottom, -0.5)];
+        corners.map(|(row, column)| self.screen(plane.patient_from_pixel(row, column)))
+    }
+
     /// Points for one mm.
     pub fn points_per_mm(&self) -> f64 {
         self.placement.scale()
@@ -249,20 +267,6 @@ impl PlaneMap {
     pub fn plane(&self) -> &Plane {
         &self.nominal
     }
-}
-
-fn paint_cut(painter: &egui::Painter, map: &PlaneMap, cut: &Cut) {
-    let (bottom, right) = (cut.plane.rows as f64 - 0.5, cut.plane.columns as f64 - 0.5);
-    let corners = [(-0.5, -0.5), (-0.5, right), (bottom, right), (bottom, -0.5)];
-    let uvs = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
-    let mut mesh = Mesh::with_texture(cut.texture.id());
-    for ((row, column), uv) in corners.into_iter().zip(uvs) {
-        let pos = map.screen(cut.plane.patient_from_pixel(row, column));
-        mesh.vertices.push(egui::epaint::Vertex { pos, uv, color: Color32::WHITE });
-    }
-    mesh.add_triangle(0, 1, 2);
-    mesh.add_triangle(0, 2, 3);
-    painter.add(Shape::mesh(mesh));
 }
 
 /// Mouse and wheel; returns what is held.
@@ -380,17 +384,22 @@ fn menu(ui: &mut Ui, cx: &Cx<'_>) {
     }
 }
 
-/// Place and value under the pointer.
-fn pointed(planes: &Planes, map: &PlaneMap, response: &Response) -> String {
-    let Some(at) = response.hover_pos() else { return String::new() };
-    let point = map.patient(at);
-    let Some(value) = planes.volume.nearest_value(point) else { return String::new() };
-    let digits = if value.fract() == 0.0 || value.abs() >= 1000.0 { 0 } else { 2 };
+/// Place and values under the pointer: of the volume, and of what is laid over it.
+fn pointed(
+    cx: &Cx<'_>,
+    reading: &Reading,
+    planes: &Planes,
+    map: &PlaneMap,
+    response: &Response,
+) -> Option<[String; 2]> {
+    let point = map.patient(response.hover_pos()?);
+    let value = planes.volume.nearest_value(point)?;
     let letters =
         |v: f64, positive: char, negative: char| format!("{}{:.1}", if v < 0.0 { negative } else { positive }, v.abs());
     let [x, y, z] = point;
     let place = format!("{}  {}  {}", letters(x, 'L', 'R'), letters(y, 'P', 'A'), letters(z, 'H', 'F'));
-    format!("{place}   {value:.digits$} {}", planes.volume.display.units).trim_end().to_owned()
+    let value = format!("{} {}", text::value(value), planes.volume.display.units).trim_end().to_owned();
+    Some([place, text::join([value, fusion::value_at(cx, reading, point)])])
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -403,7 +412,7 @@ fn texts(
     map: &PlaneMap,
     voi: &Voi,
     title: &str,
-    pointed: String,
+    pointed: Option<[String; 2]>,
 ) {
     let theme = &cx.theme;
     let colors = theme.viewport();
@@ -446,7 +455,14 @@ fn texts(
         }
         _ => String::new(),
     };
-    block(false, true, vec![(pointed, colors.text), (slab, colors.text), (format!("at {height:.1} mm"), colors.weak)]);
+    let mut left_bottom = match pointed {
+        // Beside the window there is room for one of the two.
+        Some(lines) if narrow => lines.map(|line| (line, colors.text)).into(),
+        Some(lines) => vec![(lines.join("   "), colors.text)],
+        None => Vec::new(),
+    };
+    left_bottom.extend([(slab, colors.text), (format!("at {height:.1} mm"), colors.weak)]);
+    block(false, true, left_bottom);
     let name = match &voi.mapping {
         VoiMapping::Window(window) if !narrow => window.name.clone(),
         _ => String::new(),

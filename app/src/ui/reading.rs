@@ -3,7 +3,7 @@
 use eframe::egui::{self, Align, CentralPanel, Frame, Key, Rect, RichText, Sense, Slider, Ui, UiBuilder, pos2, vec2};
 use lucide_icons::Icon;
 
-use super::{Cx, grid, lenses, planes, widgets};
+use super::{Cx, fusion, grid, lenses, planes, widgets};
 use crate::command::Command;
 use crate::desk::Layout;
 use crate::keymap::Action;
@@ -31,15 +31,20 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) -> bool {
         // Planes are moved by hand, wheel and keys: they have no place in the series.
         let has_line = reading.frame_count() > 1 && cx.state.planes_in_front().is_none();
         let line = if has_line { theme.size().lens_header } else { 0.0 };
-        let images = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - line));
+        let strip = if cx.state.fusion.is_some() { theme.size().lens_header } else { 0.0 };
+        let images = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - line - strip));
         cx.overlays.area.set(images);
         shown = match (layout, grid::shape(layout)) {
             (_, Some(shape)) => grid::show(ui, cx, shape, images),
             (Layout::Planes, _) => planes::show(ui, cx, reading, images),
             _ => lenses::show(ui, cx, reading, images),
         };
+        if let Some(fused) = &cx.state.fusion {
+            let below = Rect::from_min_size(images.left_bottom(), vec2(rect.width(), strip));
+            fusion::strip(ui, cx, reading, fused, below);
+        }
         if line > 0.0 {
-            let below = Rect::from_min_max(pos2(rect.left(), images.bottom()), rect.max);
+            let below = Rect::from_min_max(pos2(rect.left(), images.bottom() + strip), rect.max);
             series_line(ui, cx, reading, below);
         }
         ui.allocate_rect(rect, Sense::hover());

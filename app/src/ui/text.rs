@@ -23,6 +23,12 @@ pub fn time(dicom: &str) -> String {
     }
 }
 
+/// A pixel's value: whole where it is, or large.
+pub fn value(value: f64) -> String {
+    let digits = if value.fract() == 0.0 || value.abs() >= 1000.0 { 0 } else { 2 };
+    format!("{value:.digits$}")
+}
+
 /// The patient's name, else the id, else words that say so.
 pub fn patient_name(patient: &Patient) -> String {
     [&patient.name, &patient.id]

@@ -3,7 +3,7 @@
 use eframe::egui::{self, Align, Frame, Margin, Panel, RichText, Sense};
 use lucide_icons::Icon;
 
-use super::{Cx, layout_menu, text, widgets};
+use super::{Cx, fusion, layout_menu, text, widgets};
 use crate::command::Command;
 use crate::desk::Layout;
 use crate::keymap::{self, Action};
@@ -45,6 +45,7 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                     divider(ui, cx);
                     window_menu(ui, cx);
                     layout_menu::show(ui, cx);
+                    fusion::menu(ui, cx);
                     // What does not fit is still on its key and in the image's menu.
                     if ui.available_width() > VIEW_BUTTONS + ASK_ICONS {
                         view_buttons(ui, cx);
@@ -236,7 +237,7 @@ fn view_buttons(ui: &mut egui::Ui, cx: &Cx<'_>) {
         widgets::action_button(ui, cx, Action::FlipVertical, false);
     });
     widgets::action_button(ui, cx, Action::Crosshair, planes.map_or(view.show_crosshair, |planes| planes.lines));
-    ui.add_enabled_ui(planes.is_none(), |ui| widgets::action_button(ui, cx, Action::Overlays, view.overlays));
+    widgets::action_button(ui, cx, Action::Overlays, view.overlays);
     let maximised = match (planes, cx.state.settings.layout) {
         (Some(planes), _) => planes.maximised,
         (None, Layout::Grid { .. }) => cx.state.desk.maximised,

@@ -3,12 +3,12 @@
 use bifocal_core::render::{self, Voi};
 use bifocal_core::study::{Frame, Window};
 use eframe::egui::{
-    self, Align2, Color32, Mesh, MouseWheelUnit, Painter, PointerButton, Pos2, Rect, Response, Sense, Shape, Stroke,
-    Ui, pos2, vec2,
+    self, Align2, Color32, MouseWheelUnit, Painter, PointerButton, Pos2, Rect, Response, Sense, Shape, Stroke, Ui,
+    pos2, vec2,
 };
 use lucide_icons::Icon;
 
-use super::{Cx, shapes, text, top_bar, widgets};
+use super::{Cx, fusion, layers, shapes, text, top_bar, widgets};
 use crate::command::Command;
 use crate::images::{FrameState, LoadedFrame};
 use crate::keymap::{self, Action};
@@ -69,13 +69,17 @@ pub fn show(
             let voi = frame.voi(&reading.view.window, reading.view.inverted);
             let scale = map.points_per_column() * ui.ctx().pixels_per_point();
             let texture = cx.images.texture(&key, &frame, &voi, scale);
-            paint_image(&painter, &map, &texture.handle, texture.covers);
+            layers::texture(&painter, texture.handle.id(), map.corners(texture.covers));
+            fusion::paint_on_frame(&painter, cx, reading, &map, &frame);
             paint_overlay(&painter, &map, &frame);
             interaction.drawing = shapes::show(ui, &painter, cx, reading, lens, &frame, &map, &interaction.response);
             take_input(ui, cx, reading, lens, &frame, &frame.window_of(&voi), &map, &mut interaction);
             paint_cursors(&painter, cx, reading, lens, &map);
             if rect.width() > 220.0 && rect.height() > 200.0 {
                 let value = pointed_at(reading, &interaction);
+                // A lens has a bar of its own, once there is an answer.
+                let bars = usize::from(slot.is_none() && reading.view.overlays && reading.analysis_in_view().is_some());
+                fusion::paint_bar(&painter, cx, reading, rect, bars);
                 paint_texts(&painter, cx, reading, lens, slot, &frame, &voi, &map, value);
             }
             interaction.map = Some(map);
@@ -105,17 +109,6 @@ pub fn show(
         painter.rect_stroke(rect, 0.0, stroke, egui::StrokeKind::Inside);
     }
     interaction
-}
-
-fn paint_image(painter: &Painter, map: &ScreenFromImage, texture: &egui::TextureHandle, covers: (usize, usize)) {
-    let mut mesh = Mesh::with_texture(texture.id());
-    let uvs = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
-    for (position, uv) in map.corners(covers).into_iter().zip(uvs) {
-        mesh.vertices.push(egui::epaint::Vertex { pos: position, uv, color: Color32::WHITE });
-    }
-    mesh.add_triangle(0, 1, 2);
-    mesh.add_triangle(0, 2, 3);
-    painter.add(Shape::mesh(mesh));
 }
 
 fn failed(ui: &mut Ui, cx: &Cx<'_>, rect: Rect, message: &str) {
@@ -404,7 +397,8 @@ fn paint_texts(
     block(true, false, right_top);
 
     let count = reading.frame_count();
-    let mut left_bottom = vec![(readout(frame, pointed), colors.text)];
+    let over = fusion::value_on_frame(cx, reading, loaded, pointed);
+    let mut left_bottom = vec![(text::join([readout(frame, pointed), over]), colors.text)];
     if count > 1 {
         left_bottom.push((format!("{} / {count}", reading.view.position + 1), colors.text));
     }
@@ -456,10 +450,7 @@ fn side(end: bool) -> egui::Align {
 fn readout(frame: &Frame, pointed: Option<ImagePoint>) -> String {
     let Some((row, column)) = pointed.and_then(|point| point.pixel(frame.shape())) else { return String::new() };
     let value = match (&frame.pixels, frame.value_at(row, column)) {
-        (_, Some(value)) => {
-            let digits = if value.fract() == 0.0 || value.abs() >= 1000.0 { 0 } else { 2 };
-            format!("{value:.digits$} {}", frame.display.units).trim_end().to_owned()
-        }
+        (_, Some(value)) => format!("{} {}", text::value(value), frame.display.units).trim_end().to_owned(),
         (bifocal_core::study::Pixels::Rgb(rgb), None) => {
             let channel = |k| rgb.get([row, column, k]).copied().unwrap_or(0);
             format!("R {} G {} B {}", channel(0), channel(1), channel(2))

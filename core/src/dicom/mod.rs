@@ -16,7 +16,7 @@
 //! | `codec/` | bytes of one frame to stored values, for each transfer syntax |
 //! | `pixels/` | stored values and everything needed to show them: [`pixels::FrameReader`] |
 //! | `write.rs` | data sets to Part 10 files, identifiers |
-//! | `write_image.rs` | CT slices and radiographs |
+//! | `write_image.rs`, `write_pet.rs` | CT slices and radiographs, PET slices |
 //! | `deidentify/` | copies without identifiers |
 //! | `segmentation/` | segmentation objects, read and written |
 
@@ -37,6 +37,7 @@ pub(crate) mod structure_set;
 mod text;
 mod write;
 mod write_image;
+mod write_pet;
 
 pub use data_set::{DataSet, Element, tag_name};
 pub use deidentify::{Deidentified, Deidentifier, Retain};
@@ -53,3 +54,4 @@ pub use sop_class::sop_class_name;
 pub use structure_set::{Contour, ContourKind, RegionOfInterest, StructureSet, is_structure_set, read_structure_set};
 pub use write::{Code, DataSetBuilder, WriteError, decimal_string, uid_from_name};
 pub use write_image::{CtSlice, DxImage, ImageContext, write_ct, write_dx};
+pub use write_pet::{Injection, PetSlice, write_pet};

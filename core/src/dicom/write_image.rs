@@ -38,7 +38,7 @@ pub struct ImageContext {
 }
 
 impl ImageContext {
-    fn data_set(&self, sop_class: &str, sop_instance: &str, modality: &str, number: u32) -> DataSetBuilder {
+    pub(super) fn data_set(&self, sop_class: &str, sop_instance: &str, modality: &str, number: u32) -> DataSetBuilder {
         let mut d = DataSetBuilder::new(sop_class, sop_instance);
         for (tag, value) in [
             (tags::PATIENT_NAME, &self.patient_name),
@@ -78,16 +78,21 @@ impl ImageContext {
     }
 }
 
-/// Image Pixel module of a grayscale image with 16 bits allocated, 12 stored, unsigned.
-fn pixels12(d: &mut DataSetBuilder, pixels: Vec<u16>, rows: usize, columns: usize) -> Result<(), String> {
+/// Image Pixel module of a grayscale image of rows and columns with 16 bits allocated, unsigned.
+pub(super) fn pixels(
+    d: &mut DataSetBuilder,
+    pixels: Vec<u16>,
+    (rows, columns): (usize, usize),
+    bits_stored: u16,
+) -> Result<(), String> {
     let size = |n: usize| u16::try_from(n).map_err(|_| format!("{n} rows or columns are more than DICOM allows"));
     d.unsigned(tags::SAMPLES_PER_PIXEL, &[1])
         .text(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2")
         .unsigned(tags::ROWS, &[size(rows)?])
         .unsigned(tags::COLUMNS, &[size(columns)?])
         .unsigned(tags::BITS_ALLOCATED, &[16])
-        .unsigned(tags::BITS_STORED, &[12])
-        .unsigned(tags::HIGH_BIT, &[11])
+        .unsigned(tags::BITS_STORED, &[bits_stored])
+        .unsigned(tags::HIGH_BIT, &[bits_stored - 1])
         .unsigned(tags::PIXEL_REPRESENTATION, &[0])
         .pixels16(pixels);
     Ok(())
@@ -157,7 +162,7 @@ pub fn write_ct(path: &Path, context: &ImageContext, slice: &CtSlice<'_>) -> Res
     }
     windows(&mut d, &slice.windows);
     let words = slice.hu.iter().map(|hu| (i32::from(*hu) + 1024).clamp(0, 4095) as u16).collect();
-    pixels12(&mut d, words, slice.hu.nrows(), slice.hu.ncols()).map_err(|e| WriteError::new(path, e))?;
+    pixels(&mut d, words, slice.hu.dim(), 12).map_err(|e| WriteError::new(path, e))?;
     d.save(path)
 }
 
@@ -231,7 +236,7 @@ pub fn write_dx(path: &Path, context: &ImageContext, image: &DxImage<'_>) -> Res
         .text(tags::PRESENTATION_LUT_SHAPE, "IDENTITY");
     windows(&mut d, &image.windows);
     let words = image.pixels.iter().map(|v| (*v).min(4095)).collect();
-    pixels12(&mut d, words, image.pixels.nrows(), image.pixels.ncols()).map_err(|e| WriteError::new(path, e))?;
+    pixels(&mut d, words, image.pixels.dim(), 12).map_err(|e| WriteError::new(path, e))?;
     d.save(path)
 }
 

@@ -23,7 +23,7 @@ impl Unit {
         match self {
             Self::Modality => Some((1.0, frame.display.units.clone())),
             Self::Suv => match &frame.display.suv {
-                Some(Suv::Factor(factor)) => Some((*factor, "SUVbw".to_owned())),
+                Some(Suv::Factor(factor)) => Some((*factor, Suv::UNITS.to_owned())),
                 _ => None,
             },
         }

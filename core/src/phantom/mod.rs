@@ -1,4 +1,4 @@
-//! A simulated thorax with known truth: a CT series and a projection radiograph of the same invented patient.
+//! A simulated thorax with known truth: a CT series, a projection radiograph and, on request, a PET series of the same invented patient.
 //!
 //! Everything follows from a seed. The anatomy is continuous (`thorax`, `bones`, `organs`, `vessels`, `lesion`), so that
 //! the CT and the radiograph sample the same patient, each on its own grid and in its own position: CT with raised arms and
@@ -14,6 +14,7 @@ mod geometry;
 mod lesion;
 mod organs;
 mod paint;
+mod pet;
 mod radiograph;
 mod random;
 mod slabs;
@@ -26,6 +27,7 @@ use ndarray::{Array2, Array3};
 use crate::task::{Cancelled, Task};
 
 pub use lesion::{Lesion, LesionKind};
+pub use pet::{Pet, simulate_pet};
 pub use radiograph::{DETECTOR_MM, SOURCE_TO_DETECTOR_MM};
 pub use slabs::{SlabError, SlabSet, write_slab_set};
 pub use thorax::{Habitus, Scan, Sex};

@@ -1,6 +1,6 @@
 //! Colormaps, computed from a few control points.
 //!
-//! Each map but gray is a path through OKLab (Ottosson, 2020) given as lightness, chroma and hue. The path is cut into 255 steps
+//! Each map but gray and hot iron is a path through OKLab (Ottosson, 2020) given as lightness, chroma and hue. The path is cut into 255 steps
 //! of equal length, so that equal steps in value look equal; lightness only grows, so that the order survives in gray
 //! print and for colour-blind readers. Chroma is reduced where sRGB cannot show it.
 
@@ -24,6 +24,8 @@ pub enum Colormap {
     Lagoon,
     /// Violet, teal, green, yellow.
     Meadow,
+    /// Black, red, orange, white: the standard's Hot Iron (PS3.6 B.1.1), for PET over another series.
+    HotIron,
     /// Black to white.
     Gray,
 }
@@ -66,7 +68,7 @@ const MEADOW: &[Control] = &[
 
 impl Colormap {
     /// All maps, in the order of menus.
-    pub const ALL: [Self; 5] = [Self::Ember, Self::Orchid, Self::Lagoon, Self::Meadow, Self::Gray];
+    pub const ALL: [Self; 6] = [Self::Ember, Self::Orchid, Self::Lagoon, Self::Meadow, Self::HotIron, Self::Gray];
 
     /// Name in menus, files and on the command line.
     pub fn name(self) -> &'static str {
@@ -75,19 +77,21 @@ impl Colormap {
             Self::Orchid => "orchid",
             Self::Lagoon => "lagoon",
             Self::Meadow => "meadow",
+            Self::HotIron => "hot-iron",
             Self::Gray => "gray",
         }
     }
 
     /// The 256 colours, darkest first.
     pub fn table(self) -> &'static [[u8; 3]; 256] {
-        static TABLES: [OnceLock<[[u8; 3]; 256]>; 5] = [const { OnceLock::new() }; 5];
-        let [ember, orchid, lagoon, meadow, gray] = &TABLES;
+        static TABLES: [OnceLock<[[u8; 3]; 256]>; 6] = [const { OnceLock::new() }; 6];
+        let [ember, orchid, lagoon, meadow, hot_iron, gray] = &TABLES;
         match self {
             Self::Ember => ember.get_or_init(|| build(EMBER)),
             Self::Orchid => orchid.get_or_init(|| build(ORCHID)),
             Self::Lagoon => lagoon.get_or_init(|| build(LAGOON)),
             Self::Meadow => meadow.get_or_init(|| build(MEADOW)),
+            Self::HotIron => hot_iron.get_or_init(|| std::array::from_fn(hot_iron_entry)),
             // Display values as they are: the monitor's own gray scale.
             Self::Gray => gray.get_or_init(|| std::array::from_fn(|i| [i as u8; 3])),
         }
@@ -108,7 +112,7 @@ impl fmt::Display for Colormap {
 
 /// No colormap has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no colormap {name:?}; choose one of ember, orchid, lagoon, meadow, gray")]
+#[error("there is no colormap {name:?}; choose one of ember, orchid, lagoon, meadow, hot-iron, gray")]
 pub struct UnknownColormap {
     name: String,
 }
@@ -120,6 +124,12 @@ impl FromStr for Colormap {
         let found = Self::ALL.into_iter().find(|map| map.name().eq_ignore_ascii_case(name));
         found.ok_or_else(|| UnknownColormap { name: name.to_owned() })
     }
+}
+
+/// Red rises over the first half of the table, green over the second, blue over the last quarter.
+fn hot_iron_entry(index: usize) -> [u8; 3] {
+    let rising = |from: usize, slope: usize| (slope * index.saturating_sub(from)).min(255) as u8;
+    if index == 255 { [255; 3] } else { [rising(0, 2), rising(128, 2), rising(191, 4)] }
 }
 
 /// Samples the path densely, then takes 256 points at equal distances along it.
@@ -211,6 +221,24 @@ mod tests {
             assert!(r > b, "ember at {value}");
             let [r, _, b] = Colormap::Lagoon.color(value);
             assert!(b > r, "lagoon at {value}");
+        }
+    }
+
+    #[test]
+    fn hot_iron_is_the_standards() {
+        // Entries of PS3.6 B.1.1.
+        let table = Colormap::HotIron.table();
+        for (index, entry) in [
+            (0, [0, 0, 0]),
+            (63, [126, 0, 0]),
+            (127, [254, 0, 0]),
+            (128, [255, 0, 0]),
+            (129, [255, 2, 0]),
+            (192, [255, 128, 4]),
+            (254, [255, 252, 252]),
+            (255, [255, 255, 255]),
+        ] {
+            assert_eq!(table[index], entry, "entry {index}");
         }
     }
 

@@ -98,6 +98,11 @@ pub enum Suv {
     Unknown(String),
 }
 
+impl Suv {
+    /// Unit of values that have been multiplied by the factor, as shown to people.
+    pub const UNITS: &str = "SUVbw";
+}
+
 impl Default for DisplayAttributes {
     fn default() -> Self {
         Self {

@@ -241,6 +241,19 @@ impl Series {
         }
     }
 
+    /// Whether both series lie in one space, so that a place in one is known in the other (PS3.3 C.7.4.1).
+    ///
+    /// # Errors
+    /// In words, where that is not known.
+    pub fn in_space_of(&self, other: &Self) -> Result<(), &'static str> {
+        match (&self.frame_of_reference, &other.frame_of_reference) {
+            (Some(a), Some(b)) if a == b => Ok(()),
+            (Some(_), Some(_)) => Err("It has another frame of reference: how the two lie to each other is not known."),
+            (None, _) => Err("Its files name no frame of reference: where it lies is not known."),
+            (_, None) => Err("The series in view names no frame of reference: where it lies is not known."),
+        }
+    }
+
     /// Number of frames over all instances: what a viewport scrolls through.
     pub fn frame_count(&self) -> usize {
         self.instances.iter().map(|instance| instance.frames).sum()

@@ -22,7 +22,7 @@ pub use plane::{Orientation, Plane, PlaneKind, UnknownPlane, extent, reach};
 pub use sample::{Projection, Slab, UnknownProjection};
 pub use vector::{Vector, along, cross, dot, length, minus, rotate, unit};
 
-use crate::study::DisplayAttributes;
+use crate::study::{DisplayAttributes, Suv, VoiFunction, Window};
 
 /// Values of voxels, `[slice, row, column]`, before the linear rescale.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +86,29 @@ impl Volume {
             Voxels::F32(v) => v.get(at).map(|v| f64::from(*v)),
         };
         stored.map(|v| v * self.rescale.0 + self.rescale.1).filter(|v| v.is_finite())
+    }
+
+    /// The same voxels in the unit that readers expect: SUV by body weight for PET where the file allows it, else the modality's own.
+    #[must_use]
+    pub fn in_usual_units(mut self) -> Self {
+        if let Some(Suv::Factor(factor)) = self.display.suv {
+            self.rescale = (self.rescale.0 * factor, self.rescale.1 * factor);
+            self.display.units = Suv::UNITS.to_owned();
+            self.display.suv = Some(Suv::Factor(1.0));
+            self.display.voi_lut = None;
+            for window in &mut self.display.windows {
+                // The usual function counts by whole units, of which SUV has few.
+                let (center, width) = (window.center * factor, window.width * factor);
+                *window = Window { center, width, function: VoiFunction::LinearExact, ..window.clone() };
+            }
+        }
+        self
+    }
+
+    /// The pixels by which this volume is laid over `plane`, which was cut out of another one: the same area, no finer than half of the voxels
+    /// here, since between those nothing is known.
+    pub fn plane_over(&self, plane: &Plane) -> Plane {
+        plane.coarsened(0.5 * plane.orientation.spacing_mm(&self.grid))
     }
 
     /// The slice of the stack that stands at a place of the reading order of its series.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::grid::Grid;
 use super::vector::{Vector, along, cross, dot, length, minus, rotate, unit};
-use crate::study::PlaneGeometry;
+use crate::study::{DisplayAttributes, PlaneGeometry, SpacingKind};
 
 /// Directions of a plane: unit vectors at right angles.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -172,6 +172,31 @@ impl Plane {
         Self { origin, orientation, spacing_mm, rows, columns }
     }
 
+    /// The pixels of a frame; its columns as in [`Plane::of_slice`]. `None` where the file does not tell their place or their spacing in the patient.
+    pub fn of_frame(display: &DisplayAttributes, (rows, columns): (usize, usize)) -> Option<Self> {
+        let (geometry, spacing) = (display.geometry?, display.spacing?);
+        let sane = |mm: f64| mm.is_finite() && mm > 0.0;
+        let known = spacing.kind == SpacingKind::Patient && sane(spacing.row_mm) && sane(spacing.column_mm);
+        let ratio = spacing.row_mm / spacing.column_mm;
+        let orientation =
+            Orientation { row: geometry.row_direction, column: geometry.column_direction.map(|x| x * ratio) };
+        known.then_some(Self { origin: geometry.position, orientation, spacing_mm: spacing.column_mm, rows, columns })
+    }
+
+    /// The same area in whole blocks of pixels whose centres are up to `spacing_mm` apart; the last ones may reach beyond its edge.
+    #[must_use]
+    pub fn coarsened(&self, spacing_mm: f64) -> Self {
+        let block = (spacing_mm / self.spacing_mm).floor().clamp(1.0, MOST_SIDE) as usize;
+        let middle = (block as f64 - 1.0) / 2.0;
+        Self {
+            origin: self.patient_from_pixel(middle, middle),
+            spacing_mm: self.spacing_mm * block as f64,
+            rows: self.rows.div_ceil(block),
+            columns: self.columns.div_ceil(block),
+            ..*self
+        }
+    }
+
     /// The same plane, moved along its normal by `mm`.
     #[must_use]
     pub fn moved(&self, mm: f64) -> Self {
@@ -231,6 +256,7 @@ pub fn extent(grid: &Grid, orientation: &Orientation, through: Vector, thickness
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::study::PixelSpacing;
 
     fn grid() -> Grid {
         let positions: Vec<Vector> = (0..11).map(|k| [-50.0, -40.0, f64::from(k) * 5.0]).collect();
@@ -290,6 +316,36 @@ mod tests {
         assert!(length(minus(plane.patient_from_pixel(3.0, 4.0), [3.0, 8.0, -6.0])) < 1e-9);
         let moved = plane.moved(1.5);
         assert!(length(minus(moved.origin, [1.0, 2.0, -4.5])) < 1e-9, "{moved:?}");
+    }
+
+    #[test]
+    fn a_frame_is_a_plane_whatever_the_shape_of_its_pixels() {
+        // Turned by 30 degrees about x; pixels 2 mm high and 0.5 mm wide.
+        let (sin, cos) = 30_f64.to_radians().sin_cos();
+        let geometry = PlaneGeometry {
+            position: [1.0, 2.0, 3.0],
+            row_direction: [1.0, 0.0, 0.0],
+            column_direction: [0.0, cos, sin],
+        };
+        let spacing = PixelSpacing { row_mm: 2.0, column_mm: 0.5, kind: SpacingKind::Patient };
+        let display =
+            DisplayAttributes { geometry: Some(geometry), spacing: Some(spacing), ..DisplayAttributes::default() };
+        let plane = Plane::of_frame(&display, (5, 7)).expect("its place is known");
+        let wanted = [1.0 + 4.0 * 0.5, 2.0 + 3.0 * 2.0 * cos, 3.0 + 3.0 * 2.0 * sin];
+        assert!(length(minus(plane.patient_from_pixel(3.0, 4.0), wanted)) < 1e-12);
+        assert_eq!(plane.coarsened(0.9), plane);
+        // Blocks of three: the first one's middle is the second pixel, and all are covered.
+        let coarse = plane.coarsened(1.7);
+        assert_eq!((coarse.rows, coarse.columns, coarse.spacing_mm), (2, 3, 1.5));
+        for block in [0.0, 1.0] {
+            let (a, b) = (
+                coarse.patient_from_pixel(block, block),
+                plane.patient_from_pixel(3.0 * block + 1.0, 3.0 * block + 1.0),
+            );
+            assert!(length(minus(a, b)) < 1e-12, "{a:?} {b:?}");
+        }
+        let detector = PixelSpacing { kind: SpacingKind::Detector, ..spacing };
+        assert_eq!(Plane::of_frame(&DisplayAttributes { spacing: Some(detector), ..display }, (5, 7)), None);
     }
 
     #[test]
