@@ -279,7 +279,7 @@ pub const ACTIONS: &[Entry] = {
         row(ToolSmart, &[shift(Key::S)], Draw, "Smart mask (Ctrl+click takes away)", Some(Icon::WandSparkles)),
         row(BrushSmaller, &[key(Key::Minus)], Draw, "Smaller brush or tolerance (or [)", None),
         row(BrushLarger, &[key(Key::Plus), key(Key::Equals)], Draw, "Larger brush or tolerance (or ])", None),
-        row(TakeOffer, &[shift(Key::Enter)], Draw, "Take the mask on offer (or Enter)", None),
+        row(TakeOffer, &[shift(Key::Enter)], Draw, "Close the outline or take the mask (or Enter)", None),
         row(FillHoles, &[shift(Key::H)], Draw, "Fill holes of the mask", Some(Icon::Donut)),
         row(SmoothMask, &[shift(Key::M)], Draw, "Smooth the mask", Some(Icon::Waves)),
         row(CopyToNext, &[shift(Key::C)], Draw, "Copy the mask to the next image", Some(Icon::CopyPlus)),

@@ -88,7 +88,9 @@ impl State {
             Action::RejectFinding if reading.selected.is_none() && self.drawing.selected.is_some() => {
                 Action::DeleteShape
             }
-            Action::CommentFinding if self.drawing.proposal.is_some() => Action::TakeOffer,
+            Action::CommentFinding if self.drawing.draft.is_some() || self.drawing.proposal.is_some() => {
+                Action::TakeOffer
+            }
             Action::ToggleBrowser if paints => Action::BrushSmaller,
             Action::ToggleFindings if paints => Action::BrushLarger,
             action => action,
@@ -181,6 +183,7 @@ impl App {
         let tolerance = self.state.drawing.tolerance;
         let grows = matches!(self.state.tool, Tool::Draw(tool) if tool.grows());
         match action {
+            Action::TakeOffer if self.state.drawing.draft.is_some() => self.draw(DrawCommand::Pointer(Pointer::Close)),
             Action::TakeOffer => {
                 self.text_done();
                 let State { reading, drawing, .. } = &mut self.state;

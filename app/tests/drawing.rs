@@ -215,6 +215,42 @@ fn a_shape_is_selected_moved_bent_named_hidden_and_deleted() {
 }
 
 #[test]
+fn enter_closes_an_outline_that_has_enough_points() {
+    let mut harness = open(sample("ct"), None);
+    let at = middle(&harness);
+    let (_, map) = frame_and_map(&harness);
+    let drafted = |harness: &Harness<'_, App>| harness.state().state().drawing.draft.is_some();
+    let told = |harness: &Harness<'_, App>, words: &str| {
+        harness.state().state().toasts.iter().any(|toast| toast.text.contains(words))
+    };
+    for (tool, corners) in [
+        ((Modifiers::NONE, Key::G), [vec2(0.0, 0.0), vec2(100.0, 0.0), vec2(0.0, 100.0)]),
+        ((Modifiers::SHIFT, Key::L), [vec2(-40.0, -40.0), vec2(60.0, -40.0), vec2(20.0, 60.0)]),
+    ] {
+        let before = shapes(&harness);
+        key(&mut harness, tool.0, tool.1);
+        click(&mut harness, at + corners[0]);
+        key(&mut harness, Modifiers::NONE, Key::Enter);
+        assert!(drafted(&harness) && told(&harness, "needs three points"), "one point is no outline, and not lost");
+        click(&mut harness, at + corners[1]);
+        click(&mut harness, at + corners[2]);
+        assert_eq!(shapes(&harness), before);
+        key(&mut harness, Modifiers::NONE, Key::Enter);
+        assert_eq!((shapes(&harness), drafted(&harness)), (before + 1, false));
+        assert!(!told(&harness, "finding"), "Enter was no comment on a finding");
+        key(&mut harness, Modifiers::NONE, Key::Escape);
+        key(&mut harness, Modifiers::NONE, Key::Escape);
+    }
+    let square = 5000.0 / map.points_per_mm().powi(2);
+    let area = if square >= 1000.0 { format!("{:.2} cm²", square / 100.0) } else { format!("{square:.1} mm²") };
+    assert!(row(&harness, "Polygon: ").starts_with(&format!("Polygon: {area}")));
+    for left in [1, 0] {
+        key(&mut harness, Modifiers::COMMAND, Key::Z);
+        assert_eq!(shapes(&harness), left, "each outline is one step");
+    }
+}
+
+#[test]
 fn escape_lets_go_and_delete_deletes() {
     let mut harness = open(sample("ct"), None);
     let at = middle(&harness);

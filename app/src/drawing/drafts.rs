@@ -3,10 +3,32 @@
 use bifocal_core::annotation::{Edit, Shape, ShapeKind, drawn};
 use bifocal_core::measure::{self, Pixel, PixelScale, ScaleKind, simplify};
 
-use super::{Canvas, DrawTool, Drawing, Entry, Purpose};
+use super::{Canvas, DrawTool, Drawing, Entry, Purpose, apart};
 use crate::state::Tone;
 
 impl Drawing {
+    /// Closes the outline under way; one of too few points waits for more.
+    pub(super) fn close(&mut self, on: &Canvas<'_>) -> Option<Edit> {
+        let draft = self.draft.as_mut()?;
+        match draft.tool {
+            DrawTool::LiveWire => {}
+            // The second press of a double click is no vertex of its own.
+            DrawTool::Shape(ShapeKind::Polygon) => {
+                let slack = draft.slack;
+                draft.placed.dedup_by(|a, b| apart(*a, *b) <= slack);
+            }
+            _ => return None,
+        }
+        if draft.placed.len() < 3 {
+            self.message = Some((Tone::Info, "An outline needs three points: click more, or Esc drops it.".to_owned()));
+            return None;
+        }
+        if draft.is_wire() {
+            draft.close_wire();
+        }
+        self.finish(on)
+    }
+
     /// Makes a shape of what was drawn.
     pub(super) fn finish(&mut self, on: &Canvas<'_>) -> Option<Edit> {
         let draft = self.draft.take()?;

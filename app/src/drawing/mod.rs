@@ -119,7 +119,7 @@ pub enum Pointer {
     Move(Pixel),
     /// The left button comes up.
     Release(Pixel),
-    /// A double click: that is all of the polygon.
+    /// A double click, or Enter: that is all of the outline.
     Close,
 }
 
@@ -280,18 +280,7 @@ impl Drawing {
                 self.moved(at, on);
                 self.release(at, on)
             }
-            Pointer::Close => match &mut self.draft {
-                Some(draft) if draft.is_wire() => {
-                    draft.close_wire();
-                    self.finish(on)
-                }
-                Some(draft) if draft.tool == DrawTool::Shape(ShapeKind::Polygon) => {
-                    let slack = draft.slack;
-                    draft.placed.dedup_by(|a, b| apart(*a, *b) <= slack);
-                    self.finish(on)
-                }
-                _ => None,
-            },
+            Pointer::Close => self.close(on),
         }
     }
 

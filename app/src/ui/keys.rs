@@ -14,7 +14,7 @@ const MOUSE: &[(&str, &str)] = &[
     ("Right click", "menu"),
     ("Wheel", "scroll; zoom where there is one image"),
     ("Ctrl+Wheel", "zoom; tolerance of a region that grows"),
-    ("Double click", "one viewport or all; closes a polygon"),
+    ("Double click", "one viewport or all; closes an outline"),
     ("Ctrl+Click", "on a contour: vertex in or out"),
     ("Shift+Move", "linked crosshair"),
 ];
