@@ -21,15 +21,18 @@ use crate::explain::Explained;
 use crate::images::{FrameState, Images, LoadedFrame};
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap::{self, Action};
+use crate::keys::{KeyCommand, KeyEditor};
 use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
 use crate::picture::Pictured;
 use crate::reformat::Reformatter;
 use crate::settings::{Recent, Settings};
+use crate::shape_commands::DrawCommand;
 use crate::smart::Featured;
 use crate::state::{Reading, RemarkKind, Screen, State, Toast, Tone};
 use crate::theme::{self, Theme};
 use crate::ui::{self, Cx};
+use crate::view::Tool;
 use crate::volumes::AnalysedVolume;
 
 /// What a job results in.
@@ -130,6 +133,7 @@ impl App {
         app.state.weights_sha256 = app.state.network.weights_sha256().to_owned();
         app.state.bundles = app.bundles();
         app.load_labels(false);
+        app.tell_of_keys();
         if !paths.is_empty() {
             app.open(paths);
         }
@@ -367,13 +371,7 @@ impl App {
             self.queue.push(Command::Open(dropped));
         }
         self.tend_picture();
-        for action in keymap::pressed(&self.ctx, self.typing) {
-            if action == Action::NextViewport && self.lenses_in_front() {
-                // Tab goes from lens to lens; elsewhere it goes from widget to widget, as everywhere.
-                self.ctx.memory_mut(|memory| memory.move_focus(egui::FocusDirection::None));
-            }
-            self.queue.push(Command::Do(self.state.meant(action)));
-        }
+        self.take_in_keys();
         if let Some(reading) = &mut self.state.reading
             && self.state.screen == Screen::Reading
         {
@@ -402,13 +400,39 @@ impl App {
         self.tend_report();
     }
 
+    fn take_in_keys(&mut self) {
+        if self.state.keys.as_ref().is_some_and(KeyEditor::is_asking) {
+            if let Some(shortcut) = keymap::next_press(&self.ctx) {
+                self.queue.push(Command::Keys(KeyCommand::Pressed(shortcut)));
+            }
+            return;
+        }
+        // While a drawing tool is in hand digits choose labels, whatever else they are keys of.
+        let labels = &self.state.drawing.taxonomy;
+        if matches!(self.state.tool, Tool::Draw(_))
+            && self.lenses_in_front()
+            && let Some(digit) = keymap::digit_pressed(&self.ctx, |d| d == 0 || labels.by_digit(d).is_some())
+        {
+            let label = labels.by_digit(digit).map(|label| label.key.clone());
+            self.queue.push(Command::Draw(DrawCommand::Label(label)));
+        }
+        let in_dialog = self.state.keys.is_some();
+        for action in self.state.settings.keys.pressed(&self.ctx, self.typing, in_dialog) {
+            if action == Action::NextViewport && self.lenses_in_front() {
+                // Tab goes from lens to lens; elsewhere it goes from widget to widget, as everywhere.
+                self.ctx.memory_mut(|memory| memory.move_focus(egui::FocusDirection::None));
+            }
+            self.queue.push(Command::Do(self.state.meant(action)));
+        }
+    }
+
     /// Whether the lenses are what keys act on.
     pub(crate) fn lenses_in_front(&self) -> bool {
         let state = &self.state;
         state.screen == Screen::Reading
             && state.reading.is_some()
             && state.report.is_none()
-            && !state.keys_shown
+            && state.keys.is_none()
             && state.header.is_none()
     }
 

@@ -12,6 +12,7 @@ use crate::fusion::FusionCommand;
 use crate::header::HeaderCommand;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
+use crate::keys::KeyCommand;
 use crate::reader::ReadCommand;
 use crate::report::ReportCommand;
 use crate::shape_commands::DrawCommand;
@@ -70,6 +71,8 @@ pub enum Command {
     Read(ReadCommand),
     /// Something about the header of a file.
     Header(HeaderCommand),
+    /// Something about the map of keys.
+    Keys(KeyCommand),
     /// Searches the list of studies.
     Search(String),
     /// The search field has taken the keyboard.

@@ -451,7 +451,7 @@ impl App {
                 PlaneEdit::Activate(pane + 1)
             }
             Action::Escape => {
-                if self.state.keys_shown || self.state.header.is_some() || !self.state.toasts.is_empty() {
+                if self.state.keys.is_some() || self.state.header.is_some() || !self.state.toasts.is_empty() {
                     return false;
                 }
                 planes.apply(PlaneEdit::Reset);

@@ -12,7 +12,7 @@
 //! | [`proposal`], [`mask_commands`] | masks on offer before they are taken; changes of painted regions as a whole |
 //! | [`smart`] | strokes and local features of the smart tool |
 //! | [`labels`], [`measured`] | the file of labels; what shapes measure, remembered |
-//! | [`keymap`] | actions, their keys, words and icons |
+//! | [`keymap`], [`keys`] | actions, their keys, words and icons; changing keys |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
 //! | [`desk`] | layouts: lenses, planes, grids of viewports, and what links them |
 //! | [`planes`] | three planes through a volume; [`reformat`] makes their pictures |
@@ -49,6 +49,7 @@ pub mod images;
 pub mod io;
 pub mod jobs;
 pub mod keymap;
+pub mod keys;
 #[cfg(test)]
 mod kill_tests;
 pub mod labels;

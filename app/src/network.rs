@@ -345,8 +345,9 @@ impl App {
         let in_view = self.state.reading.as_ref().and_then(|reading| reading.series()).is_some_and(|s| s.uid == series);
         let panel = self.state.panels_shown(self.ctx.content_rect().width()).1;
         if in_view && !panel {
-            let keys = crate::keymap::shortcut_text(crate::keymap::Action::Analyse);
-            self.toast(Tone::Warning, format!("{}. {keys} again analyses all the same.", objections.join(". ")));
+            let again = "Asking again analyses all the same";
+            let again = self.state.settings.keys.with_text(again, crate::keymap::Action::Analyse);
+            self.toast(Tone::Warning, format!("{}. {again}", objections.join(". ")));
         }
         self.state.network.objections = Some((series, objections));
     }

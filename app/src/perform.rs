@@ -59,6 +59,7 @@ impl App {
             Command::Draw(command) => self.draw(command),
             Command::Report(command) => self.report(command),
             Command::Header(command) => self.header(command),
+            Command::Keys(command) => self.keys(command),
             Command::Search(text) => self.state.browser.search = text,
             Command::SearchFocused => self.state.browser.focus_search = false,
             Command::Sort(sort) => self.state.browser.sort = sort,
@@ -108,7 +109,7 @@ impl App {
     fn act(&mut self, action: Action) {
         // Esc closes what lies on top, and resets the view only where nothing does.
         if action != Action::Escape && action != Action::ShowKeys {
-            self.state.keys_shown = false;
+            self.state.keys = None;
         }
         // What lies behind the report or the start screen is not changed unseen.
         let reaches = match self.state.screen {
@@ -143,7 +144,9 @@ impl App {
             Action::Tags => self.toggle_tags(),
             Action::CopyView => self.picture_view(true),
             Action::ExportView => self.picture_view(false),
-            Action::ShowKeys => self.state.keys_shown = !self.state.keys_shown,
+            Action::ShowKeys => {
+                self.state.keys = self.state.keys.is_none().then(Default::default);
+            }
             Action::ToggleBrowser => {
                 let width = self.ctx.content_rect().width();
                 let shown = self.state.panels_shown(width).0;
@@ -199,7 +202,6 @@ impl App {
             Action::LayOver => self.next_fusion(),
             Action::OverlayFainter => self.step_opacity(-1.0),
             Action::OverlayStronger => self.step_opacity(1.0),
-            Action::Preset(digit) if self.choose_label(digit) => {}
             Action::Preset(digit) => {
                 if let Some(window) = WindowChoice::preset(digit) {
                     self.edit_view(ViewEdit::Window(window));
@@ -279,8 +281,7 @@ impl App {
     }
 
     fn escape(&mut self) {
-        if self.state.keys_shown {
-            self.state.keys_shown = false;
+        if self.state.keys.take().is_some() {
             return;
         }
         if self.state.header.is_some() {

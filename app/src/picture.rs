@@ -35,7 +35,7 @@ impl App {
             return;
         }
         // What lies over the viewports is no part of the view.
-        self.state.keys_shown = false;
+        self.state.keys = None;
         self.state.toasts.retain(|toast| toast.tone == Tone::Error);
         let purpose = if copy { Purpose::Copy } else { Purpose::Export };
         let (pictured, ctx) = (Arc::clone(&self.pictured), self.ctx.clone());

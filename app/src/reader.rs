@@ -248,7 +248,8 @@ impl App {
     fn step_finding(&mut self, step: isize) {
         let Some(reading) = &self.state.reading else { return };
         let Some(analysis) = reading.analysis_in_view() else {
-            self.toast(Tone::Info, "This image is not analysed yet: Ctrl+Enter.");
+            let text = self.state.settings.keys.with_text("This image is not analysed yet", Action::Analyse);
+            self.toast(Tone::Info, text);
             return;
         };
         let listed = analysis.findings.iter().filter(|finding| self.state.is_listed(analysis, finding));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::desk::{Layout, Links};
+use crate::keymap::Keys;
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +49,8 @@ pub struct Settings {
     pub layout: Layout,
     /// What the viewports of a grid do together.
     pub links: Links,
+    /// Keys that the reader has changed.
+    pub keys: Keys,
     /// Size and place of the window.
     pub window: WindowPlace,
 }
@@ -106,6 +109,7 @@ impl Default for Settings {
             findings_open: true,
             layout: Layout::default(),
             links: Links::default(),
+            keys: Keys::default(),
             window: WindowPlace::default(),
         }
     }

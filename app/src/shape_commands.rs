@@ -209,20 +209,6 @@ impl App {
         }
     }
 
-    /// A digit chooses a label while a drawing tool is in hand; false where it means something else.
-    pub(crate) fn choose_label(&mut self, digit: u8) -> bool {
-        if !matches!(self.state.tool, Tool::Draw(_)) {
-            return false;
-        }
-        let drawing = &mut self.state.drawing;
-        match drawing.taxonomy.by_digit(digit).map(|label| label.key.clone()) {
-            Some(key) => drawing.label = Some(key),
-            None if digit == 0 => drawing.label = None,
-            None => return false,
-        }
-        true
-    }
-
     /// Leaves what is being drawn, then the selection, then the tool; false where there is none of them.
     pub(crate) fn leave_drawing(&mut self) -> bool {
         let drawing = &mut self.state.drawing;

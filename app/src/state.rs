@@ -16,6 +16,7 @@ use crate::fusion::Fusion;
 use crate::header::Header;
 use crate::images::FrameKey;
 use crate::keymap::Action;
+use crate::keys::KeyEditor;
 use crate::network::Network;
 use crate::planes::Planes;
 use crate::reader::Reader;
@@ -75,8 +76,8 @@ pub struct State {
     pub settings: Settings,
     /// Messages that go by themselves, the oldest first.
     pub toasts: Vec<Toast>,
-    /// Whether the map of keys is open.
-    pub keys_shown: bool,
+    /// The map of keys, where it is open.
+    pub keys: Option<KeyEditor>,
     /// The file whose header is looked at.
     pub header: Option<Header>,
     /// Text of the path field on the start screen.
@@ -120,7 +121,7 @@ impl State {
             tool: Tool::default(),
             settings,
             toasts: Vec::new(),
-            keys_shown: false,
+            keys: None,
             header: None,
             path_field: String::new(),
             device: "CPU".to_owned(),

@@ -32,7 +32,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
     ui.add_space(theme.space().xs);
     if session.shapes.is_empty() && session.masks.is_empty() {
         let text =
-            RichText::new("Nothing drawn yet: D measures a distance, E an ellipse; the bar on the left has all tools.");
+            RichText::new("Nothing drawn yet: the bar on the left measures, annotates and paints.");
         ui.add(egui::Label::new(text.font(theme.small()).color(theme.palette.weak)).wrap());
         calibration(ui, cx, reading);
         ui.add_space(theme.space().m);

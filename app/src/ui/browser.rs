@@ -11,6 +11,7 @@ use super::{Cx, start, text, widgets, work_list};
 use crate::command::Command;
 use crate::desk::DraggedSeries;
 use crate::images::FrameKey;
+use crate::keymap::Action;
 use crate::listing::{Listed, listed};
 use crate::state::SortBy;
 
@@ -55,11 +56,11 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
 
 fn nothing(ui: &mut Ui, cx: &Cx<'_>) {
     let (title, next) = if cx.state.library.studies.is_empty() {
-        ("No study is open", "Open a folder (Ctrl+O) or drop files here.")
+        ("No study is open", cx.state.settings.keys.with_text("Drop files here, or open a folder", Action::OpenFolder))
     } else {
-        ("No study matches", "Search for name, id, date or description.")
+        ("No study matches", "Search for name, id, date or description.".to_owned())
     };
-    widgets::empty(ui, &cx.theme, Icon::FolderSearch, title, next);
+    widgets::empty(ui, &cx.theme, Icon::FolderSearch, title, &next);
 }
 
 fn search_and_sort(ui: &mut Ui, cx: &Cx<'_>) {

@@ -122,7 +122,8 @@ fn first_line(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding, name: &str, decision:
 
 fn comment(ui: &mut Ui, cx: &Cx<'_>, finding: &Finding, comment: &str) {
     let mut comment = comment.to_owned();
-    let field = egui::TextEdit::singleline(&mut comment).hint_text("Comment  (Enter)").desired_width(f32::INFINITY);
+    let hint = cx.state.settings.keys.with_text("Comment", Action::CommentFinding);
+    let field = egui::TextEdit::singleline(&mut comment).hint_text(hint).desired_width(f32::INFINITY);
     let response = ui.add(field).accessible_name(format!("Comment on finding {}", finding.id.0));
     if cx.state.reader.focus_comment {
         response.request_focus();

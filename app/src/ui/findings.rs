@@ -10,7 +10,7 @@ use lucide_icons::Icon;
 use super::{Cx, finding_row, lens_faithfulness, names, organs, text, widgets};
 use crate::command::Command;
 use crate::jobs::JobKind;
-use crate::keymap::{self, Action};
+use crate::keymap::Action;
 use crate::reader::ReadCommand;
 use crate::state::Reading;
 
@@ -147,11 +147,11 @@ fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
         }
     }
     ui.vertical_centered(|ui| {
-        let keys = RichText::new(keymap::shortcut_text(Action::Analyse)).font(theme.small()).color(theme.palette.faint);
+        let keys = RichText::new(cx.key(Action::Analyse)).font(theme.small()).color(theme.palette.faint);
         let words = if objections.is_empty() { "Analyse" } else { ANALYSE_ANYWAY };
         let label = RichText::new(words).color(theme.palette.text);
         let button = Button::new((theme.icon(Icon::Sparkles, theme.palette.warm), label, keys));
-        if widgets::named(ui.add(button), words).on_hover_text(keymap::tooltip(Action::Analyse)).clicked() {
+        if widgets::named(ui.add(button), words).on_hover_text(cx.tooltip(Action::Analyse)).clicked() {
             cx.act(Action::Analyse);
         }
     });

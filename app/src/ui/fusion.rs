@@ -16,7 +16,7 @@ use crate::command::Command;
 use crate::fusion::{FusedVolume, Fusion, FusionCommand};
 use crate::images::LoadedFrame;
 use crate::jobs::JobKind;
-use crate::keymap::{self, Action};
+use crate::keymap::Action;
 use crate::state::Reading;
 use crate::view::{ImagePoint, ScreenFromImage};
 
@@ -39,7 +39,7 @@ pub fn menu(ui: &mut Ui, cx: &Cx<'_>) {
         ui.set_min_width(260.0);
         ui.set_max_width(340.0);
         widgets::caption(ui, theme, "Lay over the series in view");
-        let keys = RichText::new(keymap::shortcut_text(Action::LayOver)).font(theme.small()).color(theme.palette.faint);
+        let keys = RichText::new(cx.key(Action::LayOver)).font(theme.small()).color(theme.palette.faint);
         let nothing = Button::selectable(cx.state.fusion.is_none(), "Nothing").shortcut_text(keys);
         if ui.add(nothing).clicked() {
             send(cx, FusionCommand::Remove);
@@ -153,12 +153,8 @@ fn controls(ui: &mut Ui, cx: &Cx<'_>, fusion: &Fusion, volume: &Volume) {
     let mut opacity = style.opacity;
     ui.spacing_mut().slider_width = if narrow { 64.0 } else { 120.0 };
     let slider = ui.add(Slider::new(&mut opacity, 0.0..=1.0).show_value(false));
-    let keys = format!(
-        "{} and {}",
-        keymap::shortcut_text(Action::OverlayFainter),
-        keymap::shortcut_text(Action::OverlayStronger)
-    );
-    let tip = format!("Opacity  ({keys}); Space hides and shows it");
+    let keys = [Action::OverlayFainter, Action::OverlayStronger, Action::Overlays].map(|action| cx.tooltip(action));
+    let tip = keys.join("\n");
     if slider.accessible_name("Opacity of the series laid over").on_hover_text(tip).changed() {
         send(cx, FusionCommand::Style(bifocal_core::render::HeatStyle { opacity, ..style }));
     }

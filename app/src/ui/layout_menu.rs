@@ -6,7 +6,7 @@ use lucide_icons::Icon;
 use super::{Cx, widgets};
 use crate::command::Command;
 use crate::desk::{DeskCommand, Layout, Links, MOST_ROWS};
-use crate::keymap::{self, Action};
+use crate::keymap::Action;
 
 /// The button of the bar above the images, with its menu.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
@@ -37,7 +37,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
 
 fn choice(ui: &mut Ui, cx: &Cx<'_>, layout: Layout, icon: Icon, label: &str, action: Action) {
     let theme = &cx.theme;
-    let keys = RichText::new(keymap::shortcut_text(action)).font(theme.small()).color(theme.palette.faint);
+    let keys = RichText::new(cx.key(action)).font(theme.small()).color(theme.palette.faint);
     let selected = cx.state.settings.layout == layout;
     let button = Button::selectable(selected, (theme.icon(icon, theme.palette.weak), label)).shortcut_text(keys);
     if widgets::named(ui.add(button), label).clicked() {

@@ -10,7 +10,7 @@ use super::{Cx, findings, lens_faithfulness, lens_maps, names, text, widgets};
 use crate::command::Command;
 use crate::explain::ExplainCommand;
 use crate::jobs::JobKind;
-use crate::keymap::{self, Action};
+use crate::keymap::Action;
 use crate::state::{Lens, OverlaySettings, Reading};
 
 /// Below these widths of a lens, points, its header leaves words out: of what the lens shows and of warnings, then of the map.
@@ -360,7 +360,7 @@ fn without_analysis(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens) {
     let label = RichText::new(words).color(theme.palette.text);
     let button = Button::new((theme.icon(Icon::Sparkles, theme.palette.warm).size(theme.tokens.text.body), label));
     let response = widgets::named(ui.add(button), "Analyse this image");
-    if response.on_hover_text(keymap::tooltip(Action::Analyse)).clicked() {
+    if response.on_hover_text(cx.tooltip(Action::Analyse)).clicked() {
         cx.act(Action::Analyse);
     }
     match failed {

@@ -72,6 +72,16 @@ impl Cx<'_> {
         self.queue.push(command);
     }
 
+    /// Label and key of an action, as tooltips show them: `Invert  (I)`.
+    pub fn tooltip(&self, action: Action) -> String {
+        self.state.settings.keys.tooltip(action)
+    }
+
+    /// The key of an action; empty where it has none.
+    pub fn key(&self, action: Action) -> String {
+        self.state.settings.keys.text(action)
+    }
+
     /// Queues something about findings, maps and notes.
     pub fn read(&self, command: ReadCommand) {
         self.queue.push(Command::Read(command));
@@ -122,8 +132,8 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
         }
     }
     toasts::show(ui, cx);
-    if cx.state.keys_shown {
-        keys::show(ui, cx);
+    if let Some(editor) = &cx.state.keys {
+        keys::show(ui, cx, editor);
     }
     if let Some(open) = &cx.state.header {
         header::show(ui, cx, open);

@@ -183,8 +183,19 @@ fn brush(ui: &mut Ui, cx: &Cx<'_>) {
         }
     });
     let range = brush.range.map(|(low, high)| format!(", values {low:.0} to {high:.0}")).unwrap_or_default();
-    let tip = format!("Brush of {:.1} mm radius{range}  ([ and ])", brush.radius);
+    let keys = step_keys(cx);
+    let tip = format!("Brush of {:.1} mm radius{range}{keys}", brush.radius);
     widgets::named(response, "Brush settings").on_hover_text(tip);
+}
+
+/// The keys that make the brush or the tolerance smaller and larger.
+fn step_keys(cx: &Cx<'_>) -> String {
+    let keys: Vec<String> = [Action::BrushSmaller, Action::BrushLarger]
+        .map(|action| cx.key(action))
+        .into_iter()
+        .filter(|key| !key.is_empty())
+        .collect();
+    if keys.is_empty() { String::new() } else { format!("  ({})", keys.join(" and ")) }
 }
 
 /// How far regions grow.
@@ -207,7 +218,7 @@ fn tolerance(ui: &mut Ui, cx: &Cx<'_>) {
             cx.send(Command::Draw(DrawCommand::Tolerance(share)));
         }
     });
-    let tip = "How far from the clicked value a region grows  ([ and ], Ctrl+wheel, or drag)";
+    let tip = format!("How far from the clicked value a region grows; Ctrl+wheel or a drag change it too{}", step_keys(cx));
     widgets::named(response, "Tolerance of growing").on_hover_text(tip);
 }
 

@@ -152,7 +152,7 @@ fn controls(ui: &mut Ui, cx: &Cx<'_>, planes: &Planes, rect: Rect) {
     }
     ui.with_layout(egui::Layout::right_to_left(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = space.s;
-        let tip = keymap::tooltip(Action::Crosshair);
+        let tip = cx.tooltip(Action::Crosshair);
         if widgets::icon_button(ui, theme, Icon::Crosshair, &tip, planes.lines).clicked() {
             send(PlaneEdit::ToggleLines);
         }

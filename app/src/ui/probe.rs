@@ -3,6 +3,7 @@
 use eframe::egui::{Align2, Color32, CornerRadius, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, Ui, vec2};
 
 use super::{Cx, widgets};
+use crate::keymap::Action;
 use crate::probe::Answer;
 use crate::state::Lens;
 use crate::view::ScreenFromImage;
@@ -57,7 +58,7 @@ fn arc(painter: &Painter, from: Pos2, to: Pos2, width: f32, color: Color32) {
 pub fn hint(ui: &Ui, cx: &Cx<'_>, lens: Lens, pane: Rect, asked: bool, analysed: bool) {
     let theme = &cx.theme;
     let text = match (analysed, asked, lens) {
-        (false, _, _) => "Probe: analyse this image first  (Ctrl+Enter)",
+        (false, _, _) => &cx.state.settings.keys.with_text("Probe: analyse this image first", Action::Analyse),
         (true, false, _) => "Probe: click a place to see where its token looks  ·  Esc leaves",
         (true, true, Lens::Local) => "Probe: click another place  ·  Esc leaves",
         (true, true, Lens::Global) => "Where the probed token looks",

@@ -87,7 +87,7 @@ fn series_line(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, rect: Rect) {
     ui.spacing_mut().item_spacing.x = space.s;
     let playing = reading.view.cine;
     let icon = if playing.is_some() { Icon::Pause } else { Icon::Play };
-    let tooltip = crate::keymap::tooltip(Action::Cine);
+    let tooltip = cx.tooltip(Action::Cine);
     if widgets::icon_button(ui, theme, icon, &tooltip, playing.is_some()).clicked() {
         cx.act(Action::Cine);
     }

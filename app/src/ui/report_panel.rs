@@ -10,7 +10,7 @@ use lucide_icons::Icon;
 use super::{Cx, findings, status_bar, widgets};
 use crate::command::Command;
 use crate::jobs::JobKind;
-use crate::keymap::{self, Action};
+use crate::keymap::Action;
 use crate::report::{Format, PAGE_WIDTH, Report, ReportCommand};
 
 /// Draws the fields on the right and the pages in the middle.
@@ -183,7 +183,7 @@ fn fields(ui: &mut Ui, cx: &Cx<'_>) {
         findings::notes(ui, cx, reading);
     }
     ui.add_space(space.m);
-    let keys = [(keymap::shortcut_text(Action::Report), "opens and closes"), ("Esc".to_owned(), "back to the lenses")];
+    let keys = [(cx.key(Action::Report), "opens and closes"), ("Esc".to_owned(), "back to the lenses")];
     for (key, what) in keys {
         ui.horizontal(|ui| {
             widgets::key_cap(ui, theme, &key);

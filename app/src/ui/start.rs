@@ -56,7 +56,7 @@ fn title(ui: &mut Ui, cx: &Cx<'_>) {
             super::top_bar::preferences(ui, cx);
             if !cx.state.library.paths.is_empty() {
                 let back = RichText::new("Back to reading").color(theme.palette.text);
-                if ui.button(back).on_hover_text(keymap::tooltip(Action::Home)).clicked() {
+                if ui.button(back).on_hover_text(cx.tooltip(Action::Home)).clicked() {
                     cx.act(Action::Home);
                 }
             }
@@ -104,7 +104,7 @@ fn big_action(ui: &mut Ui, cx: &Cx<'_>, action: Action, detail: &str, width: f32
     let painter = ui.painter();
     let icon = entry.icon.unwrap_or(Icon::Folder);
     painter.text(inner.left_top(), Align2::LEFT_TOP, char::from(icon), theme.icon_font(space.xl), text);
-    let keys = keymap::shortcut_text(action);
+    let keys = cx.key(action);
     painter.text(inner.right_top() + vec2(0.0, space.xs), Align2::RIGHT_TOP, keys, theme.small(), weak);
     let title = egui::FontId::proportional(theme.tokens.text.title);
     let line = pos2(inner.left(), inner.bottom() - theme.tokens.text.small - space.s);

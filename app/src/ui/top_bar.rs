@@ -56,7 +56,7 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) {
                     if lenses {
                         widgets::action_button(ui, cx, Action::ToggleFindings, findings_shown);
                     }
-                    widgets::action_button(ui, cx, Action::ShowKeys, cx.state.keys_shown);
+                    widgets::action_button(ui, cx, Action::ShowKeys, cx.state.keys.is_some());
                     preferences(ui, cx);
                     if cx.state.reading.is_some() {
                         divider(ui, cx);
@@ -71,7 +71,7 @@ fn home(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
     let mark = widgets::mark(ui, theme, theme.tokens.text.display);
     let response = widgets::named(mark.interact(Sense::click()), "Start screen");
-    if response.on_hover_text(keymap::tooltip(Action::Home)).clicked() {
+    if response.on_hover_text(cx.tooltip(Action::Home)).clicked() {
         cx.act(Action::Home);
     }
 }
@@ -202,14 +202,14 @@ fn window_menu(ui: &mut egui::Ui, cx: &Cx<'_>) {
         ui.set_min_width(180.0);
         window_items(ui, cx);
     });
-    widgets::named(response, "Window preset").on_hover_text("Window preset  (0 to 7)");
+    widgets::named(response, "Window preset").on_hover_text("Window preset");
 }
 
 /// Rows of a menu with all window presets.
 pub fn window_items(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let small = |text: String| RichText::new(text).font(cx.theme.small()).color(cx.theme.palette.faint);
     let item = |ui: &mut egui::Ui, digit: u8, label: String| {
-        if ui.add(egui::Button::new(label).shortcut_text(small(digit.to_string()))).clicked() {
+        if ui.add(egui::Button::new(label).shortcut_text(small(cx.key(Action::Preset(digit))))).clicked() {
             if let Some(window) = WindowChoice::preset(digit) {
                 cx.send(Command::View(ViewEdit::Window(window)));
             }
@@ -266,7 +266,7 @@ fn ask(ui: &mut egui::Ui, cx: &Cx<'_>) {
             _ => entry.label,
         });
         let response = ui.add(egui::Button::new((icon, label.color(theme.palette.text))).selected(selected));
-        if widgets::named(response, entry.label).on_hover_text(keymap::tooltip(action)).clicked() {
+        if widgets::named(response, entry.label).on_hover_text(cx.tooltip(action)).clicked() {
             cx.act(action);
         }
     };

@@ -52,7 +52,7 @@ pub fn icon_button(ui: &mut Ui, theme: &Theme, icon: Icon, label: &str, selected
 /// A button with the icon, tooltip and key of an action; sends it when clicked.
 pub fn action_button(ui: &mut Ui, cx: &Cx<'_>, action: Action, selected: bool) -> Response {
     let icon = keymap::entry(action).and_then(|entry| entry.icon).unwrap_or(Icon::Circle);
-    let response = icon_button(ui, &cx.theme, icon, &keymap::tooltip(action), selected);
+    let response = icon_button(ui, &cx.theme, icon, &cx.tooltip(action), selected);
     if response.clicked() {
         cx.act(action);
     }
@@ -62,7 +62,7 @@ pub fn action_button(ui: &mut Ui, cx: &Cx<'_>, action: Action, selected: bool) -
 /// A row of a menu with label and key; sends the action when clicked.
 pub fn action_menu_item(ui: &mut Ui, cx: &Cx<'_>, action: Action) {
     let Some(entry) = keymap::entry(action) else { return };
-    let keys = RichText::new(keymap::shortcut_text(action)).font(cx.theme.small()).color(cx.theme.palette.faint);
+    let keys = RichText::new(cx.key(action)).font(cx.theme.small()).color(cx.theme.palette.faint);
     if ui.add(Button::new(entry.label).shortcut_text(keys)).clicked() {
         cx.act(action);
         ui.close();

@@ -1,12 +1,19 @@
 //! Every action that a reader can name, its keys, its words and its icon, in one table.
 //!
-//! Tooltips, menus, the `?` overlay and the keyboard itself all read [`ACTIONS`], so that they cannot disagree.
+//! Tooltips, menus, the `?` overlay and the keyboard itself all read [`ACTIONS`] through the [`Keys`] in use, so that they cannot
+//! disagree.
 
-use eframe::egui::{self, Key, Modifiers};
+mod keys;
+mod shortcut;
+
+pub use keys::{Keys, claim_keys, digit_pressed, next_press, release_keys};
+pub use shortcut::Shortcut;
+
+use eframe::egui::{Key, Modifiers};
 use lucide_icons::Icon;
 
 /// Something the reader can ask for by key, button or menu.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Action {
     OpenFolder,
@@ -134,59 +141,12 @@ impl Group {
     }
 }
 
-/// A key with its modifiers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Shortcut {
-    /// Modifiers that must be held, and no others.
-    pub modifiers: Modifiers,
-    /// The key.
-    pub key: Key,
-}
-
-impl Shortcut {
-    /// How people write it: `Ctrl+Z`, `⇧ ↑`.
-    pub fn label(&self) -> String {
-        let mut label = String::new();
-        if self.modifiers.command {
-            label.push_str(if cfg!(target_os = "macos") { "Cmd+" } else { "Ctrl+" });
-        }
-        if self.modifiers.shift && self.key != Key::Questionmark {
-            label.push_str("Shift+");
-        }
-        label.push_str(match self.key {
-            Key::ArrowUp => "Up",
-            Key::ArrowDown => "Down",
-            Key::ArrowLeft => "Left",
-            Key::ArrowRight => "Right",
-            Key::PageUp => "PgUp",
-            Key::PageDown => "PgDn",
-            Key::Escape => "Esc",
-            Key::Questionmark => "?",
-            Key::Period => ".",
-            Key::Comma => ",",
-            Key::OpenBracket => "[",
-            Key::CloseBracket => "]",
-            Key::Minus => "-",
-            Key::Plus => "+",
-            Key::Equals => "=",
-            key => key.name(),
-        });
-        label
-    }
-
-    fn matches(&self, key: Key, modifiers: Modifiers) -> bool {
-        // `?` needs Shift on some layouts and not on others.
-        let held = if key == Key::Questionmark { Modifiers { shift: false, ..modifiers } } else { modifiers };
-        key == self.key && held.matches_exact(self.modifiers)
-    }
-}
-
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     /// The action.
     pub action: Action,
-    /// Keys that ask for it; the first one is shown in tooltips.
+    /// Keys that ask for it at first; [`Keys`] has those in use.
     pub keys: &'static [Shortcut],
     /// Where it is listed.
     pub group: Group,
@@ -277,9 +237,9 @@ pub const ACTIONS: &[Entry] = {
         row(ToolLiveWire, &[shift(Key::L)], Draw, "Live wire: an outline that keeps to edges", Some(Icon::Spline)),
         row(ToolGrow, &[shift(Key::W)], Draw, "Region grow", Some(Icon::PaintBucket)),
         row(ToolSmart, &[shift(Key::S)], Draw, "Smart mask (Ctrl+click takes away)", Some(Icon::WandSparkles)),
-        row(BrushSmaller, &[key(Key::Minus)], Draw, "Smaller brush or tolerance (or [)", None),
-        row(BrushLarger, &[key(Key::Plus), key(Key::Equals)], Draw, "Larger brush or tolerance (or ])", None),
-        row(TakeOffer, &[shift(Key::Enter)], Draw, "Close the outline or take the mask (or Enter)", None),
+        row(BrushSmaller, &[key(Key::Minus)], Draw, "Smaller brush or tolerance", None),
+        row(BrushLarger, &[key(Key::Plus), key(Key::Equals)], Draw, "Larger brush or tolerance", None),
+        row(TakeOffer, &[shift(Key::Enter)], Draw, "Close outline or take mask", None),
         row(FillHoles, &[shift(Key::H)], Draw, "Fill holes of the mask", Some(Icon::Donut)),
         row(SmoothMask, &[shift(Key::M)], Draw, "Smooth the mask", Some(Icon::Waves)),
         row(CopyToNext, &[shift(Key::C)], Draw, "Copy the mask to the next image", Some(Icon::CopyPlus)),
@@ -289,7 +249,7 @@ pub const ACTIONS: &[Entry] = {
         row(MaskSubtract, &[shift(Key::X)], Draw, "Cut the other label's mask out", Some(Icon::SquaresSubtract)),
         row(MaskIntersect, &[shift(Key::B)], Draw, "Keep what both labels have", Some(Icon::SquaresIntersect)),
         row(ToolCalibrate, &[key(Key::L)], Draw, "Calibrate by a line", Some(Icon::Scaling)),
-        row(DeleteShape, &[key(Key::Backspace)], Draw, "Delete the selected shape (or Delete)", Some(Icon::Trash2)),
+        row(DeleteShape, &[key(Key::Backspace)], Draw, "Delete the selected shape", Some(Icon::Trash2)),
         row(Preset(0), &[key(Key::Num0)], Window, "Auto", None),
         row(Preset(1), &[key(Key::Num1)], Window, "First of the file", None),
         row(Preset(2), &[key(Key::Num2)], Window, "Second of the file", None),
@@ -304,8 +264,8 @@ pub const ACTIONS: &[Entry] = {
         row(PreviousMap, &[shift(Key::J)], Read, "Previous map of the lens", None),
         row(NextFinding, &[key(Key::N)], Read, "Next finding", None),
         row(PreviousFinding, &[shift(Key::N)], Read, "Previous finding", None),
-        row(AcceptFinding, &[key(Key::Y)], Read, "Accept the finding (or A while it is selected)", Some(Icon::Check)),
-        row(RejectFinding, &[key(Key::Delete)], Read, "Reject it (or R while it is selected)", Some(Icon::X)),
+        row(AcceptFinding, &[key(Key::Y)], Read, "Accept the finding", Some(Icon::Check)),
+        row(RejectFinding, &[key(Key::Delete)], Read, "Reject it", Some(Icon::X)),
         row(CommentFinding, &[key(Key::Enter)], Read, "Comment on the finding", None),
         row(KeyImage, &[key(Key::K)], Read, "Key image", Some(Icon::Star)),
         row(Report, &[key(Key::P)], Read, "Report", Some(Icon::FileText)),
@@ -344,6 +304,24 @@ pub const ACTIONS: &[Entry] = {
 };
 
 impl Action {
+    /// Its name in the file of settings.
+    pub fn name(self) -> String {
+        format!("{self:?}")
+    }
+
+    /// Another action whose key means this one at times, and when ([`crate::state::State::meant`]).
+    pub fn also(self) -> Option<(Self, &'static str)> {
+        Some(match self {
+            Self::BrushSmaller => (Self::ToggleBrowser, ""),
+            Self::BrushLarger => (Self::ToggleFindings, ""),
+            Self::TakeOffer => (Self::CommentFinding, ""),
+            Self::DeleteShape => (Self::RejectFinding, ""),
+            Self::AcceptFinding => (Self::ToolAngle, " while it is selected"),
+            Self::RejectFinding => (Self::Rotate, " while it is selected"),
+            _ => return None,
+        })
+    }
+
     /// Whether the action does something that is seen on the start screen too.
     pub fn is_general(self) -> bool {
         self == Self::Escape || entry(self).is_some_and(|entry| entry.group == Group::General)
@@ -359,75 +337,6 @@ impl Action {
 /// The row of an action.
 pub fn entry(action: Action) -> Option<&'static Entry> {
     ACTIONS.iter().find(|entry| entry.action == action)
-}
-
-/// Label and first key, as tooltips show them: `Invert  (I)`.
-pub fn tooltip(action: Action) -> String {
-    match entry(action) {
-        Some(Entry { label, keys: [first, ..], .. }) => format!("{label}  ({})", first.label()),
-        Some(entry) => entry.label.to_owned(),
-        None => String::new(),
-    }
-}
-
-/// The first key of an action, for menus; empty where it has none.
-pub fn shortcut_text(action: Action) -> String {
-    entry(action).and_then(|entry| entry.keys.first()).map(Shortcut::label).unwrap_or_default()
-}
-
-/// The actions asked for by keyboard in this frame, in order; their key events are taken out of the input.
-///
-/// Nothing is taken while a text field has the keyboard, except chords with Ctrl that no text field uses. `was_typing` says whether
-/// one had it at the end of the last frame: Esc then only leaves the field.
-pub fn pressed(ctx: &egui::Context, was_typing: bool) -> Vec<Action> {
-    if egui::Popup::is_any_open(ctx) {
-        // An open menu has the keyboard: Esc closes it, arrows walk through it.
-        return Vec::new();
-    }
-    let typing = ctx.text_edit_focused();
-    let claimed = ctx.data(|data| data.get_temp::<egui::Id>(egui::Id::unique(CLAIM)));
-    let on_widget = ctx.memory(|memory| memory.focused()).is_some_and(|focused| Some(focused) != claimed);
-    ctx.input_mut(|input| {
-        let mut actions = Vec::new();
-        input.events.retain(|event| {
-            let egui::Event::Key { key, pressed: true, modifiers, .. } = event else { return true };
-            let found = ACTIONS.iter().find(|entry| entry.keys.iter().any(|s| s.matches(*key, *modifiers)));
-            match found {
-                Some(entry) if was_typing && entry.action == Action::Escape => true,
-                Some(_) if on_widget && belongs_to_widget(*key, *modifiers) => true,
-                Some(entry) if !typing || allowed_while_typing(entry.action) => {
-                    actions.push(entry.action);
-                    false
-                }
-                _ => true,
-            }
-        });
-        actions
-    })
-}
-
-const CLAIM: &str = "widget whose arrow keys belong to the key map";
-
-/// Says that the widget `id`, while it has the focus, leaves all keys to the key map: it is a viewport.
-pub fn claim_keys(ctx: &egui::Context, id: egui::Id) {
-    ctx.data_mut(|data| data.insert_temp(egui::Id::unique(CLAIM), id));
-}
-
-/// Takes the keyboard from a viewport that has claimed it, so that the other one can be the one that keys act on.
-pub fn release_keys(ctx: &egui::Context) {
-    if let Some(id) = ctx.data(|data| data.get_temp::<egui::Id>(egui::Id::unique(CLAIM))) {
-        ctx.memory_mut(|memory| memory.surrender_focus(id));
-    }
-}
-
-/// Keys that a focused button or slider needs for itself.
-fn belongs_to_widget(key: Key, modifiers: Modifiers) -> bool {
-    let moves = [Key::Tab, Key::ArrowUp, Key::ArrowDown, Key::ArrowLeft, Key::ArrowRight, Key::Space, Key::Enter];
-    modifiers.is_none() && moves.contains(&key)
-}
-
-fn allowed_while_typing(action: Action) -> bool {
-    matches!(action, Action::OpenFolder | Action::OpenFiles | Action::FullScreen | Action::Analyse | Action::FindStudy)
 }
 
 #[cfg(test)]
@@ -453,24 +362,5 @@ mod tests {
             assert!(seen.insert(entry.action), "{:?} is listed twice", entry.action);
         }
         assert!((0..=7).all(|digit| entry(Action::Preset(digit)).is_some()));
-    }
-
-    #[test]
-    fn shift_tells_two_actions_apart() {
-        let find = |key: Key, modifiers: Modifiers| {
-            ACTIONS.iter().find(|e| e.keys.iter().any(|s| s.matches(key, modifiers))).map(|e| e.action)
-        };
-        assert_eq!(find(Key::ArrowDown, Modifiers::NONE), Some(Action::NextImage));
-        assert_eq!(find(Key::ArrowDown, Modifiers::SHIFT), Some(Action::NextTenImages));
-        assert_eq!(find(Key::Questionmark, Modifiers::SHIFT), Some(Action::ShowKeys));
-        assert_eq!(find(Key::Z, Modifiers::COMMAND), Some(Action::Undo));
-        assert_eq!(find(Key::Z, Modifiers::NONE), Some(Action::ToolZoom));
-    }
-
-    #[test]
-    fn tooltips_carry_the_key() {
-        assert_eq!(tooltip(Action::Invert), "Invert  (I)");
-        assert_eq!(tooltip(Action::OpenSample), "Sample study");
-        assert_eq!(tooltip(Action::ToggleBrowser), "Study list  ([)");
     }
 }
