@@ -3,6 +3,7 @@
 //! A frame goes: take in what the background sent, read the keyboard, draw (panels read the state and queue commands), carry the
 //! commands out.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::images::{FrameState, Images, LoadedFrame};
 use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap::{self, Action};
 use crate::keys::{KeyCommand, KeyEditor};
+use crate::label_editor::LabelCommand;
 use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
 use crate::picture::Pictured;
@@ -67,6 +69,12 @@ pub enum Outcome {
     Cases(Vec<Candidate>, Vec<String>),
     /// A fine-tuned bundle, and how it compares.
     Tuned(Box<Tuned>),
+    /// In how many other series each label is in use.
+    LabelUses(BTreeMap<String, usize>),
+    /// A file of labels to read; `None` where none was chosen.
+    LabelFile(Option<PathBuf>),
+    /// Where labels were written; `None` where no place was chosen.
+    LabelsSaved(Option<PathBuf>),
 }
 
 /// Bytes of decoded frames that are kept.
@@ -203,6 +211,17 @@ impl App {
             Ok(Outcome::Fused(volume, style)) => self.fused(Ok((volume, style))),
             Ok(Outcome::Cases(found, problems)) => self.cases_gathered(found, problems),
             Ok(Outcome::Tuned(tuned)) => self.tuned(tuned),
+            Ok(Outcome::LabelUses(uses)) => self.label_uses(uses),
+            Ok(Outcome::LabelFile(path)) => {
+                if let Some(path) = path {
+                    self.labels(LabelCommand::Read(path));
+                }
+            }
+            Ok(Outcome::LabelsSaved(path)) => {
+                let text =
+                    path.map_or_else(|| "Nothing was saved.".to_owned(), |path| format!("Saved {}", path.display()));
+                self.toast(Tone::Info, text);
+            }
             Ok(Outcome::ReportPages(images)) => self.report_laid_out(images),
             Ok(Outcome::ReportSaved(path)) => self.report_saved(path),
             Err(JobError::Cancelled) if ended.kind == JobKind::Volume => self.volume_failed("it was cancelled"),
@@ -341,17 +360,22 @@ impl App {
         ReadingDocument::open(folder.as_deref(), series, &self.state.weights_sha256)
     }
 
-    /// So does the file of labels.
+    /// The folder of settings, where there is one.
+    pub(crate) fn settings_folder(&self) -> Option<PathBuf> {
+        self.settings_path.as_deref().and_then(Path::parent).map(Path::to_path_buf)
+    }
+
+    /// The file of labels in use lies in it.
     pub(crate) fn labels_path(&self) -> Option<PathBuf> {
-        self.settings_path.as_deref().and_then(Path::parent).map(|folder| folder.join(crate::labels::FILE))
+        Some(self.settings_folder()?.join(&self.state.settings.labels))
     }
 
     /// Sessions lie beside the settings; those of a project in its reader's folder.
-    fn session_folder(&self) -> Option<PathBuf> {
+    pub(crate) fn session_folder(&self) -> Option<PathBuf> {
         if let Some(work) = &self.state.work {
             return work.project.readings(&work.reader).ok();
         }
-        self.settings_path.as_deref().and_then(Path::parent).map(|folder| folder.join("sessions"))
+        self.settings_folder().map(|folder| folder.join("sessions"))
     }
 
     fn take_in(&mut self, ui: &egui::Ui) {
@@ -368,7 +392,9 @@ impl App {
         let dropped: Vec<PathBuf> =
             ui.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_path_buf()).collect());
         if !dropped.is_empty() {
-            self.queue.push(Command::Open(dropped));
+            let labels = dropped.first().filter(|_| self.state.labels.is_some());
+            let labels = labels.map(|file| Command::Labels(LabelCommand::Read(file.clone())));
+            self.queue.push(labels.unwrap_or(Command::Open(dropped)));
         }
         self.tend_picture();
         self.take_in_keys();
@@ -416,7 +442,7 @@ impl App {
             let label = labels.by_digit(digit).map(|label| label.key.clone());
             self.queue.push(Command::Draw(DrawCommand::Label(label)));
         }
-        let in_dialog = self.state.keys.is_some();
+        let in_dialog = self.state.keys.is_some() || self.state.labels.is_some();
         for action in self.state.settings.keys.pressed(&self.ctx, self.typing, in_dialog) {
             if action == Action::NextViewport && self.lenses_in_front() {
                 // Tab goes from lens to lens; elsewhere it goes from widget to widget, as everywhere.
@@ -433,6 +459,7 @@ impl App {
             && state.reading.is_some()
             && state.report.is_none()
             && state.keys.is_none()
+            && state.labels.is_none()
             && state.header.is_none()
     }
 

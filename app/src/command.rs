@@ -13,6 +13,7 @@ use crate::header::HeaderCommand;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::keys::KeyCommand;
+use crate::label_editor::LabelCommand;
 use crate::reader::ReadCommand;
 use crate::report::ReportCommand;
 use crate::shape_commands::DrawCommand;
@@ -71,6 +72,8 @@ pub enum Command {
     Read(ReadCommand),
     /// Something about the header of a file.
     Header(HeaderCommand),
+    /// Something about sets of labels.
+    Labels(LabelCommand),
     /// Something about the map of keys.
     Keys(KeyCommand),
     /// Searches the list of studies.

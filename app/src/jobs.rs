@@ -36,6 +36,8 @@ pub enum JobKind {
     Report,
     /// Laying a report out for the screen.
     Preview,
+    /// Looking for labels in use.
+    Labels,
     /// Looking through the cases of a project.
     Cases,
     /// Fine-tuning a bundle.

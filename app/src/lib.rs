@@ -11,7 +11,7 @@
 //! | [`drawing`] | gestures that draw, bend and paint; `shape_commands` carries them out |
 //! | [`proposal`], [`mask_commands`] | masks on offer before they are taken; changes of painted regions as a whole |
 //! | [`smart`] | strokes and local features of the smart tool |
-//! | [`labels`], [`measured`] | the file of labels; what shapes measure, remembered |
+//! | [`labels`], [`label_editor`], [`measured`] | files of labels; their editor; what shapes measure, remembered |
 //! | [`keymap`], [`keys`] | actions, their keys, words and icons; changing keys |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
 //! | [`desk`] | layouts: lenses, planes, grids of viewports, and what links them |
@@ -52,6 +52,7 @@ pub mod keymap;
 pub mod keys;
 #[cfg(test)]
 mod kill_tests;
+pub mod label_editor;
 pub mod labels;
 pub mod launch;
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl App {
     }
 
     fn label_name(&self, key: &str) -> String {
-        self.state.drawing.taxonomy.label(key).map_or_else(|| key.to_owned(), |label| label.name.clone())
+        self.state.drawing.label_of(key).map_or_else(|| key.to_owned(), |label| label.name.clone())
     }
 
     /// The error says why there is nothing to do.

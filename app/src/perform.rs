@@ -10,6 +10,7 @@ use crate::command::Command;
 use crate::document::ReadingDocument;
 use crate::jobs::{JobError, JobKind};
 use crate::keymap::{self, Action};
+use crate::label_editor::LabelCommand;
 use crate::listing::listed;
 use crate::network::Network;
 use crate::settings;
@@ -60,6 +61,7 @@ impl App {
             Command::Report(command) => self.report(command),
             Command::Header(command) => self.header(command),
             Command::Keys(command) => self.keys(command),
+            Command::Labels(command) => self.labels(command),
             Command::Search(text) => self.state.browser.search = text,
             Command::SearchFocused => self.state.browser.focus_search = false,
             Command::Sort(sort) => self.state.browser.sort = sort,
@@ -116,6 +118,7 @@ impl App {
             Screen::Start => action.is_general(),
             Screen::Reading => self.state.report.is_none() || action.reaches_the_report(),
         };
+        let reaches = reaches && (self.state.labels.is_none() || action.reaches_the_labels());
         if !reaches || self.act_on_desk(action) {
             return;
         }
@@ -282,6 +285,11 @@ impl App {
 
     fn escape(&mut self) {
         if self.state.keys.take().is_some() {
+            return;
+        }
+        if let Some(editor) = &self.state.labels {
+            let command = if editor.asked.is_some() { LabelCommand::Stay } else { LabelCommand::Close };
+            self.labels(command);
             return;
         }
         if self.state.header.is_some() {

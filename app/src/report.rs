@@ -340,7 +340,7 @@ impl App {
             series_index: reading.series_index,
             images,
             session: session.clone(),
-            labels: self.state.drawing.taxonomy.labels.clone(),
+            labels: self.state.drawing.all_labels(),
             model: self
                 .state
                 .network

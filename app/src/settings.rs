@@ -49,6 +49,8 @@ pub struct Settings {
     pub layout: Layout,
     /// What the viewports of a grid do together.
     pub links: Links,
+    /// The file of labels in use, seen from the folder of settings.
+    pub labels: String,
     /// Keys that the reader has changed.
     pub keys: Keys,
     /// Size and place of the window.
@@ -109,6 +111,7 @@ impl Default for Settings {
             findings_open: true,
             layout: Layout::default(),
             links: Links::default(),
+            labels: crate::labels::FILE.to_owned(),
             keys: Keys::default(),
             window: WindowPlace::default(),
         }

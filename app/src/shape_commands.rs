@@ -1,6 +1,6 @@
 //! Carries out what is asked of shapes, painted regions and labels. Every change is one [`Edit`] of the reading's document.
 
-use bifocal_core::annotation::{Edit, MaskKey, Origin, Shape, ShapeId, ShapeKind};
+use bifocal_core::annotation::{Edit, MaskKey, Origin, Shape, ShapeId, ShapeKind, Taxonomy};
 use bifocal_core::measure::{Pixel, simplify};
 use bifocal_core::study::InstanceKey;
 
@@ -233,19 +233,37 @@ impl App {
 
     /// Reads the labels beside the settings; the built-in ones are written there where there are none yet.
     pub(crate) fn load_labels(&mut self, asked: bool) {
-        let Some(path) = self.labels_path() else { return };
+        let Some(folder) = self.settings_folder() else { return };
+        let settings = &mut self.state.settings;
+        if settings.labels != labels::FILE
+            && !(labels::is_sound(&settings.labels) && folder.join(&settings.labels).exists())
+        {
+            let text = format!("The set of labels {} is not there any more: the first one is used.", settings.labels);
+            settings.labels = labels::FILE.to_owned();
+            self.toast(Tone::Warning, text);
+        }
+        let path = folder.join(&self.state.settings.labels);
         match labels::load(&path) {
             Ok(taxonomy) => {
                 if asked {
                     let text = format!("{} labels read from {}.", taxonomy.labels.len(), path.display());
                     self.toast(Tone::Info, text);
                 }
-                let drawing = &mut self.state.drawing;
-                drawing.label = drawing.label.take().filter(|key| taxonomy.label(key).is_some());
-                drawing.taxonomy = taxonomy;
+                self.take_labels(taxonomy);
             }
             Err(message) => self.toast(Tone::Error, message),
         }
+    }
+
+    /// Takes labels into use.
+    pub(crate) fn take_labels(&mut self, taxonomy: Taxonomy) {
+        let sets = match (&self.state.work, self.settings_folder()) {
+            (None, Some(folder)) => labels::sets(&folder),
+            _ => Vec::new(),
+        };
+        let drawing = &mut self.state.drawing;
+        drawing.label = drawing.label.take().filter(|key| taxonomy.label(key).is_some());
+        (drawing.taxonomy, drawing.sets) = (taxonomy, sets);
     }
 
     fn shape(&self, id: ShapeId) -> Option<&Shape> {

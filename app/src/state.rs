@@ -17,6 +17,7 @@ use crate::header::Header;
 use crate::images::FrameKey;
 use crate::keymap::Action;
 use crate::keys::KeyEditor;
+use crate::label_editor::LabelEditor;
 use crate::network::Network;
 use crate::planes::Planes;
 use crate::reader::Reader;
@@ -78,6 +79,8 @@ pub struct State {
     pub toasts: Vec<Toast>,
     /// The map of keys, where it is open.
     pub keys: Option<KeyEditor>,
+    /// The editor of labels, where it is open.
+    pub labels: Option<LabelEditor>,
     /// The file whose header is looked at.
     pub header: Option<Header>,
     /// Text of the path field on the start screen.
@@ -122,6 +125,7 @@ impl State {
             settings,
             toasts: Vec::new(),
             keys: None,
+            labels: None,
             header: None,
             path_field: String::new(),
             device: "CPU".to_owned(),

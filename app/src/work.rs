@@ -57,8 +57,9 @@ impl App {
     /// Takes up a project: its images, its labels, and the reader's sessions in place of those beside the settings.
     pub fn take_up(&mut self, work: Work) {
         let sources = work.project.sources();
-        self.state.drawing.taxonomy = work.project.labels().clone();
+        let labels = work.project.labels().clone();
         self.state.work = Some(work);
+        self.take_labels(labels);
         self.state.bundles = self.bundles();
         self.open(sources);
     }

@@ -10,6 +10,7 @@ use bifocal_core::annotation::{Edit, MaskKey, Session, Shape, ShapeId, ShapeKind
 use bifocal_core::measure::{Pixel, PixelScale, Runs};
 use bifocal_core::study::{Frame, InstanceKey};
 
+use crate::labels::LabelSet;
 use crate::proposal::{Growth, Proposal, USUAL_TOLERANCE};
 use crate::smart::Clicks;
 use crate::state::Tone;
@@ -234,8 +235,10 @@ pub struct Drawing {
     pub brush: BrushSettings,
     /// Label that new shapes and paint are given.
     pub label: Option<String>,
-    /// The labels there are.
+    /// The labels in use.
     pub taxonomy: Taxonomy,
+    /// All sets of labels on disk.
+    pub sets: Vec<LabelSet>,
     /// Something to tell the reader.
     pub message: Option<(Tone, String)>,
 }
@@ -255,6 +258,7 @@ impl Default for Drawing {
             brush: BrushSettings::default(),
             label: None,
             taxonomy: Taxonomy::default(),
+            sets: Vec::new(),
             message: None,
         }
     }

@@ -191,18 +191,8 @@ pub fn next_press(ctx: &egui::Context) -> Option<Shortcut> {
 
 /// Takes the press of a digit that `wanted` asks for out of the input, unless something is typed.
 pub fn digit_pressed(ctx: &egui::Context, wanted: impl Fn(u8) -> bool) -> Option<u8> {
-    const DIGITS: [Key; 10] = [
-        Key::Num0,
-        Key::Num1,
-        Key::Num2,
-        Key::Num3,
-        Key::Num4,
-        Key::Num5,
-        Key::Num6,
-        Key::Num7,
-        Key::Num8,
-        Key::Num9,
-    ];
+    const DIGITS: [Key; 10] =
+        [Key::Num0, Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7, Key::Num8, Key::Num9];
     if ctx.text_edit_focused() || egui::Popup::is_any_open(ctx) {
         return None;
     }

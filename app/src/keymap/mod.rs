@@ -327,6 +327,11 @@ impl Action {
         self == Self::Escape || entry(self).is_some_and(|entry| entry.group == Group::General)
     }
 
+    /// Whether the action does something that is seen while the editor of labels lies over the screen.
+    pub fn reaches_the_labels(self) -> bool {
+        matches!(self, Self::Escape | Self::ToggleTheme | Self::FullScreen | Self::Quit)
+    }
+
     /// Whether the action does something that is seen while the report lies over the lenses.
     pub fn reaches_the_report(self) -> bool {
         let also = [Self::Report, Self::Undo, Self::Redo, Self::NextSeries, Self::PreviousSeries];

@@ -31,8 +31,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
     });
     ui.add_space(theme.space().xs);
     if session.shapes.is_empty() && session.masks.is_empty() {
-        let text =
-            RichText::new("Nothing drawn yet: the bar on the left measures, annotates and paints.");
+        let text = RichText::new("Nothing drawn yet: the bar on the left measures, annotates and paints.");
         ui.add(egui::Label::new(text.font(theme.small()).color(theme.palette.weak)).wrap());
         calibration(ui, cx, reading);
         ui.add_space(theme.space().m);
@@ -172,7 +171,7 @@ fn row(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, position: Option<usize>, id:
 
 /// `Length 3`, its own name, or its label, with what was written on it.
 pub fn title(cx: &Cx<'_>, shape: &Shape) -> String {
-    let label = shape.label.as_deref().and_then(|key| cx.state.drawing.taxonomy.label(key));
+    let label = shape.label.as_deref().and_then(|key| cx.state.drawing.label_of(key));
     let name = match (shape.name.trim(), label) {
         ("", Some(label)) => label.name.clone(),
         ("", None) => shape.kind.name().to_owned(),
@@ -204,7 +203,7 @@ fn buttons(ui: &mut Ui, cx: &Cx<'_>, id: ShapeId, shape: &Shape, title: &str) {
 /// A painted region: label, area, image.
 fn painted(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, position: Option<usize>, key: &MaskKey, pixels: &Runs) {
     let theme = &cx.theme;
-    let label = cx.state.drawing.taxonomy.label(&key.label).map_or(key.label.as_str(), |label| label.name.as_str());
+    let label = cx.state.drawing.label_of(&key.label).map_or(key.label.as_str(), |label| label.name.as_str());
     let frame = position.and_then(|position| reading.key_at(position)).map(|key| cx.images.frame(&key));
     let area = match frame {
         Some(FrameState::Ready(loaded)) => {

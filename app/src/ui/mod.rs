@@ -10,6 +10,7 @@ mod fusion;
 mod grid;
 mod header;
 mod keys;
+mod labels;
 mod layers;
 mod layout_menu;
 mod lens_controls;
@@ -132,6 +133,9 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
         }
     }
     toasts::show(ui, cx);
+    if let Some(editor) = &cx.state.labels {
+        labels::show(ui, cx, editor);
+    }
     if let Some(editor) = &cx.state.keys {
         keys::show(ui, cx, editor);
     }

@@ -8,6 +8,7 @@ use crate::command::Command;
 use crate::drawing::{BRUSH_RADIUS, BrushSettings};
 use crate::images::FrameState;
 use crate::keymap::{self, Action};
+use crate::label_editor::LabelCommand;
 use crate::mask_commands::{Combination, MaskCommand};
 use crate::proposal::TOLERANCE;
 use crate::shape_commands::{DrawCommand, tool_of};
@@ -80,7 +81,7 @@ fn combine(ui: &mut Ui, cx: &Cx<'_>) {
         ui.spacing_mut().button_padding = vec2(theme.space().s, theme.space().xs);
         ui.set_min_width(260.0);
         let drawing = &cx.state.drawing;
-        let name = |key: &str| drawing.taxonomy.label(key).map_or_else(|| key.to_owned(), |label| label.name.clone());
+        let name = |key: &str| drawing.label_of(key).map_or_else(|| key.to_owned(), |label| label.name.clone());
         let own = drawing.label_or_first().unwrap_or_default();
         widgets::caption(ui, theme, format!("Mask of {} on this image", name(own)));
         let others: Vec<&str> = (cx.state.reading.as_ref())
@@ -124,7 +125,7 @@ fn label(ui: &mut Ui, cx: &Cx<'_>) {
     let side = theme.size().control;
     let drawing = &cx.state.drawing;
     let chosen = drawing.label.as_deref();
-    let name = chosen.and_then(|key| drawing.taxonomy.label(key)).map_or("no label", |label| label.name.as_str());
+    let name = chosen.and_then(|key| drawing.label_of(key)).map_or("no label", |label| label.name.as_str());
     let color = if chosen.is_some() && theme.dark { shapes::color_of(cx, chosen) } else { theme.palette.weak };
     let button =
         Button::new(theme.icon(Icon::Tag, color)).min_size(vec2(side, side)).frame_when_inactive(chosen.is_some());
@@ -137,10 +138,24 @@ fn label(ui: &mut Ui, cx: &Cx<'_>) {
         shape_card::label_items(ui, cx, chosen, &mut |label| {
             cx.send(Command::Draw(DrawCommand::Label(label)));
         });
+        if drawing.sets.len() > 1 {
+            ui.separator();
+            widgets::caption(ui, theme, "Set of labels");
+            for set in &drawing.sets {
+                let used = set.file == cx.state.settings.labels;
+                if ui.radio(used, &set.labels.name).clicked() && !used {
+                    cx.send(Command::Labels(LabelCommand::Use(set.file.clone())));
+                }
+            }
+        }
         ui.separator();
-        let edit = Button::new(RichText::new("Read the file of labels again").font(theme.small()));
-        let tip = "labels.json lies beside the settings: names, colours, digits and coded concepts are yours to change";
-        if ui.add(edit).on_hover_text(tip).clicked() {
+        if ui.button("Edit labels…").clicked() {
+            cx.send(Command::Labels(LabelCommand::Open));
+            ui.close();
+        }
+        let again = Button::new(RichText::new("Read the file of labels again").font(theme.small()));
+        let tip = "For labels that were changed by another program; the file lies beside the settings";
+        if ui.add_enabled(cx.state.work.is_none(), again).on_hover_text(tip).clicked() {
             cx.send(Command::Draw(DrawCommand::ReloadLabels));
         }
     });
@@ -218,7 +233,8 @@ fn tolerance(ui: &mut Ui, cx: &Cx<'_>) {
             cx.send(Command::Draw(DrawCommand::Tolerance(share)));
         }
     });
-    let tip = format!("How far from the clicked value a region grows; Ctrl+wheel or a drag change it too{}", step_keys(cx));
+    let tip =
+        format!("How far from the clicked value a region grows; Ctrl+wheel or a drag change it too{}", step_keys(cx));
     widgets::named(response, "Tolerance of growing").on_hover_text(tip);
 }
 

@@ -3,8 +3,8 @@
 use bifocal_core::annotation::{Certainty, Measured, Shape, ShapeId, Values, readable_value};
 use bifocal_core::measure::{Histogram, PixelScale, Profile, Statistics};
 use eframe::egui::{
-    self, Align2, Button, Color32, ComboBox, Grid, Pos2, Rect, RichText, Sense, Shape as Drawn, Stroke, TextEdit, Ui,
-    pos2, vec2,
+    self, Align2, Atom, Button, Color32, ComboBox, CornerRadius, Grid, Pos2, Rect, RichText, Sense, Shape as Drawn,
+    Stroke, TextEdit, Ui, pos2, vec2,
 };
 use lucide_icons::Icon;
 
@@ -99,10 +99,9 @@ pub fn label_menu(
     width: f32,
     mut choose: impl FnMut(Option<String>),
 ) {
-    let taxonomy = &cx.state.drawing.taxonomy;
     let word = match chosen {
         None => "no label".to_owned(),
-        Some(key) => taxonomy.label(key).map_or(key.to_owned(), |label| label.name.clone()),
+        Some(key) => cx.state.drawing.label_of(key).map_or(key.to_owned(), |label| label.name.clone()),
     };
     let combo = ComboBox::from_id_salt(name.to_owned()).width(width).selected_text(small(cx, &word)).truncate();
     let response = combo.show_ui(ui, |ui| label_items(ui, cx, chosen, &mut choose));
@@ -118,7 +117,10 @@ pub fn label_items(ui: &mut Ui, cx: &Cx<'_>, chosen: Option<&str>, choose: &mut 
     for label in &cx.state.drawing.taxonomy.labels {
         let [r, g, b] = label.rgb();
         let digit = label.digit.map(|digit| digit.to_string()).unwrap_or_default();
-        let dot = RichText::new("■ ").color(Color32::from_rgb(r, g, b));
+        let radius = theme.tokens.radius.s;
+        let dot = Atom::paint(egui::Vec2::splat(theme.tokens.text.small), move |ui, args| {
+            ui.painter().rect_filled(args.rect, CornerRadius::same(radius), Color32::from_rgb(r, g, b));
+        });
         let keys = RichText::new(digit).font(theme.small()).color(theme.palette.faint);
         let name = RichText::new(&label.name).color(theme.palette.text);
         let button = Button::selectable(chosen == Some(label.key.as_str()), (dot, name)).shortcut_text(keys);

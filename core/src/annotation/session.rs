@@ -186,6 +186,33 @@ impl Session {
         self.reviews.get(&(instance.clone(), frame, finding)).cloned().unwrap_or_default()
     }
 
+    /// How many shapes and painted regions have each label.
+    pub fn label_counts(&self) -> BTreeMap<&str, usize> {
+        let shapes = self.shapes.values().filter_map(|shape| shape.label.as_deref());
+        let mut counts = BTreeMap::new();
+        for label in shapes.chain(self.masks.keys().map(|mask| mask.label.as_str())) {
+            *counts.entry(label).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The edit that gives what has one label another one; paint joins what that one has already.
+    pub fn relabel(&self, from: &str, to: &str) -> Edit {
+        let shapes = self.shapes.iter().filter(|(_, shape)| shape.label.as_deref() == Some(from));
+        let mut edits: Vec<Edit> = shapes
+            .map(|(id, shape)| {
+                let shape = Shape { label: Some(to.to_owned()), ..shape.clone() };
+                Edit::SetShape { id: *id, shape: Some(Box::new(shape)) }
+            })
+            .collect();
+        for (mask, pixels) in self.masks.iter().filter(|(mask, _)| mask.label == from) {
+            let joined = MaskKey { label: to.to_owned(), ..mask.clone() };
+            edits.push(Edit::Paint { mask: joined, add: pixels.clone(), remove: Runs::default() });
+            edits.push(Edit::Paint { mask: mask.clone(), add: Runs::default(), remove: pixels.clone() });
+        }
+        Edit::All { edits }
+    }
+
     /// Applies `edit` and returns the edit that takes it back.
     pub fn apply(&mut self, edit: Edit) -> Edit {
         match edit {
@@ -301,5 +328,40 @@ mod rows {
     ) -> Result<BTreeMap<K, V>, D::Error> {
         let rows = Vec::<Row<K, V>>::deserialize(deserializer)?;
         Ok(rows.into_iter().map(|row| (row.key, row.value)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotation::ShapeKind;
+    use crate::study::DisplayAttributes;
+
+    #[test]
+    fn what_has_a_label_is_given_another_one_in_one_step() {
+        let mut session = Session::new(SeriesUid("1".into()), String::new());
+        let instance = InstanceKey("1.2".into());
+        let points = [(1.0, 1.0), (5.0, 5.0)];
+        for (id, label) in [(1, Some("nodule")), (2, Some("mass")), (3, None)] {
+            let shape = Shape::new(ShapeKind::Length, instance.clone(), 0, &points, &DisplayAttributes::default());
+            let shape = Some(Box::new(Shape { label: label.map(str::to_owned), ..shape }));
+            session.apply(Edit::SetShape { id: ShapeId(id), shape });
+        }
+        for (frame, label, run) in [(0, "nodule", (10, 20)), (0, "mass", (15, 30)), (1, "nodule", (0, 5))] {
+            let mask = MaskKey { instance: instance.clone(), frame, label: label.to_owned() };
+            session.apply(Edit::Paint { mask, add: Runs::new(vec![run]), remove: Runs::default() });
+        }
+        let before = session.clone();
+        assert_eq!(session.label_counts(), BTreeMap::from([("mass", 2), ("nodule", 3)]));
+        let back = session.apply(session.relabel("nodule", "mass"));
+        assert_eq!(session.label_counts(), BTreeMap::from([("mass", 4)]));
+        let on = |frame| session.masks_on(&instance, frame).map(|(_, runs)| runs.count()).collect::<Vec<_>>();
+        let union = Runs::new(vec![(10, 20)]).union(&Runs::new(vec![(15, 30)])).count();
+        assert_eq!(
+            (on(0), on(1)),
+            (vec![union], vec![before.masks_on(&instance, 1).map(|(_, runs)| runs.count()).sum()])
+        );
+        session.apply(back);
+        assert_eq!(session, before);
     }
 }

@@ -34,6 +34,9 @@ fn rgb(color: &str) -> Option<[u8; 3]> {
     Some([part(0..2)?, part(2..4)?, part(4..6)?])
 }
 
+/// Colours of labels that come without one.
+const COLORS: [&str; 6] = ["#e6b34a", "#5fb0c9", "#c77dbb", "#8fbf5a", "#e07a5f", "#7a9fe0"];
+
 /// All labels that can be given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taxonomy {
@@ -86,10 +89,19 @@ impl Taxonomy {
     /// Where it is not JSON of this form, or its labels cannot be told apart.
     pub fn parse(text: &str) -> Result<Self, TaxonomyError> {
         let taxonomy: Self = serde_json::from_str(text).map_err(|error| TaxonomyError::Json(error.to_string()))?;
-        if taxonomy.labels.is_empty() {
+        taxonomy.check()?;
+        Ok(taxonomy)
+    }
+
+    /// Whether its labels can be given and told apart.
+    ///
+    /// # Errors
+    /// Names the first label that cannot.
+    pub fn check(&self) -> Result<(), TaxonomyError> {
+        if self.labels.is_empty() {
             return Err(TaxonomyError::Empty);
         }
-        for (index, label) in taxonomy.labels.iter().enumerate() {
+        for (index, label) in self.labels.iter().enumerate() {
             if label.key.trim().is_empty() || label.name.trim().is_empty() {
                 return Err(TaxonomyError::Nameless(index + 1));
             }
@@ -99,7 +111,7 @@ impl Taxonomy {
             if label.digit.is_some_and(|digit| digit > 9) {
                 return Err(TaxonomyError::Digit { key: label.key.clone() });
             }
-            for other in taxonomy.labels.iter().take(index) {
+            for other in self.labels.iter().take(index) {
                 if other.key == label.key {
                     return Err(TaxonomyError::Twice { what: "key", which: label.key.clone() });
                 }
@@ -108,7 +120,20 @@ impl Taxonomy {
                 }
             }
         }
-        Ok(taxonomy)
+        Ok(())
+    }
+
+    /// A label of that name, with a key and a colour of its own.
+    pub fn new_label(&self, name: &str) -> Label {
+        let letters = |c: char| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+        let base: String = name.trim().chars().map(letters).collect();
+        let base = if base.trim_matches('_').is_empty() { "label".to_owned() } else { base };
+        let mut keys = (1..).map(|n| if n == 1 { base.clone() } else { format!("{base}_{n}") });
+        let key = keys.find(|key| self.label(key).is_none()).unwrap_or_default();
+        let color = COLORS.iter().find(|color| self.labels.iter().all(|label| label.color != **color));
+        let color = color.or(COLORS.get(self.labels.len() % COLORS.len())).copied().unwrap_or_default().to_owned();
+        let name = if name.trim().is_empty() { key.clone() } else { name.trim().to_owned() };
+        Label { key, name, color, digit: None, concept: None }
     }
 
     /// The label with that key.
@@ -176,5 +201,17 @@ mod tests {
         let bad = of(r#"{"key":"a","name":"n","color":"red"}"#);
         assert_eq!(bad, Err(TaxonomyError::Color { key: "a".into(), color: "red".into() }));
         assert!(matches!(Taxonomy::parse("{"), Err(TaxonomyError::Json(_))));
+    }
+
+    #[test]
+    fn a_new_label_can_be_told_from_all_others() {
+        let mut labels = Taxonomy::default();
+        for name in ["Nodule", "Nodule", "Ground glass", " ", "", "Glas, mit Öl", "a", "b", "c"] {
+            labels.labels.push(labels.new_label(name));
+            assert_eq!(labels.check(), Ok(()), "{name}");
+        }
+        let keys: Vec<&str> = labels.labels.iter().skip(9).map(|label| label.key.as_str()).collect();
+        assert_eq!(keys[..4], ["nodule_2", "nodule_3", "ground_glass", "label"]);
+        assert!(labels.labels[9].color != labels.labels[10].color);
     }
 }

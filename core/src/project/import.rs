@@ -27,9 +27,6 @@ pub struct Imported {
     pub problems: Vec<String>,
 }
 
-/// Colours of labels that arrive without one.
-const COLORS: [&str; 6] = ["#e6b34a", "#5fb0c9", "#c77dbb", "#8fbf5a", "#e07a5f", "#7a9fe0"];
-
 /// Paints the masks of the DICOM segmentation at `source` into `reader`'s sessions: probabilities from one half on. Each series is one step
 /// of undo.
 ///
@@ -255,17 +252,12 @@ pub(super) fn label_for(
         return Ok(label.key.clone());
     }
     let mut labels = project.labels().clone();
-    let letters = |c: char| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    let base: String = name.chars().map(letters).collect();
-    let base = if base.trim_matches('_').is_empty() { "label".to_owned() } else { base };
-    let key = (1..).map(|n| if n == 1 { base.clone() } else { format!("{base}_{n}") });
-    let key = key.into_iter().find(|key| labels.label(key).is_none()).unwrap_or(base);
-    let color = match color {
-        Some([r, g, b]) => format!("#{r:02x}{g:02x}{b:02x}"),
-        None => COLORS.get(labels.labels.len() % COLORS.len()).map_or_else(String::new, |color| (*color).to_owned()),
-    };
-    let name = if name.trim().is_empty() { key.clone() } else { name.trim().to_owned() };
-    labels.labels.push(Label { key: key.clone(), name, color, digit: None, concept: concept.cloned() });
+    let mut label = Label { concept: concept.cloned(), ..labels.new_label(name) };
+    if let Some([r, g, b]) = color {
+        label.color = format!("#{r:02x}{g:02x}{b:02x}");
+    }
+    let key = label.key.clone();
+    labels.labels.push(label);
     project.set_labels(labels)?;
     imported.new_labels.push(key.clone());
     Ok(key)

@@ -90,7 +90,7 @@ fn pixel(point: ImagePoint) -> Pixel {
 
 /// The colour that a label has on images; the one of marks without a label.
 pub fn color_of(cx: &Cx<'_>, label: Option<&str>) -> Color32 {
-    let label = label.and_then(|key| cx.state.drawing.taxonomy.label(key));
+    let label = label.and_then(|key| cx.state.drawing.label_of(key));
     label.map_or(cx.theme.viewport().mark, |label| {
         let [r, g, b] = label.rgb();
         Color32::from_rgb(r, g, b)
@@ -136,7 +136,7 @@ fn lines(cx: &Cx<'_>, shape: &Shape, measured: &Measured) -> Vec<String> {
     let label = shape
         .label
         .as_deref()
-        .map(|key| cx.state.drawing.taxonomy.label(key).map_or(key.to_owned(), |label| label.name.clone()));
+        .map(|key| cx.state.drawing.label_of(key).map_or(key.to_owned(), |label| label.name.clone()));
     let name = (!shape.name.trim().is_empty()).then(|| shape.name.trim().to_owned());
     let head: Vec<String> = [name, label].into_iter().flatten().collect();
     if !head.is_empty() {

@@ -32,10 +32,9 @@ pub(super) fn show(ui: &Ui, painter: &Painter, cx: &Cx<'_>, on: &Canvas<'_>, map
             widgets::caption(ui, theme, words);
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = theme.space().s;
-                for (action, key, name) in [
-                    (Action::TakeOffer, Action::CommentFinding, "Take"),
-                    (Action::Escape, Action::Escape, "Drop"),
-                ] {
+                for (action, key, name) in
+                    [(Action::TakeOffer, Action::CommentFinding, "Take"), (Action::Escape, Action::Escape, "Drop")]
+                {
                     let words = cx.state.settings.keys.with_text(name, key);
                     if widgets::named(ui.button(words), name).clicked() {
                         cx.act(action);
