@@ -14,6 +14,7 @@ use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::keys::KeyCommand;
 use crate::label_editor::LabelCommand;
+use crate::layouts::LayoutCommand;
 use crate::reader::ReadCommand;
 use crate::report::ReportCommand;
 use crate::shape_commands::DrawCommand;
@@ -58,6 +59,8 @@ pub enum Command {
     Desk(DeskCommand),
     /// Something about the series that is laid over.
     Fusion(FusionCommand),
+    /// Something about layouts that are kept by name.
+    Layouts(LayoutCommand),
     /// Something about class activation maps and tests of maps.
     Explain(ExplainCommand),
     /// Something about the work list of a project.

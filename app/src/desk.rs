@@ -111,6 +111,8 @@ pub struct Desk {
     pub volume_of: Option<SeriesUid>,
     /// Its volume.
     pub volume: VolumeState,
+    /// The slab that a layout asks for, until the planes are there.
+    pub(crate) wanted_slab: Option<Slab>,
     /// How the planes of the series before were placed.
     carried: Option<Carried>,
     /// For each viewport the way that scrolling along owes it, mm.
@@ -204,7 +206,13 @@ impl App {
         }
     }
 
-    fn set_layout(&mut self, layout: Layout) {
+    pub(crate) fn set_layout(&mut self, layout: Layout) {
+        self.divide(layout);
+        self.fill_grid();
+    }
+
+    /// Divides the middle of the screen; new viewports of a grid are empty.
+    pub(crate) fn divide(&mut self, layout: Layout) {
         let layout = layout.checked();
         if self.state.settings.layout == Layout::Planes && layout != Layout::Planes {
             self.go_to_crosshair();
@@ -213,7 +221,6 @@ impl App {
         self.state.desk.maximised = false;
         self.state.desk.owed.clear();
         self.fit_grid();
-        self.fill_grid();
     }
 
     /// As many places as the grid has.
@@ -383,6 +390,7 @@ impl App {
             planes.take_over(carried);
         }
         self.state.desk.volume = VolumeState::Ready(Box::new(planes));
+        self.take_wanted_slab();
     }
 
     /// The series makes no volume.
@@ -451,7 +459,11 @@ impl App {
                 PlaneEdit::Activate(pane + 1)
             }
             Action::Escape => {
-                if self.state.keys.is_some() || self.state.header.is_some() || !self.state.toasts.is_empty() {
+                if self.state.keys.is_some()
+                    || self.state.labels.is_some()
+                    || self.state.header.is_some()
+                    || !self.state.toasts.is_empty()
+                {
                     return false;
                 }
                 planes.apply(PlaneEdit::Reset);

@@ -15,6 +15,7 @@
 //! | [`keymap`], [`keys`] | actions, their keys, words and icons; changing keys |
 //! | [`view`] | slice, window, zoom and pan, shared by both lenses |
 //! | [`desk`] | layouts: lenses, planes, grids of viewports, and what links them |
+//! | [`layouts`] | layouts that are kept by name |
 //! | [`planes`] | three planes through a volume; [`reformat`] makes their pictures |
 //! | [`linked`] | where slices cross, which slice lies at a place |
 //! | [`images`] | decoded frames, textures, thumbnails |
@@ -55,6 +56,7 @@ mod kill_tests;
 pub mod label_editor;
 pub mod labels;
 pub mod launch;
+pub mod layouts;
 #[cfg(test)]
 mod lens_tests;
 pub mod linked;

@@ -53,6 +53,7 @@ impl App {
             }),
             Command::Desk(command) => self.desk(command),
             Command::Fusion(command) => self.fusion(command),
+            Command::Layouts(command) => self.layouts(command),
             Command::Work(command) => self.work(command),
             Command::Tune(command) => self.tuning(command),
             Command::Read(command) => self.read(command),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::desk::{Layout, Links};
 use crate::keymap::Keys;
+use crate::layouts::{SavedLayout, read_layouts};
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub struct Settings {
     pub findings_open: bool,
     /// How the middle of the reading screen is divided.
     pub layout: Layout,
+    /// Layouts that are kept by name.
+    #[serde(deserialize_with = "read_layouts")]
+    pub layouts: Vec<SavedLayout>,
     /// What the viewports of a grid do together.
     pub links: Links,
     /// The file of labels in use, seen from the folder of settings.
@@ -110,6 +114,7 @@ impl Default for Settings {
             browser_open: true,
             findings_open: true,
             layout: Layout::default(),
+            layouts: Vec::new(),
             links: Links::default(),
             labels: crate::labels::FILE.to_owned(),
             keys: Keys::default(),

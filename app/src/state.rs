@@ -18,6 +18,7 @@ use crate::images::FrameKey;
 use crate::keymap::Action;
 use crate::keys::KeyEditor;
 use crate::label_editor::LabelEditor;
+use crate::layouts::LayoutMenu;
 use crate::network::Network;
 use crate::planes::Planes;
 use crate::reader::Reader;
@@ -71,6 +72,8 @@ pub struct State {
     pub desk: Desk,
     /// The series that is laid over those of its space.
     pub fusion: Option<Fusion>,
+    /// What is typed in the menu of layouts.
+    pub layout_menu: LayoutMenu,
     /// What the left mouse button does.
     pub tool: Tool,
     /// What is remembered.
@@ -121,6 +124,7 @@ impl State {
             reading: None,
             desk: Desk::default(),
             fusion: None,
+            layout_menu: LayoutMenu::default(),
             tool: Tool::default(),
             settings,
             toasts: Vec::new(),

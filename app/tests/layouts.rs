@@ -8,6 +8,7 @@ use bifocal_app::app::App;
 use bifocal_app::desk::{Layout, VolumeState};
 use bifocal_app::planes::Planes;
 use bifocal_app::settings::Settings;
+use bifocal_app::state::Reading;
 use eframe::egui::{self, Key, Modifiers, Pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
@@ -272,4 +273,112 @@ fn the_layout_is_remembered() {
     harness.run_steps(3);
     harness.get_by_label("Viewport 1");
     harness.get_by_label("Viewport 2");
+}
+
+fn click(harness: &mut Harness<'_, App>, name: &str) {
+    harness.get_by_label(name).click();
+    harness.run_steps(4);
+}
+
+/// Types the layout's name into the menu, which is open, and keeps it.
+fn keep_layout(harness: &mut Harness<'_, App>, name: &str) {
+    harness.get_by_label("Name of this layout").focus();
+    harness.run_steps(2);
+    harness.get_by_label("Name of this layout").type_text(name);
+    harness.run_steps(3);
+    let button = if harness.query_by_label("Replace").is_some() { "Replace" } else { "Save" };
+    click(harness, button);
+}
+
+/// Modalities in the viewports of the grid, in their order.
+fn grid(harness: &Harness<'_, App>) -> Vec<String> {
+    let state = harness.state().state();
+    let modality = |reading: &Reading| reading.series().expect("a series").modality.clone();
+    let active = state.reading.as_ref().map(modality);
+    let panes = state.desk.panes.iter().map(|pane| pane.as_ref().map(modality));
+    panes.map(|pane| pane.or_else(|| active.clone()).unwrap_or_default()).collect()
+}
+
+#[test]
+fn a_layout_is_kept_by_name_and_brings_its_series_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("settings.json");
+    let mut harness = side_by_side(Some(path.clone()));
+    let before = grid(&harness);
+    assert_ne!(before[0], before[1]);
+    click(&mut harness, "Layout");
+    click(&mut harness, "Zoom and pan together");
+    keep_layout(&mut harness, "Compare");
+    // Something else in everything that was kept.
+    click(&mut harness, "2 by 2 viewports");
+    harness.key_press(Key::CloseBracket);
+    harness.run_steps(3);
+    click(&mut harness, "Layout");
+    click(&mut harness, "Zoom and pan together");
+    click(&mut harness, "Two lenses");
+    harness.key_press(Key::ArrowRight);
+    harness.run_steps(3);
+    assert_eq!(harness.state().state().settings.layout, Layout::Lenses);
+    click(&mut harness, "Layout");
+    click(&mut harness, "Use layout Compare");
+    assert_eq!(grid(&harness), before);
+    let settings = &harness.state().state().settings;
+    assert_eq!(settings.layout, Layout::Grid { rows: 1, columns: 2 });
+    assert!(settings.links.zoom && settings.findings_open);
+    harness.get_by_label("Viewport 2");
+
+    // Renamed, and there at the next start.
+    click(&mut harness, "Layout");
+    click(&mut harness, "Rename layout Compare");
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
+    harness.run_steps(2);
+    harness.get_by_label("New name of the layout").type_text("Side by side");
+    harness.run_steps(3);
+    harness.key_press(Key::Enter);
+    harness.run_steps(3);
+    harness.get_by_label("Use layout Side by side");
+    until(&mut harness, "saving", |_| Settings::load(&path).layouts.iter().any(|layout| layout.name == "Side by side"));
+    drop(harness);
+    let mut harness = open(vec![sample("ct"), sample("dx")], Some(path.clone()));
+    click(&mut harness, "Layout");
+    click(&mut harness, "Delete layout Side by side");
+    click(&mut harness, "Keep");
+    click(&mut harness, "Delete layout Side by side");
+    click(&mut harness, "Delete");
+    assert!(harness.state().state().settings.layouts.is_empty());
+}
+
+#[test]
+fn a_layout_of_planes_brings_its_slab_and_a_series_of_its_kind() {
+    let mut harness = open(vec![sample("ct"), sample("dx")], None);
+    // Which of the two comes first in the list is not the point.
+    let leave = [Key::ArrowLeft, Key::ArrowRight].into_iter().find(|key| {
+        harness.key_press(*key);
+        harness.run_steps(3);
+        modality(&harness) == "DX"
+    });
+    let leave = leave.expect("the radiograph is listed beside the CT");
+    let back = if leave == Key::ArrowLeft { Key::ArrowRight } else { Key::ArrowLeft };
+    harness.key_press(back);
+    harness.run_steps(3);
+    assert_eq!(modality(&harness), "CT");
+    harness.key_press(Key::V);
+    until(&mut harness, "the volume", |app| app.state().desk.planes().is_some());
+    click(&mut harness, "Projection MinIP");
+    let slab = planes(&harness).slab;
+    click(&mut harness, "Layout");
+    keep_layout(&mut harness, "Minimum");
+    harness.key_press(Key::Escape);
+    harness.run_steps(3);
+    click(&mut harness, "Projection MIP");
+    harness.key_press(Key::V);
+    harness.run_steps(3);
+    harness.key_press(leave);
+    harness.run_steps(3);
+    assert_eq!(modality(&harness), "DX");
+    click(&mut harness, "Layout");
+    click(&mut harness, "Use layout Minimum");
+    until(&mut harness, "the volume", |app| app.state().desk.planes().is_some());
+    assert_eq!(modality(&harness), "CT");
+    assert_eq!(planes(&harness).slab, slab);
 }

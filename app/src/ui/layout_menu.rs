@@ -1,45 +1,54 @@
 //! The menu of layouts: lenses, planes, grids of viewports, and what the viewports do together.
 
-use eframe::egui::{self, Button, CornerRadius, Rect, RichText, Sense, Stroke, StrokeKind, Ui, vec2};
+use eframe::egui::{
+    self, Align, Button, CornerRadius, Key, Margin, Rect, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, vec2,
+};
 use lucide_icons::Icon;
 
 use super::{Cx, widgets};
 use crate::command::Command;
 use crate::desk::{DeskCommand, Layout, Links, MOST_ROWS};
 use crate::keymap::Action;
+use crate::layouts::{LayoutCommand, SavedLayout};
 
 /// The button of the bar above the images, with its menu.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
     let layout = cx.state.settings.layout;
     let side = theme.size().control;
-    let icon = match layout {
-        Layout::Lenses => Icon::Columns2,
-        Layout::Planes => Icon::Box,
-        Layout::Grid { .. } => Icon::LayoutGrid,
-    };
     let chevron = theme.icon(Icon::ChevronDown, theme.palette.weak).size(theme.tokens.text.body);
-    let button = Button::new((theme.icon(icon, theme.palette.text), chevron)).min_size(vec2(side, side));
+    let button = Button::new((theme.icon(icon_of(layout), theme.palette.text), chevron)).min_size(vec2(side, side));
     let config =
         egui::containers::menu::MenuConfig::new().close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
     let (response, _) = egui::containers::menu::MenuButton::from_button(button).config(config).ui(ui, |ui| {
-        ui.set_min_width(216.0);
-        choice(ui, cx, Layout::Lenses, Icon::Columns2, "Two lenses", Action::Lenses);
-        choice(ui, cx, Layout::Planes, Icon::Box, "Planes (MPR)", Action::Planes);
+        ui.set_width(248.0);
+        choice(ui, cx, Layout::Lenses, "Two lenses", Action::Lenses);
+        choice(ui, cx, Layout::Planes, "Planes (MPR)", Action::Planes);
         ui.separator();
         widgets::caption(ui, theme, "Viewports");
         grids(ui, cx);
         ui.separator();
         links(ui, cx);
+        ui.separator();
+        kept(ui, cx);
     });
     widgets::named(response, "Layout").on_hover_text("Layout");
 }
 
-fn choice(ui: &mut Ui, cx: &Cx<'_>, layout: Layout, icon: Icon, label: &str, action: Action) {
+fn icon_of(layout: Layout) -> Icon {
+    match layout {
+        Layout::Lenses => Icon::Columns2,
+        Layout::Planes => Icon::Box,
+        Layout::Grid { .. } => Icon::LayoutGrid,
+    }
+}
+
+fn choice(ui: &mut Ui, cx: &Cx<'_>, layout: Layout, label: &str, action: Action) {
     let theme = &cx.theme;
     let keys = RichText::new(cx.key(action)).font(theme.small()).color(theme.palette.faint);
     let selected = cx.state.settings.layout == layout;
-    let button = Button::selectable(selected, (theme.icon(icon, theme.palette.weak), label)).shortcut_text(keys);
+    let button =
+        Button::selectable(selected, (theme.icon(icon_of(layout), theme.palette.weak), label)).shortcut_text(keys);
     if widgets::named(ui.add(button), label).clicked() {
         cx.send(Command::Desk(DeskCommand::Layout(layout)));
         ui.close();
@@ -104,4 +113,86 @@ fn links(ui: &mut Ui, cx: &Cx<'_>) {
     if now != before {
         cx.send(Command::Desk(DeskCommand::Links(Links { ..now })));
     }
+}
+
+fn send(cx: &Cx<'_>, command: LayoutCommand) {
+    cx.send(Command::Layouts(command));
+}
+
+/// Layouts that are kept by name, and a name for the one in use.
+fn kept(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    let menu = &cx.state.layout_menu;
+    let layouts = &cx.state.settings.layouts;
+    // A menu takes the margins of its parts away.
+    let margin = Margin::symmetric(theme.space().s as i8, theme.space().xs as i8);
+    widgets::caption(ui, theme, "Saved layouts");
+    for (index, layout) in layouts.iter().enumerate() {
+        let name = &layout.name;
+        ui.horizontal(|ui| match &menu.renamed {
+            _ if menu.doomed == Some(index) => {
+                widgets::caption(ui, theme, format!("Delete “{name}”?"));
+                for (label, yes) in [("Delete", true), ("Keep", false)] {
+                    if ui.button(label).clicked() {
+                        send(cx, LayoutCommand::Deleted(yes));
+                    }
+                }
+            }
+            Some((renamed, typed)) if *renamed == index => {
+                let mut typed = typed.clone();
+                let width = ui.available_width();
+                let field = ui.add(TextEdit::singleline(&mut typed).desired_width(width).margin(margin));
+                let field = field.accessible_name("New name of the layout");
+                if field.changed() {
+                    send(cx, LayoutCommand::Rename(index, typed));
+                } else if field.lost_focus() {
+                    send(cx, LayoutCommand::Renamed(!ui.input(|input| input.key_pressed(Key::Escape))));
+                } else if !field.has_focus() {
+                    field.request_focus();
+                }
+            }
+            _ => row(ui, cx, index, layout),
+        });
+    }
+    let mut typed = menu.name.clone();
+    let replaces = layouts.iter().any(|layout| layout.name == typed.trim());
+    ui.horizontal(|ui| {
+        let width = ui.available_width() - 72.0;
+        let hint = RichText::new("Name of this layout").color(theme.palette.faint);
+        let field = ui.add(TextEdit::singleline(&mut typed).hint_text(hint).desired_width(width).margin(margin));
+        let field = field.accessible_name("Name of this layout");
+        if field.changed() {
+            send(cx, LayoutCommand::Name(typed.clone()));
+        }
+        let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+        let save = Button::new(if replaces { "Replace" } else { "Save" });
+        if ui.add_enabled(!typed.trim().is_empty(), save).clicked() || entered {
+            send(cx, LayoutCommand::Save);
+        }
+    });
+}
+
+/// A kept layout: a click takes it into use.
+fn row(ui: &mut Ui, cx: &Cx<'_>, index: usize, layout: &SavedLayout) {
+    let theme = &cx.theme;
+    let name = &layout.name;
+    ui.with_layout(egui::Layout::right_to_left(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = 0.0;
+        if widgets::icon_button(ui, theme, Icon::Trash2, &format!("Delete layout {name}"), false).clicked() {
+            send(cx, LayoutCommand::Delete(index));
+        }
+        if widgets::icon_button(ui, theme, Icon::Pencil, &format!("Rename layout {name}"), false).clicked() {
+            send(cx, LayoutCommand::Rename(index, name.clone()));
+        }
+        ui.with_layout(egui::Layout::left_to_right(Align::Center), |ui| {
+            let icon = theme.icon(icon_of(layout.layout), theme.palette.weak);
+            let button = Button::new((icon, name.as_str())).frame_when_inactive(false).truncate();
+            // What is on the right keeps the name on the left.
+            let button = button.right_text("").min_size(vec2(ui.available_width(), 0.0));
+            if widgets::named(ui.add(button), &format!("Use layout {name}")).clicked() {
+                send(cx, LayoutCommand::Apply(index));
+                ui.close();
+            }
+        });
+    });
 }
