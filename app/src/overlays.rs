@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use crate::measured::MeasuredShapes;
 use crate::ui::shapes::MaskTextures;
 use bifocal_core::analysis::Analysis;
+use bifocal_core::analysis::contour::contours;
 use bifocal_core::render::{self, HeatStyle};
 use bifocal_core::volume::{Plane, Slab, Volume};
 use eframe::egui::{self, ColorImage, Rect, TextureHandle, TextureOptions, Vec2};
@@ -39,6 +40,16 @@ struct Sampled {
     values: Arc<Array2<f32>>,
 }
 
+/// Contours of values at a level. The values themselves are not kept alive.
+struct Traced {
+    values: Weak<Array2<f32>>,
+    level: f32,
+    contours: Contours,
+}
+
+/// Closed lines of (row, column) vertices.
+type Contours = Arc<Vec<Vec<(f32, f32)>>>;
+
 struct Bar {
     style: HeatStyle,
     texture: TextureHandle,
@@ -50,6 +61,7 @@ struct Inner {
     bars: Vec<Bar>,
     /// The one that was used last is at the end.
     sampled: Vec<Sampled>,
+    traced: Vec<Traced>,
     probe: Option<(Arc<Analysis>, ImagePoint, Option<Arc<Answer>>)>,
     clock: u64,
 }
@@ -132,6 +144,19 @@ impl Overlays {
             kept.remove(0);
         }
         values
+    }
+
+    /// Contours of values at a level (see [`contours`]), remembered.
+    pub fn contours(&self, values: &Arc<Array2<f32>>, level: f32) -> Contours {
+        let kept = &mut self.inner.borrow_mut().traced;
+        let same = |t: &&Traced| t.level == level && std::ptr::eq(t.values.as_ptr(), Arc::as_ptr(values));
+        if let Some(traced) = kept.iter().find(same) {
+            return Arc::clone(&traced.contours);
+        }
+        kept.retain(|traced| traced.values.strong_count() > 0);
+        let contours = Arc::new(contours(values, level));
+        kept.push(Traced { values: Arc::downgrade(values), level, contours: Arc::clone(&contours) });
+        contours
     }
 
     /// How a map was last drawn, if it was.

@@ -7,8 +7,10 @@ use bifocal_core::render::Placement;
 use bifocal_core::study::InstanceKey;
 
 use crate::app::App;
+use crate::desk::VolumeState;
 use crate::images::FrameState;
 use crate::keymap::Action;
+use crate::planes::PlaneEdit;
 use crate::state::{State, Tone};
 use crate::view::{ImagePoint, ViewEdit};
 
@@ -307,8 +309,13 @@ impl App {
         if let Some(place) = place {
             reading.view.apply(ViewEdit::Position(place), frames, self.now);
         }
+        let peak = finding.extent.as_ref().map(|extent| extent.peak_mm);
+        let label = finding.label.clone();
+        if let (Some(peak), VolumeState::Ready(planes)) = (peak, &mut self.state.desk.volume) {
+            planes.apply(PlaneEdit::Crosshair(peak));
+        }
         // The map that the finding was made from comes into the local lens.
-        if let Some(map) = analysis.heat_maps.iter().position(|map| map.label == finding.label) {
+        if let Some(map) = analysis.heat_maps.iter().position(|map| map.label == label) {
             reading.overlays.heat_map = map;
         }
         let Some(key) = reading.key_at(reading.view.position) else { return };

@@ -27,7 +27,24 @@ pub struct Wanted {
     /// Thickness and projection.
     pub slab: Slab,
     /// What is laid over it, sampled at its place: the highest value in a slab.
-    pub over: Vec<Arc<Volume>>,
+    pub over: Vec<Over>,
+}
+
+/// A volume that is laid over a plane.
+#[derive(Debug, Clone)]
+pub struct Over {
+    /// Its voxels.
+    pub volume: Arc<Volume>,
+    /// Whether only contours are drawn of it, for which whole voxels are fine enough.
+    pub outline: bool,
+}
+
+impl Over {
+    /// Its pixels over a plane.
+    fn plane(&self, plane: &Plane) -> Plane {
+        let voxel = plane.orientation.spacing_mm(&self.volume.grid);
+        if self.outline { plane.coarsened(voxel) } else { self.volume.plane_over(plane) }
+    }
 }
 
 impl Wanted {
@@ -40,7 +57,7 @@ impl Wanted {
             && self.orientation == other.orientation
             && self.slab == other.slab
             && self.over.len() == other.over.len()
-            && self.over.iter().zip(&other.over).all(|(a, b)| Arc::ptr_eq(a, b))
+            && self.over.iter().zip(&other.over).all(|(a, b)| Arc::ptr_eq(&a.volume, &b.volume))
             && (height(self) - height(other)).abs() < 1e-9
             && lattice(self).iter().zip(lattice(other)).all(|(a, b)| (a - b).abs() < 1e-6)
     }
@@ -54,7 +71,7 @@ impl Wanted {
 
     /// Samples that the plane and what is laid over it take at a coarseness.
     fn samples(&self, plane: &Plane, coarser: f64) -> f64 {
-        let over = self.over.iter().map(|volume| samples(volume, &volume.plane_over(plane), self.slab, coarser));
+        let over = self.over.iter().map(|over| samples(&over.volume, &over.plane(plane), self.slab, coarser));
         samples(&self.volume, plane, self.slab, coarser) + over.sum::<f64>()
     }
 
@@ -65,9 +82,9 @@ impl Wanted {
         mut sample: impl FnMut(&Volume, &Plane, Slab) -> Result<Array2<f32>, E>,
     ) -> Result<Vec<Laid>, E> {
         let slab = Slab { projection: Projection::Mip, ..self.slab };
-        let lay = |volume: &Arc<Volume>| {
-            let plane = volume.plane_over(plane);
-            Ok(Laid { plane, values: Arc::new(sample(volume, &plane, slab)?) })
+        let lay = |over: &Over| {
+            let plane = over.plane(plane);
+            Ok(Laid { plane, values: Arc::new(sample(&over.volume, &plane, slab)?) })
         };
         self.over.iter().map(lay).collect()
     }
@@ -362,12 +379,14 @@ mod tests {
             .map(|i| value(grid.patient_from_voxel([i / (11 * 13), i / 13 % 11, i % 13].map(|v| v as f64))) as f32)
             .collect();
         let base = (*both.volume).clone();
-        both.over = vec![Arc::new(Volume { grid, voxels: Voxels::F32(voxels), ..base })];
+        let volume = Arc::new(Volume { grid, voxels: Voxels::F32(voxels), ..base });
+        both.over = [false, true].map(|outline| Over { volume: Arc::clone(&volume), outline }).into();
         let cut = store.cut(0, &both, &voi).expect("it cuts");
-        let [laid] = &cut.over[..] else { panic!("one is laid over") };
+        let [laid, outline] = &cut.over[..] else { panic!("two are laid over") };
+        assert!(outline.plane.rows < laid.plane.rows);
         let seen = laid.values.indexed_iter().filter(|((row, column), found)| {
             let place = laid.plane.patient_from_pixel(*row as f64, *column as f64);
-            let inside = both.over[0].grid.voxel_from_patient(place);
+            let inside = volume.grid.voxel_from_patient(place);
             let within = inside.iter().zip([6.0, 10.0, 12.0]).all(|(v, last)| (0.0..=last).contains(v));
             assert!(!within || (f64::from(**found) - value(place)).abs() < 1e-2, "{place:?}: {found}");
             within

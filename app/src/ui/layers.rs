@@ -6,7 +6,9 @@ use eframe::egui::{
     pos2, vec2,
 };
 
+use super::planes::PlaneMap;
 use super::{Cx, widgets};
+use crate::reformat::Laid;
 
 /// Draws a whole texture between four corners: top left, top right, bottom right, bottom left of the texture.
 pub fn texture(painter: &Painter, texture: TextureId, corners: [Pos2; 4]) {
@@ -18,6 +20,12 @@ pub fn texture(painter: &Painter, texture: TextureId, corners: [Pos2; 4]) {
     mesh.add_triangle(0, 1, 2);
     mesh.add_triangle(0, 2, 3);
     painter.add(Shape::mesh(mesh));
+}
+
+/// Draws what is laid over a plane, where it lies.
+pub fn laid(painter: &Painter, cx: &Cx<'_>, map: &PlaneMap, laid: &Laid, style: &HeatStyle) {
+    let layer = cx.overlays.layer(&laid.values, style);
+    texture(painter, layer.handle.id(), map.corners(&laid.plane, layer.covers));
 }
 
 /// A colour bar on the left edge of a pane.
@@ -37,7 +45,7 @@ pub struct ColorBar<'a> {
 /// Ticks of probabilities and shares.
 pub const SHARES: [f32; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 /// Room for a bar with its labels, points.
-const BAR_WIDTH: f32 = 104.0;
+const BAR_WIDTH: f32 = 148.0;
 
 impl ColorBar<'_> {
     /// Draws it; nothing in a pane that is too small for it.
@@ -46,7 +54,7 @@ impl ColorBar<'_> {
         let (space, colors) = (theme.space(), theme.viewport());
         let height = (pane.height() * 0.26).clamp(72.0, 200.0);
         let left = pane.left() + space.xl + space.s + self.place as f32 * BAR_WIDTH;
-        if pane.height() < 260.0 || pane.width() < 260.0 || left + BAR_WIDTH > pane.center().x + BAR_WIDTH {
+        if pane.height() < 260.0 || pane.width() < 260.0 + 1.3 * self.place as f32 * BAR_WIDTH {
             return;
         }
         let bar = Rect::from_min_size(pos2(left, pane.center().y - height / 2.0), vec2(space.s, height));

@@ -87,7 +87,8 @@ fn caption(cx: &Cx<'_>, reading: &Reading, lens: Lens) -> String {
     parts.map_or(model, text::join)
 }
 
-fn send(cx: &Cx<'_>, reading: &Reading, change: impl FnOnce(&mut OverlaySettings)) {
+/// Changes how maps are laid over the image.
+pub(super) fn send(cx: &Cx<'_>, reading: &Reading, change: impl FnOnce(&mut OverlaySettings)) {
     let mut settings = reading.overlays.clone();
     change(&mut settings);
     if settings != reading.overlays {
@@ -260,7 +261,8 @@ pub fn footer(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
                     lens_maps::even(&reading.overlays, analysis, answer.as_deref())
                 }
             };
-            sliders(ui, cx, reading, lens, default);
+            let of_cam = lens == Lens::Local && cx.state.local_kind() != MapKind::LesionHead;
+            sliders(ui, cx, reading, lens, default, of_cam);
         }
         None => without_analysis(ui, cx, reading, lens),
     }
@@ -268,10 +270,10 @@ pub fn footer(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, rect: Rec
 
 const THRESHOLD: &str = "Threshold";
 
-fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_threshold: f32) {
+/// Threshold and opacity of the map of a lens; `of_cam` says that it is one of class activation.
+pub(super) fn sliders(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, lens: Lens, default_threshold: f32, of_cam: bool) {
     let theme = &cx.theme;
     let settings = &reading.overlays;
-    let of_cam = lens == Lens::Local && cx.state.local_kind() != MapKind::LesionHead;
     let (threshold, opacity) = match lens {
         Lens::Local if of_cam => (settings.cam_threshold.unwrap_or(default_threshold), settings.heat_opacity),
         Lens::Local => (settings.heat_threshold.unwrap_or(default_threshold), settings.heat_opacity),

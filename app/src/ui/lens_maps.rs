@@ -25,11 +25,11 @@ pub fn attention_map<'a>(settings: &OverlaySettings, analysis: &'a Analysis) -> 
 }
 
 /// How the heat map is drawn.
-fn heat_style(settings: &OverlaySettings, map: &HeatMap, kind: MapKind) -> HeatStyle {
+pub fn heat_style(settings: &OverlaySettings, default_threshold: f32, kind: MapKind) -> HeatStyle {
     let threshold = if kind == MapKind::LesionHead { settings.heat_threshold } else { settings.cam_threshold };
     HeatStyle {
         colormap: settings.heat_colormap,
-        threshold: threshold.unwrap_or(map.threshold),
+        threshold: threshold.unwrap_or(default_threshold),
         opacity: settings.heat_opacity,
         ..HeatStyle::LESION
     }
@@ -85,7 +85,7 @@ pub fn paint(
         Lens::Local => {
             let kind = cx.state.local_kind();
             let heat = cx.state.local_heat(reading, analysis);
-            let style = heat.map(|heat| heat_style(settings, heat, kind));
+            let style = heat.map(|heat| heat_style(settings, heat.threshold, kind));
             if let (Some(heat), Some(style)) = (heat, &style) {
                 let layer = cx.overlays.layer(&heat.values, style);
                 paint_layer(painter, map, &layer, whole(&layer), shape);
@@ -123,7 +123,10 @@ pub fn paint(
                 (None, None) => {}
             }
             if settings.organ_contours {
-                paint_organs(painter, cx, map, analysis);
+                for organ in &analysis.organ_maps {
+                    let lines = organ.contours.iter().map(|contour| points(map, contour));
+                    paint_organ(painter, cx, &organ.organ, lines);
+                }
             }
             let selected = analysis.findings.iter().find(|f| Some(f.id) == reading.selected && analysis.shows(f));
             if let Some(finding) = selected {
@@ -168,7 +171,8 @@ fn points(map: &ScreenFromImage, contour: &[(f32, f32)]) -> Vec<Pos2> {
     points
 }
 
-fn closed(painter: &Painter, cx: &Cx<'_>, points: Vec<Pos2>, width: f32, color: Color32) {
+/// Draws a closed line with a dark rim.
+pub fn closed(painter: &Painter, cx: &Cx<'_>, points: Vec<Pos2>, width: f32, color: Color32) {
     if points.len() < 3 {
         return;
     }
@@ -218,7 +222,7 @@ fn paint_finding(
 }
 
 /// A finding's number in a round badge; struck through where the finding is rejected.
-fn number(painter: &Painter, cx: &Cx<'_>, at: Pos2, number: u32, color: Color32, selected: bool, rejected: bool) {
+pub fn number(painter: &Painter, cx: &Cx<'_>, at: Pos2, number: u32, color: Color32, selected: bool, rejected: bool) {
     let theme = &cx.theme;
     let halo = theme.viewport().halo;
     let radius = theme.tokens.text.small * 0.8;
@@ -233,27 +237,27 @@ fn number(painter: &Painter, cx: &Cx<'_>, at: Pos2, number: u32, color: Color32,
     }
 }
 
-fn paint_organs(painter: &Painter, cx: &Cx<'_>, map: &ScreenFromImage, analysis: &Analysis) {
+/// Draws the outlines of an organ, and its name on the largest.
+pub fn paint_organ(painter: &Painter, cx: &Cx<'_>, organ: &str, lines: impl IntoIterator<Item = Vec<Pos2>>) {
     let theme = &cx.theme;
-    for organ in &analysis.organ_maps {
-        let color = organ_color(&organ.organ);
-        let mut largest: Option<Rect> = None;
-        for contour in &organ.contours {
-            let line = points(map, contour);
-            let bounds = Rect::from_points(&line);
-            if largest.is_none_or(|other| bounds.area() > other.area()) && line.len() > 2 {
-                largest = Some(bounds);
-            }
-            closed(painter, cx, line, 1.5 * theme.size().hairline, color);
+    let color = organ_color(organ);
+    let mut largest: Option<Rect> = None;
+    for line in lines {
+        let bounds = Rect::from_points(&line);
+        if largest.is_none_or(|other| bounds.area() > other.area()) && line.len() > 2 {
+            largest = Some(bounds);
         }
-        let Some(bounds) = largest.filter(|bounds| bounds.width() > 48.0) else { continue };
-        // Below the upper edge: lungs are labelled at their apex, the mediastinum at its neck.
-        let clear_of_letters = painter.clip_rect().top() + theme.space().xxl;
-        let at = pos2(bounds.center().x, (bounds.top() + bounds.height() * 0.12).max(clear_of_letters));
-        if painter.clip_rect().contains(at) {
-            let name = names::organ(cx.state, &organ.organ);
-            widgets::plated_text(painter, theme, at, Align2::CENTER_CENTER, name, theme.small(), color);
-        }
+        closed(painter, cx, line, 1.5 * theme.size().hairline, color);
+    }
+    let Some(bounds) = largest else { return };
+    // Below the upper edge: lungs are labelled at their apex, the mediastinum at its neck.
+    let clear_of_letters = painter.clip_rect().top() + theme.space().xxl;
+    let at = pos2(bounds.center().x, (bounds.top() + bounds.height() * 0.12).max(clear_of_letters));
+    let name = names::organ(cx.state, organ);
+    // A name that is wider than its organ would cover those of its neighbours.
+    let width = painter.layout_no_wrap(name.clone(), theme.small(), color).size().x;
+    if painter.clip_rect().contains(at) && width < bounds.width() + theme.space().m {
+        widgets::plated_text(painter, theme, at, Align2::CENTER_CENTER, name, theme.small(), color);
     }
 }
 

@@ -21,6 +21,7 @@ mod names;
 mod organs;
 mod palette;
 mod plane_lines;
+mod plane_maps;
 mod planes;
 mod probe;
 mod reading;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bifocal_core::render::{self, HeatStyle, Voi, VoiMapping};
+use bifocal_core::render::{self, Voi, VoiMapping};
 use bifocal_core::study::PlaneGeometry;
-use bifocal_core::volume::{Plane, Projection, Slab, Volume};
+use bifocal_core::volume::{Plane, Projection, Slab};
 use eframe::egui::{
     self, Align, Align2, Color32, DragValue, PointerButton, Pos2, Rect, Response, RichText, Sense, Stroke, StrokeKind,
     Ui, UiBuilder, pos2, vec2,
@@ -12,13 +12,14 @@ use eframe::egui::{
 use lucide_icons::Icon;
 
 use super::plane_lines::{self, Grab};
+use super::plane_maps::{self, PlaneMaps};
 use super::{Cx, fusion, layers, lenses, text, viewport, widgets};
 use crate::command::Command;
 use crate::desk::{DeskCommand, VolumeState};
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
 use crate::planes::{PlaneEdit, Planes, THICKEST_MM, pixel_of};
-use crate::reformat::Wanted;
+use crate::reformat::{Over, Wanted};
 use crate::state::Reading;
 use crate::view::{Tool, ViewEdit, corner};
 
@@ -81,7 +82,12 @@ fn panes(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, rect: Rec
     let theme = &cx.theme;
     let header = Rect::from_min_size(rect.min, vec2(rect.width(), theme.size().lens_header));
     controls(ui, cx, planes, header);
-    let below = Rect::from_min_max(header.left_bottom(), rect.max);
+    let mut below = Rect::from_min_max(header.left_bottom(), rect.max);
+    if let Some(analysis) = plane_maps::analysed(cx, reading) {
+        below.max.y -= theme.size().lens_header;
+        let strip = Rect::from_min_max(below.left_bottom(), rect.max);
+        plane_maps::strip(ui, cx, reading, analysis, strip);
+    }
     if planes.maximised {
         pane(ui, cx, reading, planes, planes.active, below);
         return true;
@@ -186,7 +192,7 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usi
     let nominal = planes.nominal(index);
     let map = PlaneMap { placement: planes.placement(index, &nominal, rect.size()), nominal, pane: rect };
     let voi = planes.sample.voi(&reading.view.window, reading.view.inverted);
-    let layers: Vec<(&Arc<Volume>, &HeatStyle)> = fusion::shown_over(cx, reading).into_iter().collect();
+    let (fused, maps) = (fusion::shown_over(cx, reading), plane_maps::shown(cx, reading));
     let wanted = Wanted {
         volume: Arc::clone(&planes.volume),
         orientation: nominal.orientation,
@@ -194,16 +200,23 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usi
         // Where the plane lies along the voxels its pixels are voxels.
         anchor: planes.volume.grid.patient_from_voxel([0.0; 3]),
         slab: planes.slab,
-        over: layers.iter().map(|(volume, _)| Arc::clone(volume)).collect(),
+        over: fused
+            .iter()
+            .map(|(volume, _)| Over { volume: Arc::clone(volume), outline: false })
+            .chain(maps.iter().flat_map(PlaneMaps::over))
+            .collect(),
     };
     let cut = cx.reformatter.cut(index, &wanted, &voi);
     if let Some(cut) = &cut {
         layers::texture(&painter, cut.texture.id(), map.corners(&cut.plane, (cut.plane.rows, cut.plane.columns)));
         let clip = Rect::from_points(&map.corners(&cut.plane, (cut.plane.rows, cut.plane.columns)));
         let painter = painter.with_clip_rect(clip.intersect(rect));
-        for (laid, (_, style)) in cut.over.iter().zip(&layers) {
-            let layer = cx.overlays.layer(&laid.values, style);
-            layers::texture(&painter, layer.handle.id(), map.corners(&laid.plane, layer.covers));
+        let (over, of_maps) = cut.over.split_at(usize::from(fused.is_some()));
+        for (laid, (_, style)) in over.iter().zip(fused) {
+            layers::laid(&painter, cx, &map, laid, style);
+        }
+        if let Some(maps) = &maps {
+            maps.paint(&painter, cx, reading, &map, of_maps);
         }
     }
     let grab = take_input(ui, cx, planes, index, &map, &voi, &response);
@@ -211,7 +224,10 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usi
         plane_lines::paint(&painter, cx, planes, index, &map, grab, response.contains_pointer());
     }
     if rect.width() > 180.0 && rect.height() > 160.0 {
-        fusion::paint_bar(&painter, cx, reading, rect, 0);
+        if let Some(maps) = &maps {
+            maps.paint_bar(&painter, cx, rect);
+        }
+        fusion::paint_bar(&painter, cx, reading, rect, usize::from(maps.is_some()));
         texts(&painter, cx, reading, planes, index, &map, &voi, &title, pointed(cx, reading, planes, &map, &response));
     }
     let color = plane_lines::color(cx, index);
@@ -399,7 +415,8 @@ fn pointed(
     let [x, y, z] = point;
     let place = format!("{}  {}  {}", letters(x, 'L', 'R'), letters(y, 'P', 'A'), letters(z, 'H', 'F'));
     let value = format!("{} {}", text::value(value), planes.volume.display.units).trim_end().to_owned();
-    Some([place, text::join([value, fusion::value_at(cx, reading, point)])])
+    let probability = plane_maps::shown(cx, reading).map(|maps| maps.value_at(point)).unwrap_or_default();
+    Some([place, text::join([value, fusion::value_at(cx, reading, point), probability])])
 }
 
 #[allow(clippy::too_many_arguments)]

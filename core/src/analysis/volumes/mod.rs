@@ -25,8 +25,9 @@ pub use run::{analyze_volume, slab_image};
 pub struct ProbabilityVolume {
     /// Class, as in the bundle.
     pub label: String,
-    /// Probability in 255 steps on the network's own lattice, half its input; read it by [`Volume::sample`], in the patient.
-    pub values: Volume,
+    /// Probability in 255 steps on the network's own lattice, half its input; read it by [`Volume::sample`], in the patient. Shared, so that any
+    /// plane can be cut out of it on another thread.
+    pub values: Arc<Volume>,
     /// Probability from which a piece becomes a finding.
     pub threshold: f32,
 }
@@ -37,7 +38,7 @@ pub struct OrganVolume {
     /// Organ, as in the bundle.
     pub organ: String,
     /// As [`ProbabilityVolume::values`]; 0 outside the largest piece.
-    pub values: Volume,
+    pub values: Arc<Volume>,
     /// Volume from a probability of one half on, mm³.
     pub volume_mm3: f64,
 }

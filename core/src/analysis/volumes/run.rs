@@ -104,14 +104,16 @@ pub(super) fn merge(
     let mut flags = Vec::new();
     let shape = lattice.shape();
     let sizes = voxel_mm3(lattice);
-    let of = |values: Vec<u8>| Volume {
-        grid: lattice.clone(),
-        voxels: Voxels::U8(values),
-        places: Vec::new(),
-        rescale: (1.0 / 255.0, 0.0),
-        frame_of_reference: volume.frame_of_reference.clone(),
-        display: DisplayAttributes::default(),
-        notes: Vec::new(),
+    let of = |values: Vec<u8>| {
+        Arc::new(Volume {
+            grid: lattice.clone(),
+            voxels: Voxels::U8(values),
+            places: Vec::new(),
+            rescale: (1.0 / 255.0, 0.0),
+            frame_of_reference: volume.frame_of_reference.clone(),
+            display: DisplayAttributes::default(),
+            notes: Vec::new(),
+        })
     };
     let mut organs = Vec::new();
     for (class, mut values) in metadata.organs.iter().zip(answers.organs) {
