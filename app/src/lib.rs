@@ -44,6 +44,7 @@ pub mod drive;
 pub mod explain;
 #[cfg(test)]
 mod explain_tests;
+mod follow;
 pub mod fusion;
 pub mod header;
 pub mod images;

@@ -110,6 +110,12 @@ fn a_label_is_added_named_coded_and_found_by_the_next_start() {
     );
     type_into(&mut harness, "Meaning of Cyst", "Cyst");
     type_into(&mut harness, "Name of label 2", "Knoten");
+    click(&mut harness, "Colour of Knoten");
+    type_into(&mut harness, "Colour of Knoten as #rrggbb", "#12345");
+    click(&mut harness, "Save");
+    assert!(harness.query_all_by_label_contains("is no colour").count() > 0);
+    click(&mut harness, "Colour of Knoten");
+    click(&mut harness, "#ffbcbc");
     // Digits that are taken are not offered: one is given up first.
     click(&mut harness, "Digit of Lesion");
     click(&mut harness, "none");
@@ -123,6 +129,7 @@ fn a_label_is_added_named_coded_and_found_by_the_next_start() {
     let concept = cyst.concept.as_ref().expect("coded");
     assert_eq!((cyst.digit, concept.value.as_str(), concept.meaning.as_str()), (Some(1), "441457006", "Cyst"));
     assert_eq!(kept.label("nodule").map(|label| label.name.as_str()), Some("Knoten"), "the key stays");
+    assert_eq!(kept.label("nodule").map(|label| label.color.as_str()), Some("#ffbcbc"));
     assert_eq!(kept.label("lesion").and_then(|label| label.digit), None);
     drop(harness);
     let mut harness = open(folder.path(), "a.png");
@@ -149,7 +156,7 @@ fn a_label_in_use_is_replaced_in_one_step_or_kept() {
     click(&mut harness, "Delete label Fracture");
     assert!(harness.query_by_label("Colour of Fracture").is_none());
     click(&mut harness, "Delete label Nodule");
-    assert!(harness.query_all_by_label_contains("1 annotation of this series have “Nodule”").count() > 0);
+    assert!(harness.query_all_by_label_contains("“Nodule” is on 1 annotation of this series").count() > 0);
     click(&mut harness, "Label in its place");
     click(&mut harness, "Lesion");
     assert!(harness.query_by_label("Colour of Nodule").is_none());

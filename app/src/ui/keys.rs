@@ -53,7 +53,8 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, editor: &KeyEditor) {
         question(ui, cx, editor);
         ui.add_space(space.s);
         let height = available.y - 6.0 * space.xxl;
-        egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
+        let area = egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height);
+        area.auto_shrink([false, true]).show(ui, |ui| {
             ui.set_min_height(height);
             ui.spacing_mut().item_spacing.x = space.xl;
             // The scroll bar has room of its own.

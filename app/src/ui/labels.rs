@@ -3,7 +3,8 @@
 use bifocal_core::annotation::Label;
 use bifocal_core::study::CodedConcept;
 use eframe::egui::{
-    self, Align, Button, ComboBox, Frame, Grid, Id, Layout, Margin, Modal, RichText, ScrollArea, TextEdit, Ui, vec2,
+    self, Align, Button, Color32, ComboBox, Frame, Grid, Id, Layout, Margin, Modal, RichText, ScrollArea, TextEdit, Ui,
+    Vec2, containers::menu, ecolor::Hsva, vec2,
 };
 use lucide_icons::Icon;
 
@@ -101,7 +102,7 @@ fn rows(ui: &mut Ui, cx: &Cx<'_>, editor: &LabelEditor) {
     let theme = &cx.theme;
     let space = theme.space();
     // What is left of the line is the meaning's.
-    let fixed = NAME + DIGIT + SCHEME + CODE + USES + 3.0 * theme.size().control + 8.0 * space.s + 2.0 * space.l;
+    let fixed = NAME + DIGIT + SCHEME + CODE + USES + 3.0 * theme.size().control + 8.0 * space.s + space.l;
     let meaning = (ui.available_width() - fixed).max(120.0);
     Grid::new("labels").num_columns(9).spacing(vec2(space.s, space.s)).min_col_width(0.0).show(ui, |ui| {
         for title in ["", "Label", "Digit", "Scheme", "Code", "Meaning", "In use", "", ""] {
@@ -125,16 +126,11 @@ fn row(ui: &mut Ui, cx: &Cx<'_>, editor: &LabelEditor, index: usize, label: &Lab
         }
     };
     let name = &label.name;
-    let mut rgb = label.rgb();
-    let swatch = widgets::named(ui.color_edit_button_srgb(&mut rgb), &format!("Colour of {name}"));
-    if swatch.on_hover_text("Colour").changed() {
-        let [r, g, b] = rgb;
-        set(&|label| label.color = format!("#{r:02x}{g:02x}{b:02x}"));
-    }
+    color(ui, cx, label, &|color| set(&|label| label.color.clone_from(&color)));
     let mut text = name.clone();
     // A grid gives a field no more than its column has, unless it is told the size.
     let height = theme.size().control;
-    let field = ui.add_sized(vec2(NAME, height), TextEdit::singleline(&mut text));
+    let field = ui.add_sized(vec2(NAME, height), TextEdit::singleline(&mut text).align(egui::Align2::LEFT_CENTER));
     let field = field.accessible_name(format!("Name of label {}", index + 1));
     if field.changed() {
         set(&|label| label.name.clone_from(&text));
@@ -151,7 +147,8 @@ fn row(ui: &mut Ui, cx: &Cx<'_>, editor: &LabelEditor, index: usize, label: &Lab
     {
         let mut parts = [concept.scheme.clone(), concept.value.clone(), concept.meaning.clone()];
         let hint = RichText::new(hint).color(theme.palette.faint);
-        let field = ui.add_sized(vec2(width, height), TextEdit::singleline(&mut parts[part]).hint_text(hint));
+        let field = TextEdit::singleline(&mut parts[part]).hint_text(hint).align(egui::Align2::LEFT_CENTER);
+        let field = ui.add_sized(vec2(width, height), field);
         if field.accessible_name(format!("{what} of {name}")).changed() {
             let [scheme, value, meaning] = &parts;
             set(&|label| label.concept = Some(CodedConcept::new(value, scheme, meaning)));
@@ -166,6 +163,42 @@ fn row(ui: &mut Ui, cx: &Cx<'_>, editor: &LabelEditor, index: usize, label: &Lab
     if widgets::icon_button(ui, theme, Icon::Trash2, &format!("Delete label {name}"), false).clicked() {
         send(cx, LabelCommand::Delete(index));
     }
+}
+
+/// Hues to choose from, and their shades (saturation and value of linear light): all are bright enough for lines on black.
+const HUES: usize = 12;
+const SHADES: [(f32, f32); 3] = [(0.5, 1.0), (0.8, 0.9), (0.95, 0.55)];
+
+/// The colour, and a menu of others; any can be typed.
+fn color(ui: &mut Ui, cx: &Cx<'_>, label: &Label, choose: &dyn Fn(String)) {
+    let side = Vec2::splat(cx.theme.size().control);
+    let swatch = |[r, g, b]: [u8; 3]| Button::new("").fill(Color32::from_rgb(r, g, b)).min_size(side);
+    let config = menu::MenuConfig::new().close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
+    let (response, _) = menu::MenuButton::from_button(swatch(label.rgb())).config(config).ui(ui, |ui| {
+        for (saturation, value) in SHADES {
+            ui.horizontal(|ui| {
+                ui.spacing_mut().item_spacing.x = cx.theme.space().xs;
+                for hue in 0..HUES {
+                    let [r, g, b] = Hsva::new(hue as f32 / HUES as f32, saturation, value, 1.0).to_srgb();
+                    let color = format!("#{r:02x}{g:02x}{b:02x}");
+                    if widgets::named(ui.add(swatch([r, g, b])), &color).clicked() {
+                        choose(color);
+                        ui.close();
+                    }
+                }
+            });
+        }
+        ui.horizontal(|ui| {
+            let mut typed = label.color.clone();
+            ui.label("Red, green, blue");
+            let margin = Margin::symmetric(cx.theme.space().s as i8, cx.theme.space().xs as i8);
+            let field = ui.add(TextEdit::singleline(&mut typed).desired_width(CODE).margin(margin));
+            if field.accessible_name(format!("Colour of {} as #rrggbb", label.name)).changed() {
+                choose(typed);
+            }
+        });
+    });
+    widgets::named(response, &format!("Colour of {}", label.name)).on_hover_text("Colour");
 }
 
 /// The digits that no other label of the set has.
@@ -243,11 +276,11 @@ fn question(ui: &mut Ui, cx: &Cx<'_>, editor: &LabelEditor, asked: &Asked) {
             let Some(label) = editor.draft.labels.get(*index) else { return };
             let count = editor.here.get(&label.key).copied().unwrap_or_default();
             let what = if count == 1 { "1 annotation".to_owned() } else { format!("{count} annotations") };
-            ui.label(format!("{what} of this series have “{}”. Delete it and give them", label.name));
+            ui.label(format!("“{}” is on {what} of this series. Delete it, and in its place use", label.name));
             let combo = ComboBox::from_id_salt("replacement").selected_text("another label").width(NAME);
             let response = combo.show_ui(ui, |ui| {
                 for other in editor.draft.labels.iter().filter(|other| other.key != label.key) {
-                    if ui.button(&other.name).clicked() {
+                    if ui.selectable_label(false, &other.name).clicked() {
                         send(cx, LabelCommand::Replace(other.key.clone()));
                     }
                 }
