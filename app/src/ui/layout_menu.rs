@@ -131,12 +131,16 @@ fn kept(ui: &mut Ui, cx: &Cx<'_>) {
         let name = &layout.name;
         ui.horizontal(|ui| match &menu.renamed {
             _ if menu.doomed == Some(index) => {
-                widgets::caption(ui, theme, format!("Delete “{name}”?"));
-                for (label, yes) in [("Delete", true), ("Keep", false)] {
-                    if ui.button(label).clicked() {
-                        send(cx, LayoutCommand::Deleted(yes));
+                ui.with_layout(egui::Layout::right_to_left(Align::Center), |ui| {
+                    for (label, yes) in [("Keep", false), ("Delete", true)] {
+                        if ui.button(label).clicked() {
+                            send(cx, LayoutCommand::Deleted(yes));
+                        }
                     }
-                }
+                    ui.with_layout(egui::Layout::left_to_right(Align::Center), |ui| {
+                        widgets::caption(ui, theme, format!("Delete “{name}”?"));
+                    });
+                });
             }
             Some((renamed, typed)) if *renamed == index => {
                 let mut typed = typed.clone();

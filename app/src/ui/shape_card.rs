@@ -4,7 +4,7 @@ use bifocal_core::annotation::{Certainty, Measured, Shape, ShapeId, Values, read
 use bifocal_core::measure::{Histogram, PixelScale, Profile, Statistics};
 use eframe::egui::{
     self, Align2, Atom, Button, Color32, ComboBox, CornerRadius, Grid, Pos2, Rect, RichText, Sense, Shape as Drawn,
-    Stroke, TextEdit, Ui, pos2, vec2,
+    Stroke, StrokeKind, TextEdit, Ui, pos2, vec2,
 };
 use lucide_icons::Icon;
 
@@ -117,9 +117,9 @@ pub fn label_items(ui: &mut Ui, cx: &Cx<'_>, chosen: Option<&str>, choose: &mut 
     for label in &cx.state.drawing.taxonomy.labels {
         let [r, g, b] = label.rgb();
         let digit = label.digit.map(|digit| digit.to_string()).unwrap_or_default();
-        let radius = theme.tokens.radius.s;
+        let (radius, line) = (CornerRadius::same(theme.tokens.radius.s), theme.line());
         let dot = Atom::paint(egui::Vec2::splat(theme.tokens.text.small), move |ui, args| {
-            ui.painter().rect_filled(args.rect, CornerRadius::same(radius), Color32::from_rgb(r, g, b));
+            ui.painter().rect(args.rect, radius, Color32::from_rgb(r, g, b), line, StrokeKind::Inside);
         });
         let keys = RichText::new(digit).font(theme.small()).color(theme.palette.faint);
         let name = RichText::new(&label.name).color(theme.palette.text);
