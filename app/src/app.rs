@@ -69,7 +69,7 @@ pub enum Outcome {
     Cases(Vec<Candidate>, Vec<String>),
     /// A fine-tuned bundle, and how it compares.
     Tuned(Box<Tuned>),
-    /// In how many other series each label is in use.
+    /// In how many other readings each label is in use.
     LabelUses(BTreeMap<String, usize>),
     /// A file of labels to read; `None` where none was chosen.
     LabelFile(Option<PathBuf>),

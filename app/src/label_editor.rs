@@ -26,7 +26,7 @@ pub struct LabelEditor {
     replaced: BTreeMap<String, String>,
     /// How many shapes and painted regions of the open series have each label.
     pub here: BTreeMap<String, usize>,
-    /// How many other series have each label, once that is known.
+    /// How many other readings have each label, once that is known.
     pub elsewhere: Option<BTreeMap<String, usize>>,
     /// What is asked.
     pub asked: Option<Asked>,
@@ -153,12 +153,12 @@ impl LabelEditor {
         let Some(elsewhere) = &self.elsewhere else {
             return Some("Other readings are still looked through: try again in a moment.".to_owned());
         };
-        let series = match elsewhere.get(&label.key)? {
-            1 => "1 other series".to_owned(),
-            count => format!("{count} other series"),
+        let readings = match elsewhere.get(&label.key)? {
+            1 => "1 other reading".to_owned(),
+            count => format!("{count} other readings"),
         };
         Some(format!(
-            "“{}” is in use in {series}, which would lose it: it can be renamed, but not deleted.",
+            "“{}” is in use in {readings}, which would lose it: it can be renamed, but not deleted.",
             label.name
         ))
     }
@@ -317,7 +317,7 @@ impl App {
         };
         let open = self.state.session().map(|session| session.series_uid.clone());
         self.jobs.start(JobKind::Labels, "Looking for labels in use", move |task| {
-            let mut series: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
+            let mut readings: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
             for folder in folders {
                 task.check()?;
                 let (sessions, _) = read_sessions(&folder).map_err(JobError::failed)?;
@@ -325,11 +325,12 @@ impl App {
                 for session in sessions.iter().filter(|session| !(is_own && Some(&session.series_uid) == open.as_ref()))
                 {
                     for label in session.label_counts().into_keys() {
-                        series.entry(label.to_owned()).or_default().insert(session.series_uid.clone());
+                        let reading = (folder.clone(), session.series_uid.clone());
+                        readings.entry(label.to_owned()).or_default().insert(reading);
                     }
                 }
             }
-            Ok(Outcome::LabelUses(series.into_iter().map(|(label, series)| (label, series.len())).collect()))
+            Ok(Outcome::LabelUses(readings.into_iter().map(|(label, readings)| (label, readings.len())).collect()))
         });
     }
 

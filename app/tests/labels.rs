@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use bifocal_app::app::App;
 use bifocal_app::settings::Settings;
+use bifocal_app::work::Work;
 use bifocal_core::annotation::{Session, Taxonomy};
+use bifocal_core::project::Project;
 use eframe::egui::{self, Key, Modifiers, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
@@ -22,6 +24,21 @@ fn open(folder: &Path, name: &str) -> Harness<'static, App> {
         .with_size(egui::vec2(1400.0, 900.0))
         .with_max_steps(64)
         .build_eframe(move |creation| App::new(&creation.egui_ctx, Some(settings), vec![picture]));
+    until(&mut harness, "an image", App::first_image_shown);
+    harness
+}
+
+/// A window on a reader's work in the project of `folder`.
+fn open_project(folder: &Path, reader: &str) -> Harness<'static, App> {
+    let project = Project::open(&folder.join("project")).expect("a project");
+    let work = Work::new(project, reader).expect("a reader");
+    let settings = folder.join("home/settings.json");
+    let mut harness =
+        Harness::builder().with_size(egui::vec2(1400.0, 900.0)).with_max_steps(64).build_eframe(move |creation| {
+            let mut app = App::new(&creation.egui_ctx, Some(settings), Vec::new());
+            app.take_up(work);
+            app
+        });
     until(&mut harness, "an image", App::first_image_shown);
     harness
 }
@@ -150,7 +167,7 @@ fn a_label_in_use_is_replaced_in_one_step_or_kept() {
     edit_labels(&mut harness);
     // In use in the other series: refused.
     click(&mut harness, "Delete label Mass");
-    assert!(harness.query_all_by_label_contains("“Mass” is in use in 1 other series").count() > 0);
+    assert!(harness.query_all_by_label_contains("“Mass” is in use in 1 other reading").count() > 0);
     harness.get_by_label("Colour of Mass");
     // In no use: gone at once; in use here: replaced.
     click(&mut harness, "Delete label Fracture");
@@ -242,4 +259,27 @@ fn a_file_is_dropped_in_as_a_new_set_and_a_broken_one_is_named() {
     click(&mut harness, "Save");
     assert_eq!(on_disk(folder.path(), "labels/spine.json"), spine);
     assert_eq!(harness.state().state().drawing.taxonomy, spine);
+}
+
+#[test]
+fn a_projects_labels_are_its_readers_and_none_loses_one_by_another() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let picture = folder.path().join("a.png");
+    image::GrayImage::from_fn(200, 160, |x, _| image::Luma([x as u8])).save(&picture).expect("written");
+    Project::create(&folder.path().join("project"), "Test", vec![picture], Taxonomy::default()).expect("made");
+    let mut harness = open_project(folder.path(), "ben");
+    draw(&mut harness, Key::Num3);
+    drop(harness);
+    let mut harness = open_project(folder.path(), "anna");
+    edit_labels(&mut harness);
+    harness.get_by_label("Labels of the project");
+    click(&mut harness, "Delete label Mass");
+    assert!(harness.query_all_by_label_contains("“Mass” is in use in 1 other reading").count() > 0);
+    type_into(&mut harness, "Name of label 3", "Tumour");
+    click(&mut harness, "Save");
+    assert_eq!(on_disk(folder.path(), "labels.json"), Taxonomy::default(), "the reader's own are others");
+    drop(harness);
+    let harness = open_project(folder.path(), "ben");
+    assert_eq!(harness.state().state().drawing.taxonomy.label("mass").map(|l| l.name.as_str()), Some("Tumour"));
+    assert!(harness.query_all_by_label_contains("Tumour").count() > 0, "what ben drew is called so");
 }

@@ -224,12 +224,13 @@ fn uses(ui: &mut Ui, cx: &Cx<'_>, editor: &LabelEditor, label: &Label) {
         (0, Some(0)) => "no".to_owned(),
         (0, None) => "…".to_owned(),
         (here, Some(0) | None) => format!("{here} here"),
-        (0, Some(series)) => format!("{series} series"),
-        (here, Some(series)) => format!("{here} here, {series} more"),
+        (0, Some(1)) => "1 reading".to_owned(),
+        (0, Some(readings)) => format!("{readings} readings"),
+        (here, Some(readings)) => format!("{here} here, {readings} more"),
     };
     ui.scope(|ui| {
         ui.set_width(USES);
-        let tip = "Shapes and painted regions of the open series, and other series that have it";
+        let tip = "Shapes and painted regions of the open series, and other readings that have it";
         widgets::caption(ui, &cx.theme, words).on_hover_text(tip);
     });
 }
