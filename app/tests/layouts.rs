@@ -140,6 +140,41 @@ fn slabs_window_and_maximising() {
 }
 
 #[test]
+fn what_is_drawn_on_a_slice_is_seen_where_planes_cut_it() {
+    let mut harness = open(vec![sample("ct")], None);
+    until(&mut harness, "decoding", |app| app.first_image_shown());
+    harness.key_press(Key::D);
+    harness.run_steps(2);
+    let middle = center(&harness, "Local lens");
+    drag(&mut harness, middle - vec2(50.0, 0.0), middle + vec2(50.0, 30.0));
+    let shapes = |harness: &Harness<'_, App>| {
+        let reading = harness.state().state().reading.as_ref().expect("a reading");
+        reading.document.session().shapes.len()
+    };
+    assert_eq!(shapes(&harness), 1);
+    let named = |harness: &Harness<'_, App>| {
+        let texts = harness.output().shapes.iter().filter_map(|clipped| match &clipped.shape {
+            egui::Shape::Text(text) => Some((text.galley.text().to_owned(), text.pos)),
+            _ => None,
+        });
+        texts.filter(|(text, _)| text == "Length").map(|(_, at)| at).collect::<Vec<_>>()
+    };
+    harness.key_press(Key::V);
+    until(&mut harness, "the volume", |app| app.state().desk.planes().is_some());
+    // Whole, with its name, on the axial plane of its slice; the others only cut it.
+    let axial = harness.get_by_label("Plane axial").rect();
+    assert!(named(&harness).iter().any(|at| axial.contains(*at)), "{:?}", named(&harness));
+    assert!(named(&harness).iter().all(|at| !harness.get_by_label("Plane sagittal").rect().contains(*at)));
+    wheel(&mut harness, axial.min + vec2(40.0, 200.0), -2.0);
+    assert!(named(&harness).iter().all(|at| !axial.contains(*at)), "two slices on it is not there");
+    wheel(&mut harness, axial.min + vec2(40.0, 200.0), 2.0);
+    assert!(named(&harness).iter().any(|at| axial.contains(*at)));
+    harness.key_press(Key::Space);
+    harness.run_steps(3);
+    assert!(named(&harness).iter().all(|at| !axial.contains(*at)), "hidden with the overlays");
+}
+
+#[test]
 fn leaving_the_planes_goes_to_the_slice_of_the_crosshair() {
     let mut harness = sample_planes();
     let position = |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().expect("one").view.position;

@@ -22,6 +22,7 @@ mod organs;
 mod palette;
 mod plane_lines;
 mod plane_maps;
+mod plane_shapes;
 mod planes;
 mod probe;
 mod reading;

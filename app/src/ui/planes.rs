@@ -13,7 +13,7 @@ use lucide_icons::Icon;
 
 use super::plane_lines::{self, Grab};
 use super::plane_maps::{self, PlaneMaps};
-use super::{Cx, fusion, layers, lenses, text, viewport, widgets};
+use super::{Cx, fusion, layers, lenses, plane_shapes, text, viewport, widgets};
 use crate::command::Command;
 use crate::desk::{DeskCommand, VolumeState};
 use crate::jobs::JobKind;
@@ -217,6 +217,9 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usi
         }
         if let Some(maps) = &maps {
             maps.paint(&painter, cx, reading, &map, of_maps);
+        }
+        if reading.view.overlays {
+            plane_shapes::paint(&painter, cx, reading, planes, &map);
         }
     }
     let grab = take_input(ui, cx, planes, index, &map, &voi, &response);

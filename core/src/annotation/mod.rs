@@ -2,12 +2,14 @@
 //! undoable document that is saved with every edit.
 
 mod measured;
+mod outline;
 mod session;
 mod shape;
 mod store;
 mod taxonomy;
 
 pub use measured::{Measure, Measured, Values, readable_value};
+pub use outline::Outline;
 pub use session::{Decision, Edit, MaskKey, Review, Session};
 pub use shape::{Certainty, Origin, Points, Shape, ShapeId, ShapeKind, drawn, with_point_moved};
 pub use store::{Document, Store, StoreError, read_sessions};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::content::ReportImage;
 use crate::analysis::{AttentionMap, Finding, HeatMap};
-use crate::annotation::{Decision, Session};
+use crate::annotation::{Decision, Measured, Session};
+use crate::measure::Unit;
 use crate::render::{
     HeatStyle, Placement, Rgba, ViewTransform, blend_heat, draw_edge_letters, draw_label, draw_ruler, heat_layer,
     organ_color, paint, pixel_size, place_contour, place_values, render_slice,
@@ -21,6 +22,8 @@ pub(super) enum Overlay<'a> {
     Attention(&'a AttentionMap),
 }
 
+/// What the reader draws, as in the window.
+const MARK: [u8; 4] = [0xC3, 0xF0, 0x73, 255];
 /// Pixels of a panel for one point of paper: about 230 to the inch.
 const PIXELS_PER_POINT: f32 = 3.2;
 
@@ -58,6 +61,7 @@ pub(super) fn paint_panel(
         Overlay::Plain => {
             draw_edge_letters(&mut canvas, image.frame, &view, text);
             draw_ruler(&mut canvas, image.frame, &placement, text * 0.85);
+            draw_shapes(&mut canvas, image, session, &placement, line, text);
         }
         Overlay::Lesion(map) => {
             blend_heat(&mut canvas, &place_values(&map.values, &placement, pixels.0, pixels.1), &lesion_style(map));
@@ -77,6 +81,41 @@ pub(super) fn paint_panel(
         }
     }
     Arc::new(canvas)
+}
+
+/// What the reader has drawn, with its size; names are left to the table, which knows whether they may be printed.
+fn draw_shapes(
+    canvas: &mut Rgba,
+    image: &ReportImage<'_>,
+    session: &Session,
+    placement: &Placement,
+    line: f32,
+    text: f32,
+) {
+    let by_hand = session.calibrations.get(image.instance).copied();
+    let shapes = session.shapes_on(image.instance, image.frame_index).filter(|(_, shape)| !shape.hidden);
+    for (_, shape) in shapes {
+        let mut top: Option<(f32, f32)> = None;
+        for outline in shape.outlines(&image.frame.display) {
+            let places: Vec<(f32, f32)> = outline
+                .points
+                .iter()
+                .map(|[row, column]| placement.screen_from_image(*row, *column))
+                .map(|(x, y)| (x as f32, y as f32))
+                .collect();
+            if let [(x, y)] = places[..] {
+                paint::marker(canvas, x, y, text * 0.3, line, MARK);
+            } else {
+                paint::stroke(canvas, &places, outline.closed, line + 1.5, [0, 0, 0, 120]);
+                paint::stroke(canvas, &places, outline.closed, line, MARK);
+            }
+            top = places.into_iter().chain(top).min_by(|a, b| a.1.total_cmp(&b.1));
+        }
+        let measured = Measured::of(shape, image.frame, by_hand, Unit::usual(image.frame));
+        if let (Some((x, y)), Some(size)) = (top, measured.caption().first()) {
+            draw_label(canvas, (x + text * 0.5, y - text * 0.4), text, size);
+        }
+    }
 }
 
 fn draw_findings(

@@ -358,6 +358,26 @@ fn measurements_are_in_the_table_and_in_the_json() {
 }
 
 #[test]
+fn the_image_shows_what_the_reader_has_drawn() {
+    let mut reading = reading();
+    let marked = |reading: &Reading| {
+        let input = reading.input();
+        let panel =
+            super::panel::paint_panel(&input.images[0], super::panel::Overlay::Plain, &reading.session, (200.0, 200.0));
+        panel.pixels.iter().filter(|pixel| pixel[..3] == [0xC3, 0xF0, 0x73]).count()
+    };
+    assert_eq!(marked(&reading), 0);
+    let instance = InstanceKey("1.2.840.99.3".to_owned());
+    let corners = [(10.0, 10.0), (10.0, 40.0), (30.0, 40.0), (30.0, 10.0)];
+    let mut shape = Shape::new(ShapeKind::Rectangle, instance, 0, &corners, &reading.frame.display);
+    reading.session.apply(Edit::SetShape { id: ShapeId(1), shape: Some(Box::new(shape.clone())) });
+    assert!(marked(&reading) > 100, "{}", marked(&reading));
+    shape.hidden = true;
+    reading.session.apply(Edit::SetShape { id: ShapeId(1), shape: Some(Box::new(shape)) });
+    assert_eq!(marked(&reading), 0, "what is hidden is not shown here either");
+}
+
+#[test]
 fn the_pdf_is_written_with_all_pages() {
     let reading = reading();
     let input = reading.input();

@@ -9,17 +9,20 @@
 //! | `build.rs` | a series to a volume, decoded in parallel |
 //! | `plane.rs` | planes: axial, coronal, sagittal, as acquired, oblique |
 //! | `sample.rs` | trilinear interpolation and projections |
+//! | `section.rs` | where a plane cuts what was drawn on another |
 
 mod build;
 mod grid;
 mod plane;
 mod sample;
+mod section;
 mod vector;
 
 pub use build::{Lattice, VolumeError};
 pub use grid::{Grid, GridError};
 pub use plane::{Orientation, Plane, PlaneKind, UnknownPlane, extent, reach};
 pub use sample::{Projection, Slab, UnknownProjection};
+pub use section::{Section, section};
 pub use vector::{Vector, along, cross, dot, length, minus, rotate, unit};
 
 use crate::study::{DisplayAttributes, Suv, VoiFunction, Window};
