@@ -159,11 +159,15 @@ fn paint_layer(
     layers::texture(&painter.with_clip_rect(image.intersect(painter.clip_rect())), layer.handle.id(), corners);
 }
 
-/// Vertices on the screen, those left out that are too close to the one before to matter.
+/// A contour's vertices on the screen.
 fn points(map: &ScreenFromImage, contour: &[(f32, f32)]) -> Vec<Pos2> {
-    let mut points: Vec<Pos2> = Vec::with_capacity(contour.len().min(1024));
-    for vertex in contour {
-        let point = map.row_column(*vertex);
+    thinned(contour.iter().map(|vertex| map.row_column(*vertex)))
+}
+
+/// Vertices without those that are too close to the one before to matter.
+pub fn thinned(vertices: impl Iterator<Item = Pos2>) -> Vec<Pos2> {
+    let mut points: Vec<Pos2> = Vec::with_capacity(vertices.size_hint().0.min(1024));
+    for point in vertices {
         if points.last().is_none_or(|last| (point - *last).length_sq() > 1.5) {
             points.push(point);
         }

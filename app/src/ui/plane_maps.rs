@@ -56,7 +56,7 @@ impl PlaneMaps<'_> {
                 map.screen(laid.plane.patient_from_pixel(f64::from(*row), f64::from(*column)))
             };
             let contours = cx.overlays.contours(&laid.values, level);
-            contours.iter().map(|contour| contour.iter().map(place).collect()).collect()
+            contours.iter().map(|contour| lens_maps::thinned(contour.iter().map(place))).collect()
         };
         for (organ, laid) in self.analysis.organs.iter().zip(organs) {
             lens_maps::paint_organ(painter, cx, &organ.organ, lines(laid, 0.5));
