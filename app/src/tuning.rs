@@ -191,6 +191,7 @@ impl App {
             steps: tuning.steps,
             rate: TuneOptions::RATE,
             created: iso_date(SystemTime::now()),
+            device: self.state.settings.device.parse().unwrap_or_default(),
         };
         (tuning.result, tuning.decided) = (None, None);
         // Its own log: one that was abandoned may still write into the one before.

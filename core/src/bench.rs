@@ -7,6 +7,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::model::{Bundle, ModelConfig, Network, SlabInput};
+use crate::nn::ReducedPrecision;
 use crate::task::{Task, inside_pool};
 use crate::train::TrainingStep;
 
@@ -20,6 +21,26 @@ pub struct Subject {
     pub device: Device,
     /// Name of the device, for people.
     pub device_name: String,
+    /// How numbers are stored and multiplied.
+    pub precision: Precision,
+}
+
+/// How a network's numbers are stored and multiplied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 32 bits, products of 10 bits of mantissa on tensor cores; on CUDA.
+    Tf32,
+    /// 16 bits with the range of 32, sums of 32; inference on CUDA.
+    Bf16,
+}
+
+impl Precision {
+    fn dtype(self) -> DType {
+        if self == Self::Bf16 { DType::BF16 } else { DType::F32 }
+    }
 }
 
 impl Subject {
@@ -27,17 +48,17 @@ impl Subject {
     ///
     /// # Errors
     /// Where there is no such preset, or the weights do not fit into memory.
-    pub fn preset(name: &str, device: Device, device_name: String) -> Result<Self> {
+    pub fn preset(name: &str, device: Device, device_name: String, precision: Precision) -> Result<Self> {
         let Some(config) = ModelConfig::preset(name) else { candle_core::bail!("no preset is named {name:?}") };
-        let network = Network::random(&config, 0, &device)?;
-        Ok(Self { id: name.to_owned(), network, device, device_name })
+        let network = Network::random_as(&config, 0, &device, precision.dtype())?;
+        Ok(Self { id: name.to_owned(), network, device, device_name, precision })
     }
 }
 
 impl From<Bundle> for Subject {
     fn from(bundle: Bundle) -> Self {
         let Bundle { metadata, network, device, device_name } = bundle;
-        Self { id: metadata.id, network, device, device_name }
+        Self { id: metadata.id, network, device, device_name, precision: Precision::F32 }
     }
 }
 
@@ -46,7 +67,7 @@ impl From<Bundle> for Subject {
 pub enum Work {
     /// A forward pass without features, on the network's device.
     Inference,
-    /// Forward and backward pass, AdamW and moving average, on the processor.
+    /// Forward and backward pass, AdamW and moving average, on the network's device.
     TrainingStep,
 }
 
@@ -67,18 +88,21 @@ pub fn measure(
 ) -> Result<Vec<f64>> {
     let network = &subject.network;
     let input = pattern(network.config(), batch.max(1), side)?;
+    let _tf32 = (subject.precision == Precision::Tf32).then(ReducedPrecision::begin);
     let mut step: Box<dyn FnMut() -> Result<()> + '_> = match work {
         Work::Inference => {
-            let input = input.to_device(&subject.device)?;
+            let input = input.to_device(&subject.device)?.to_dtype(subject.precision.dtype())?;
             // Reading a number waits for the device.
             Box::new(move || {
                 let logits = network.predict(&input)?;
                 let all = [logits.lesion_logits, logits.organ_logits, logits.class_logits];
-                all.iter().try_for_each(|logits| logits.flatten_all()?.to_vec1::<f32>().map(drop))
+                let mut there = all.iter().filter(|logits| logits.elem_count() > 0);
+                there.try_for_each(|logits| logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>().map(drop))
             })
         }
         Work::TrainingStep => {
-            let mut step = TrainingStep::new(network.config())?;
+            let mut step = TrainingStep::new(network.config(), &subject.device)?;
+            let input = input.to_device(&subject.device)?;
             Box::new(move || inside_pool(|| step.run(&input, 1e-3)).map(drop))
         }
     };

@@ -160,7 +160,13 @@ fn run_name(arm: &Arm, seed: u64) -> String {
 ///
 /// # Errors
 /// Where the arms are not matched, or a run fails.
-pub fn run_all(experiment: &Experiment, folder: &Path, created: &str, task: &Task) -> Result<(), ExperimentError> {
+pub fn run_all(
+    experiment: &Experiment,
+    folder: &Path,
+    device: &Device,
+    created: &str,
+    task: &Task,
+) -> Result<(), ExperimentError> {
     experiment.costs()?;
     let total = (experiment.seeds.len() * experiment.arms.len()) as u64;
     let mut done = 0;
@@ -176,8 +182,8 @@ pub fn run_all(experiment: &Experiment, folder: &Path, created: &str, task: &Tas
             let config = experiment.config(arm, *seed);
             let failed = |cause| ExperimentError::Run { arm: arm.name.clone(), seed: *seed, cause: Box::new(cause) };
             let quiet = task.quietly();
-            let weights = train(&config, &out.join("run"), &quiet).map_err(failed)?;
-            finish(&config, &weights, &out, created, &quiet).map_err(failed)?;
+            let weights = train(&config, &out.join("run"), device, &quiet).map_err(failed)?;
+            finish(&config, &weights, &out, device, created, &quiet).map_err(failed)?;
             // What a run needs to go on; it is done.
             if let Err(error) = fs::remove_dir_all(out.join("run")) {
                 tracing::warn!("{}: {error}", out.display());

@@ -33,7 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
     // A project on one side, training and measuring on the other: they do not know each other.
     ("tune", &["project", "annotation", "study", "task", "dataset", "model", "analysis", "train", "evaluate"]),
     ("experiment", &["train", "evaluate", "model", "dataset", "task"]),
-    ("bench", &["model", "train", "task"]),
+    ("bench", &["model", "nn", "train", "task"]),
     // Slabs are written as a data set.
     ("phantom", &["study", "task", "dataset"]),
     ("report", &["study", "analysis", "explain", "annotation", "measure", "render", "task"]),

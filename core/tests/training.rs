@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bifocal_core::model::Bundle;
+use bifocal_core::model::Device;
 use bifocal_core::task::Task;
 use bifocal_core::train::{TrainError, best_or_last, dry_run, finish, train};
 use spots::{config, write_dataset};
@@ -33,7 +34,7 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     let config = config(folder.path());
 
     let whole = folder.path().join("whole");
-    let weights = train(&config, &whole, &Task::new()).unwrap();
+    let weights = train(&config, &whole, &Device::Cpu, &Task::new()).unwrap();
     let validation = losses(&whole, "validation");
     assert!(validation.last().unwrap() < &1.0, "{validation:?}: 1.4 is what an untrained network says");
     assert_eq!(weights.len(), best_or_last(&whole).unwrap().len());
@@ -51,8 +52,8 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
         }
     });
     *handle.lock().unwrap() = Some(task.clone());
-    assert!(matches!(train(&config, &parted, &task), Err(TrainError::Cancelled(_))));
-    let resumed = train(&config, &parted, &Task::new()).unwrap();
+    assert!(matches!(train(&config, &parted, &Device::Cpu, &task), Err(TrainError::Cancelled(_))));
+    let resumed = train(&config, &parted, &Device::Cpu, &Task::new()).unwrap();
     for (name, tensor) in &weights {
         let values = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(values(tensor), values(&resumed[name]), "{name}");
@@ -64,10 +65,10 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     // Another configuration does not mix into the folder.
     let mut other = config.clone();
     other.seed = 4;
-    assert!(matches!(train(&other, &parted, &Task::new()), Err(TrainError::Config(_))));
+    assert!(matches!(train(&other, &parted, &Device::Cpu, &Task::new()), Err(TrainError::Config(_))));
 
     let models = folder.path().join("models");
-    let metadata = finish(&config, &weights, &models.join("spots"), "2026-01-01", &Task::new()).unwrap();
+    let metadata = finish(&config, &weights, &models.join("spots"), &Device::Cpu, "2026-01-01", &Task::new()).unwrap();
     assert!(metadata.metrics.contains_key("dice.left"), "{:?}", metadata.metrics.keys());
     let bundle = Bundle::load(&models.join("spots"), candle_core::Device::Cpu, "CPU".into()).unwrap();
     assert_eq!(bundle.metadata.weights_sha256, metadata.weights_sha256);
@@ -84,7 +85,7 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     assert_eq!(plan.stages.len(), 1);
     assert!(plan.stages[0].pools.iter().all(|(_, share, count)| *share > 0.0 && *count > 0));
     let first = folder.path().join("again");
-    train(&again, &first, &Task::new()).unwrap();
+    train(&again, &first, &Device::Cpu, &Task::new()).unwrap();
     let (start, end) = (losses(&first, "validation")[0], *validation.last().unwrap());
     assert!((start - end).abs() < 0.1, "{start} after one step from {end}");
     // A detector joins it with random weights, beside what the other heads have learned.
@@ -99,9 +100,9 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
     boxes.model.detection = Some(detection);
     boxes.stages[0].steps = 20;
     let run = folder.path().join("boxes");
-    let weights = train(&boxes, &run, &Task::new()).unwrap();
+    let weights = train(&boxes, &run, &Device::Cpu, &Task::new()).unwrap();
     assert!((losses(&run, "validation")[0] - end).abs() < 0.2);
-    let metadata = finish(&boxes, &weights, &models.join("boxes"), "2026-01-01", &Task::new()).unwrap();
+    let metadata = finish(&boxes, &weights, &models.join("boxes"), &Device::Cpu, "2026-01-01", &Task::new()).unwrap();
     for key in ["froc_boxes.spot", "ap50_boxes.spot", "froc_map_boxes.spot", "ap50_map_boxes.spot"] {
         assert!(metadata.metrics.contains_key(key), "{key}: {:?}", metadata.metrics.keys());
     }
@@ -118,14 +119,14 @@ fn a_run_learns_resumes_and_becomes_a_bundle() {
         bifocal_core::train::StageConfig { steps: 12, rate: 1e-12, patience: 2, ..again.stages[0].clone() };
     again.validate_every = 2;
     let patient = folder.path().join("patient");
-    train(&again, &patient, &Task::new()).unwrap();
+    train(&again, &patient, &Device::Cpu, &Task::new()).unwrap();
     let last = log(&patient).last().unwrap().0;
     assert!((4..12).contains(&last), "{last}: it went on");
     again.data.validation_patients = vec!["p3".into(), "p4".into()];
     let plan = dry_run(&again, 0, &Task::new()).unwrap();
     assert_eq!(plan.images, (10, 2), "patients by name");
     again.model.head_channels = 24;
-    let error = train(&again, &folder.path().join("other"), &Task::new()).unwrap_err().to_string();
+    let error = train(&again, &folder.path().join("other"), &Device::Cpu, &Task::new()).unwrap_err().to_string();
     assert!(error.contains("start_from"), "{error}");
 }
 
@@ -139,14 +140,14 @@ fn further_losses_accumulation_and_layer_decay_leave_a_plain_network() {
     config.batch = 2;
     config.stages.iter_mut().for_each(|stage| stage.layer_decay = 0.75);
     let run = folder.path().join("run");
-    let weights = train(&config, &run, &Task::new()).unwrap();
+    let weights = train(&config, &run, &Device::Cpu, &Task::new()).unwrap();
     let validation = losses(&run, "validation");
     assert!(validation.last().unwrap() < &1.1, "{validation:?}: 1.4 is what an untrained network says");
     assert!(weights.keys().all(|name| !name.starts_with("auxiliary.")));
     let checkpoint = candle_core::safetensors::load(run.join("checkpoint.safetensors"), &candle_core::Device::Cpu);
     assert!(checkpoint.unwrap().keys().any(|name| name.contains("auxiliary.organ.weight")), "a run goes on with them");
     let out = folder.path().join("bundle");
-    finish(&config, &weights, &out, "2026-01-01", &Task::new()).unwrap();
+    finish(&config, &weights, &out, &Device::Cpu, "2026-01-01", &Task::new()).unwrap();
     Bundle::load(&out, candle_core::Device::Cpu, "CPU".into()).unwrap();
 
     config.stages[0].layer_decay = 1.5;

@@ -28,6 +28,7 @@ fn options(folder: &Path, name: &str, project: &Project, parent: &Path) -> TuneO
         steps: 20,
         rate: 3e-3,
         created: "2026-01-02".into(),
+        device: DeviceChoice::Cpu,
     }
 }
 

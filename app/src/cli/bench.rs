@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use bifocal_core::bench::{Subject, Work, dump, measure};
+use bifocal_core::bench::{self, Subject, Work, dump, measure};
 use bifocal_core::dicom::pixels::PixelReader;
-use bifocal_core::model::{DeviceChoice, PRESETS, open_device};
+use bifocal_core::model::{DeviceChoice, PRESETS};
 
 /// Arguments of `bifocal bench`.
 #[derive(Debug, clap::Args)]
@@ -40,9 +40,12 @@ pub(super) struct Args {
     /// Threads; all cores where it is not given.
     #[arg(long)]
     threads: Option<usize>,
-    /// Where the network runs: auto, cpu, cuda or metal. A training step runs on the processor.
+    /// Where the network runs: auto, cpu, cuda or metal.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
+    /// How numbers are stored and multiplied; tf32 and bf16 on CUDA, bf16 for presets and inference alone.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
     /// Writes input and outputs as a safetensors file, to compare them with another implementation; for one network and one batch.
     #[arg(long)]
     dump: Option<PathBuf>,
@@ -52,6 +55,24 @@ pub(super) struct Args {
     /// One line of JSON for each network and batch.
     #[arg(long)]
     json: bool,
+}
+
+/// Arithmetic of a measured network.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Precision {
+    F32,
+    Tf32,
+    Bf16,
+}
+
+impl From<Precision> for bench::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Tf32 => Self::Tf32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// What else is measured.
@@ -173,14 +194,16 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         bail!("--dump: name one network and one batch");
     }
     for model in &args.model {
-        run_subject(&args, &super::open_bundle(model, args.device)?.into())?;
+        let mut subject = Subject::from(super::open_bundle(model, args.device)?);
+        subject.precision = match args.precision {
+            Precision::Bf16 => bail!("--precision bf16: for presets"),
+            other => other.into(),
+        };
+        run_subject(&args, &subject)?;
     }
     for name in &args.preset {
-        let (device, device_name, message) = open_device(args.device);
-        if let Some(message) = message {
-            eprintln!("bifocal: {message}");
-        }
-        run_subject(&args, &Subject::preset(name, device, device_name)?)?;
+        let (device, device_name) = super::named_device(args.device);
+        run_subject(&args, &Subject::preset(name, device, device_name, args.precision.into())?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use bifocal_core::experiment::{Experiment, compare_all, run_all};
+use bifocal_core::model::DeviceChoice;
 use bifocal_core::report::iso_date;
 
 /// Arguments of `bifocal experiment`.
@@ -25,6 +26,9 @@ pub(super) struct Args {
     /// Threads; all cores where it is not given.
     #[arg(long)]
     threads: Option<usize>,
+    /// Where it trains: auto, cpu, cuda or metal.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
 }
 
 /// Runs the subcommand.
@@ -47,7 +51,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.compare {
-        run_all(&experiment, &args.out, &iso_date(SystemTime::now()), &task)?;
+        run_all(&experiment, &args.out, &super::device(args.device), &iso_date(SystemTime::now()), &task)?;
     }
     let outcome = compare_all(&experiment, &args.out, &task)?;
     let table = outcome.markdown();

@@ -19,7 +19,7 @@ mod tune;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bifocal_core::model::{Bundle, DeviceChoice, find_bundle, open_device};
+use bifocal_core::model::{Bundle, Device, DeviceChoice, find_bundle, open_device};
 use clap::{Parser, Subcommand};
 
 /// Two linked lenses on medical images: lesion heatmaps and organ-level attention. Research use only.
@@ -112,9 +112,24 @@ pub const DEFAULT_MODEL: &str = "chest-opacity";
 /// Opens the bundle named by an id or a folder on the device wished for; says on standard error where it runs elsewhere.
 fn open_bundle(model: &str, choice: DeviceChoice) -> anyhow::Result<Bundle> {
     let folder = find_bundle(model)?;
+    let (device, name) = named_device(choice);
+    Ok(Bundle::load(&folder, device, name)?)
+}
+
+/// The device wished for and its name; says on standard error where that cannot be had.
+fn named_device(choice: DeviceChoice) -> (Device, String) {
     let (device, name, message) = open_device(choice);
     if let Some(message) = message {
         eprintln!("bifocal: {message}");
     }
-    Ok(Bundle::load(&folder, device, name)?)
+    (device, name)
+}
+
+/// As [`named_device`]; says on standard error where that is not the CPU.
+fn device(choice: DeviceChoice) -> Device {
+    let (device, name) = named_device(choice);
+    if !device.is_cpu() {
+        eprintln!("bifocal: on {name}");
+    }
+    device
 }

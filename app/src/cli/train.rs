@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
+use bifocal_core::model::DeviceChoice;
 use bifocal_core::render::Rgba;
 use bifocal_core::report::iso_date;
 use bifocal_core::train::{DryRun, TrainConfig, best_or_last, dry_run, finish, train};
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// Threads; all cores where it is not given.
     #[arg(long)]
     threads: Option<usize>,
+    /// Where it trains and is measured: auto, cpu, cuda or metal.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
 }
 
 /// Runs the subcommand.
@@ -43,9 +47,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         return show_plan(&dry_run(&config, 0, &task)?, &args.out);
     }
-    let weights = if args.now { best_or_last(&args.out)? } else { train(&config, &args.out, &task)? };
+    let device = super::device(args.device);
+    let weights = if args.now { best_or_last(&args.out)? } else { train(&config, &args.out, &device, &task)? };
     let folder = args.bundle.unwrap_or_else(|| Path::new("assets/models").join(&config.bundle.id));
-    let metadata = finish(&config, &weights, &folder, &iso_date(SystemTime::now()), &task)?;
+    let metadata = finish(&config, &weights, &folder, &device, &iso_date(SystemTime::now()), &task)?;
     for (key, metric) in &metadata.metrics {
         println!("{key:<56} {:.3}  ({:.3} to {:.3})  n {}", metric.value, metric.low, metric.high, metric.n);
     }

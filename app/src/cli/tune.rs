@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use bifocal_core::dicom::index_paths;
 use bifocal_core::evaluate::{Interval, metric_name};
-use bifocal_core::model::{find_bundle, read_metadata};
+use bifocal_core::model::{DeviceChoice, find_bundle, read_metadata};
 use bifocal_core::project::{CaseState, Project};
 use bifocal_core::report::iso_date;
 use bifocal_core::tune::{Choice, Plan, Side, TuneOptions, candidates, plan, suggest, tune};
@@ -48,6 +48,9 @@ pub(super) struct Args {
     /// Steps at most; training ends early where the validation patients gain nothing.
     #[arg(long, default_value_t = TuneOptions::STEPS)]
     steps: usize,
+    /// Where it trains: auto, cpu, cuda or metal.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
     /// Largest learning rate.
     #[arg(long, default_value_t = TuneOptions::RATE)]
     rate: f64,
@@ -96,6 +99,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         steps: args.steps,
         rate: args.rate,
         created: iso_date(SystemTime::now()),
+        device: args.device,
     };
     let task = progress::task();
     let index = index_paths(&project.sources(), &task)?;

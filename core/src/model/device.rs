@@ -56,16 +56,20 @@ pub fn open_device(choice: DeviceChoice) -> (Device, String, Option<String>) {
     (Device::Cpu, "CPU".to_owned(), message)
 }
 
+/// The name of an open device, for people.
+pub fn device_name(device: &Device) -> String {
+    match device {
+        Device::Cpu => "CPU".into(),
+        Device::Cuda(_) => "CUDA 0".into(),
+        Device::Metal(_) => "Metal 0".into(),
+    }
+}
+
 fn cuda() -> Result<Device, String> {
-    if !cfg!(feature = "cuda") {
-        return Err("this program was built without the feature `cuda`".into());
-    }
-    // The driver's loader panics where the driver is missing.
-    match std::panic::catch_unwind(|| Device::new_cuda(0)) {
-        Ok(Ok(device)) => Ok(device),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no NVIDIA driver was found".into()),
-    }
+    #[cfg(feature = "cuda")]
+    return crate::nn::open_cuda();
+    #[cfg(not(feature = "cuda"))]
+    Err("this program was built without the feature `cuda`".into())
 }
 
 fn metal() -> Result<Device, String> {

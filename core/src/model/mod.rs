@@ -41,13 +41,14 @@ pub use bundle::{
     Bundle, BundleError, ClassCalibration, Familiarity, FineTuning, IntendedUse, LesionClass, Metadata, MetricValue,
     OrganClass, WeightPrecision, bundle_ids, bundle_weights, find_bundle, read_metadata, sha256_file, write_bundle,
 };
+pub use candle_core::Device;
 pub use config::{
     Alignment, AttentionKind, Block, Colour, Convolution, Fusion, MAX_HEADS, ModelConfig, Norm, Position, ResNetConfig,
     SlabInput, Topology, TransformerConfig,
 };
 pub use describe::{Description, LayerCost, describe};
 pub use detection::{Detection, DetectionConfig, Detector, Pyramid};
-pub use device::{DeviceChoice, open_device};
+pub use device::{DeviceChoice, device_name, open_device};
 pub use dropout::Dropout;
 pub use features_file::{features_of_file, output_tensors};
 pub use input::{INPUT_MEAN, INPUT_SCALE, ModelInput, NetworkImage, stretch};

@@ -70,6 +70,7 @@ pub struct Network {
     detector: Option<Detector>,
     config: ModelConfig,
     plans: Plans,
+    device: Device,
 }
 
 impl Network {
@@ -98,16 +99,30 @@ impl Network {
             Some(detection) => Some(Detector::new(config, detection, &heads.pp("detection"))?),
             None => None,
         };
-        Ok(Self { hybrid, lesions, organs, classes, detector, config: config.clone(), plans: Plans::default() })
+        Ok(Self {
+            hybrid,
+            lesions,
+            organs,
+            classes,
+            detector,
+            config: config.clone(),
+            plans: Plans::default(),
+            device: vb.device().clone(),
+        })
     }
 
     /// The network of `config` with random weights, the same for the same `seed`, that stay as they are.
     pub fn random(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+        Self::random_as(config, seed, device, DType::F32)
+    }
+
+    /// As [`Self::random`], with weights stored as `dtype`, which inputs must have too.
+    pub fn random_as(config: &ModelConfig, seed: u64, device: &Device, dtype: DType) -> Result<Self> {
         let start = SeededVars::new(seed);
         Self::new(config, &VarBuilder::from_backend(Box::new(start.clone()), DType::F32, Device::Cpu))?;
         let weights =
             start.into_vars().into_iter().map(|(name, var)| Ok((name, var.as_detached_tensor().to_device(device)?)));
-        Self::new(config, &VarBuilder::from_tensors(weights.collect::<Result<_>>()?, DType::F32, device))
+        Self::new(config, &VarBuilder::from_tensors(weights.collect::<Result<_>>()?, dtype, device))
     }
 
     #[cfg(test)]
@@ -118,6 +133,11 @@ impl Network {
     /// What it was built from.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Where its weights are, and where its input must be.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// The joined branches.
@@ -161,7 +181,7 @@ impl Network {
     /// What [`Self::forward`] returns, from the features and maps for `x`.
     fn finish(&self, x: &Tensor, output: Maps, request: &Request<'_>) -> Result<Output> {
         let (batch, _, height, width) = x.dims4()?;
-        let empty = |by: usize| Tensor::zeros(&[batch, 0, height / by, width / by], DType::F32, x.device());
+        let empty = |by: usize| Tensor::zeros(&[batch, 0, height / by, width / by], x.dtype(), x.device());
         let lesion_logits = output.lesion_logits.map_or_else(|| empty(self.config.lesion_stride()), Ok)?;
         let organ_logits = output.organ_logits.map_or_else(|| empty(4), Ok)?;
         let class_logits = self.class_logits(&output.features, &lesion_logits, request)?;

@@ -3,6 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::raw::{on_cpu, slice, vectorised, with_values};
 
 /// Values worked on by one task.
@@ -42,6 +44,10 @@ pub fn sigmoid(x: f32) -> f32 {
 
 /// `relu(a + b)` of two tensors of the same shape.
 pub fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::takes(a) {
+        return cuda::add_relu(a, b);
+    }
     if !on_cpu(a) {
         return (a + b)?.relu();
     }
@@ -95,6 +101,10 @@ pub(super) fn gelu_value(x: f32) -> f32 {
 
 /// Gaussian error linear unit (Hendrycks and Gimpel, 2016), with the error function.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::gelu(x);
+    }
     if on_cpu(x) { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
 }
 
@@ -128,6 +138,10 @@ impl CustomOp1 for Gelu {
 
 /// Softmax over the last axis; gradients flow (candle's fused `softmax_last_dim` cuts them).
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::softmax(x);
+    }
     if on_cpu(x) { x.contiguous()?.apply_op1(Softmax) } else { candle_nn::ops::softmax(x, D::Minus1) }
 }
 

@@ -4,12 +4,18 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::activation::{softmax, softmax_row, softmax_row_gradient};
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::gemm::{Into, Mat, MatMut, multiply};
 use super::raw::{on_cpu, slice, vectorised, with_values};
 
 /// Self-attention from the joint projection `qkv` (batch, token, 3 dimension): queries, keys, values side by side, each cut into
 /// `heads`. Returns (batch, token, dimension). Probabilities are not kept: the backward pass computes them again.
 pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::takes(qkv) {
+        return cuda::attention(qkv, heads);
+    }
     if on_cpu(qkv) {
         return qkv.contiguous()?.apply_op1(Attention { heads });
     }

@@ -4,12 +4,14 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::gemm::{Into, Mat, MatMut, multiply};
 use super::raw::{on_cpu, slice, with_scratch, with_values};
 use super::winograd::Winograd;
 
 /// Stride, padding, dilation and groups of a convolution; padding is of zeros.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// Step between outputs, in both directions.
     pub stride: usize,
@@ -41,6 +43,10 @@ impl ConvShape {
 /// Returns (batch, out, height', width') with height' = (height + 2 padding - dilation (kernel height - 1) - 1) / stride + 1.
 /// Gradients flow to all three.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, shape: ConvShape) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::conv2d(x, weight, bias, shape);
+    }
     if !on_cpu(x) {
         let x = x.pad_with_zeros(2, 0, shape.trailing)?.pad_with_zeros(3, 0, shape.trailing)?;
         let y = x.conv2d(weight, shape.padding, shape.stride, shape.dilation, shape.groups)?;
@@ -57,18 +63,18 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, shape: ConvSha
 }
 
 /// All sizes of one convolution.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Sizes {
-    batch: usize,
-    in_channels: usize,
-    height: usize,
-    width: usize,
-    out_channels: usize,
-    kernel_height: usize,
-    kernel_width: usize,
-    out_height: usize,
-    out_width: usize,
-    shape: ConvShape,
+    pub batch: usize,
+    pub in_channels: usize,
+    pub height: usize,
+    pub width: usize,
+    pub out_channels: usize,
+    pub kernel_height: usize,
+    pub kernel_width: usize,
+    pub out_height: usize,
+    pub out_width: usize,
+    pub shape: ConvShape,
 }
 
 impl Sizes {
@@ -108,20 +114,20 @@ impl Sizes {
         })
     }
 
-    fn group_in(&self) -> usize {
+    pub(super) fn group_in(&self) -> usize {
         self.in_channels / self.shape.groups
     }
 
-    fn group_out(&self) -> usize {
+    pub(super) fn group_out(&self) -> usize {
         self.out_channels / self.shape.groups
     }
 
     /// Values of a filter.
-    fn taps(&self) -> usize {
+    pub(super) fn taps(&self) -> usize {
         self.group_in() * self.kernel_height * self.kernel_width
     }
 
-    fn in_plane(&self) -> usize {
+    pub(super) fn in_plane(&self) -> usize {
         self.height * self.width
     }
 
@@ -135,7 +141,7 @@ impl Sizes {
     }
 
     /// A 1x1 kernel at stride 1: the input already is the column matrix.
-    fn is_pointwise(&self) -> bool {
+    pub(super) fn is_pointwise(&self) -> bool {
         self.kernel_height == 1
             && self.kernel_width == 1
             && self.shape.stride == 1

@@ -5,6 +5,8 @@ use rayon::prelude::*;
 
 use super::activation::CHUNK;
 use super::conv::{ConvShape, Sizes, bias_gradient, conv2d, forward, input_gradient, weight_gradient};
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::raw::{on_cpu, slice, vectorised, with_values};
 
 /// A convolution's weights (out, in / groups, kernel, kernel) and bias (out), kept as one tensor, since a custom operation takes three
@@ -47,6 +49,10 @@ pub fn conv_bias(
     residual: Option<&Tensor>,
     relu: bool,
 ) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::conv_bias(x, (&conv.parameters, conv.dims), shape, residual, relu);
+    }
     if !on_cpu(x) {
         let mut y = conv2d(x, &conv.weight, Some(&conv.bias), shape)?;
         if let Some(residual) = residual {

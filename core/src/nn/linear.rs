@@ -11,7 +11,13 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if on_cpu(x) {
         return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Linear);
     }
-    x.broadcast_matmul(&weight.t()?)?.broadcast_add(bias)
+    // As one matrix: a product broadcast over the batch would copy the weights for every image, and their gradient too.
+    let (mut dims, inputs) = (x.dims().to_vec(), weight.dim(1)?);
+    let y = x.reshape(((), inputs))?.matmul(&weight.t()?)?.broadcast_add(bias)?;
+    if let Some(last) = dims.last_mut() {
+        *last = weight.dim(0)?;
+    }
+    y.reshape(dims)
 }
 
 struct Linear;

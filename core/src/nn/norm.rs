@@ -3,6 +3,8 @@
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::raw::{on_cpu, slice, vectorised, with_values};
 
 /// Group normalisation of `x` (batch, channel, ...) over `groups` of channels and all following axes, scaled by `gamma` and shifted
@@ -16,8 +18,12 @@ pub fn group_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, groups: usize, eps:
         bail!("group_norm: {channels} channels do not fit {groups} groups or their weights");
     }
     let plane: usize = dims[2..].iter().product();
+    let op = Norm { rows_per_item: groups, affine_repeat: plane, eps: eps as f32, relu };
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::normalise(x, gamma, beta, op);
+    }
     if on_cpu(x) {
-        let op = Norm { rows_per_item: groups, affine_repeat: plane, eps: eps as f32, relu };
         return x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op);
     }
     let rows = x.reshape((batch, groups, ()))?;
@@ -35,8 +41,12 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result
     if gamma.elem_count() != dimension || beta.elem_count() != dimension {
         bail!("layer_norm: weights do not fit the last axis of {:?}", x.dims());
     }
+    let op = Norm { rows_per_item: 1, affine_repeat: 1, eps: eps as f32, relu: false };
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::normalise(x, gamma, beta, op);
+    }
     if on_cpu(x) {
-        let op = Norm { rows_per_item: 1, affine_repeat: 1, eps: eps as f32, relu: false };
         return x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op);
     }
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
@@ -91,7 +101,7 @@ fn mean_and_rstd(row: &[f32], eps: f32) -> (f32, f32) {
 
 impl Norm {
     /// Values of one normalised row, given the affine weights of one item.
-    fn row_len(&self, weights: usize) -> usize {
+    pub(super) fn row_len(&self, weights: usize) -> usize {
         weights * self.affine_repeat / self.rows_per_item
     }
 

@@ -3,26 +3,32 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::raw::{slice, with_values};
 
 /// Maximum over windows of `kernel`² at `stride`, the border padded by `padding` pixels (before, after) that never win; for `x` (batch,
-/// channel, height, width). Any kernel and stride (candle's has no gradient where they differ). On CUDA and Metal it runs on the CPU.
+/// channel, height, width). Any kernel and stride (candle's has no gradient where they differ). On Metal it runs on the CPU.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: (usize, usize)) -> Result<Tensor> {
     let op = MaxPool { kernel, stride, padding };
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op1(op);
     }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::max_pool2d(x, op);
+    }
     x.to_device(&candle_core::Device::Cpu)?.contiguous()?.apply_op1(op)?.to_device(x.device())
 }
 
-struct MaxPool {
-    kernel: usize,
-    stride: usize,
-    padding: (usize, usize),
+pub(super) struct MaxPool {
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: (usize, usize),
 }
 
 impl MaxPool {
-    fn out_size(&self, size: usize) -> Result<usize> {
+    pub(super) fn out_size(&self, size: usize) -> Result<usize> {
         let (before, after) = self.padding;
         if self.kernel == 0
             || self.stride == 0

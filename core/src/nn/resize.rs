@@ -4,10 +4,12 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::raw::{slice, with_values};
 
 /// Bilinear resampling of `x` (batch, channel, height, width) to `rows` x `cols`, pixel centres at half-integers (PyTorch's
-/// `align_corners=False`, no antialias). On CUDA and Metal it runs on the CPU.
+/// `align_corners=False`, no antialias). On Metal it runs on the CPU.
 pub fn resize_bilinear(x: &Tensor, rows: usize, cols: usize) -> Result<Tensor> {
     let (_, _, height, width) = x.dims4()?;
     if (height, width) == (rows, cols) {
@@ -20,12 +22,16 @@ pub fn resize_bilinear(x: &Tensor, rows: usize, cols: usize) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op1(op);
     }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::resize_bilinear(x, op);
+    }
     x.to_device(&Device::Cpu)?.contiguous()?.apply_op1(op)?.to_device(x.device())
 }
 
-struct Bilinear {
-    rows: usize,
-    cols: usize,
+pub(super) struct Bilinear {
+    pub rows: usize,
+    pub cols: usize,
 }
 
 /// For each output: the two inputs it lies between and the weight of the second.

@@ -4,6 +4,8 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, 
 use rayon::prelude::*;
 
 use super::boxes::BoundingBox;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::raw::{slice, with_values};
 
 /// A region of one image of a batch.
@@ -29,7 +31,7 @@ pub struct RoiGrid {
 }
 
 /// The mean of bilinear samples in each cell of a grid over each of `rois`, for `x` (batch, channel, height, width); returns (region,
-/// channel, row, column). The gradient flows to `x`, not to the regions. On CUDA and Metal it runs on the CPU.
+/// channel, row, column). The gradient flows to `x`, not to the regions. On Metal it runs on the CPU.
 ///
 /// RoIAlign (He et al., 2017) with half-pixel offset, as torchvision's `roi_align(aligned=True)`: samples outside the map by more than a pixel
 /// count as 0.
@@ -43,6 +45,10 @@ pub fn roi_align(x: &Tensor, rois: &[Roi], grid: RoiGrid) -> Result<Tensor> {
     }
     if rois.is_empty() {
         return Tensor::zeros((0, channels, grid.rows, grid.columns), x.dtype(), x.device());
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::roi_align(x, rois, grid);
     }
     let op = RoiAlign { rois: rois.to_vec(), grid };
     if x.device().is_cpu() {
@@ -63,11 +69,32 @@ type Taps = Vec<(usize, f32)>;
 /// More samples of a cell than any map has lines: a region may be absurdly large.
 const MOST_SAMPLES: f32 = 4096.0;
 
-/// Taps of `cells` cells from `start` to `end` (input pixels) on a line of `length`.
-fn taps(start: f32, end: f32, cells: usize, length: usize, grid: &RoiGrid) -> Vec<Taps> {
-    let (start, end) = (start * grid.scale - 0.5, end * grid.scale - 0.5);
-    let cell = (end - start) / cells as f32;
-    let samples = if grid.sampling > 0 { grid.sampling } else { cell.ceil().clamp(0.0, MOST_SAMPLES) as usize };
+/// The cells of a region along one direction, in pixels of the map.
+pub(super) struct Cells {
+    pub start: f32,
+    pub size: f32,
+    /// Samples of a cell.
+    pub samples: usize,
+}
+
+impl Cells {
+    /// `cells` of them from `start` to `end` (input pixels).
+    fn new(start: f32, end: f32, cells: usize, grid: &RoiGrid) -> Self {
+        let (start, end) = (start * grid.scale - 0.5, end * grid.scale - 0.5);
+        let size = (end - start) / cells as f32;
+        let samples = if grid.sampling > 0 { grid.sampling } else { size.ceil().clamp(0.0, MOST_SAMPLES) as usize };
+        Self { start, size, samples }
+    }
+}
+
+/// Cells of a region along y and x.
+pub(super) fn cells_of(roi: &Roi, grid: &RoiGrid) -> [Cells; 2] {
+    let BoundingBox { x1, y1, x2, y2 } = roi.bounds;
+    [Cells::new(y1, y2, grid.rows, grid), Cells::new(x1, x2, grid.columns, grid)]
+}
+
+/// Taps of `cells` cells on a line of `length`.
+fn taps(&Cells { start, size: cell, samples }: &Cells, cells: usize, length: usize) -> Vec<Taps> {
     let weight = 1.0 / samples.max(1) as f32;
     let last = length.saturating_sub(1);
     let taps_of = |index: usize| {
@@ -96,8 +123,8 @@ fn taps(start: f32, end: f32, cells: usize, length: usize, grid: &RoiGrid) -> Ve
 impl RoiAlign {
     /// Taps of the rows and of the columns of a region's cells.
     fn taps(&self, roi: &Roi, height: usize, width: usize) -> (Vec<Taps>, Vec<Taps>) {
-        let BoundingBox { x1, y1, x2, y2 } = roi.bounds;
-        (taps(y1, y2, self.grid.rows, height, &self.grid), taps(x1, x2, self.grid.columns, width, &self.grid))
+        let [y, x] = cells_of(roi, &self.grid);
+        (taps(&y, self.grid.rows, height), taps(&x, self.grid.columns, width))
     }
 }
 

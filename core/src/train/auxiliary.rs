@@ -1,7 +1,7 @@
 //! Deep supervision (Lee et al., 2015): lesions read from the ResNet's last map and organs from the tokens by linear layers of their own, so that
 //! both branches hear of their errors without the way through the heads. The layers are no part of the network and are thrown away.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::init::Init;
 
@@ -83,7 +83,7 @@ fn maps_loss(
     weights: MapWeights,
 ) -> Result<(f32, Tensor)> {
     let (_, classes, places) = logits.dims3()?;
-    let values = logits.flatten_all()?.to_vec1::<f32>()?;
+    let values = logits.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
     let mut gradient = vec![0.0; values.len()];
     let scale = 1.0 / targets.len().max(1) as f32;
     let mut loss = 0.0;

@@ -13,11 +13,11 @@ pub(super) fn save(file: &Path, optimizer: &Optimizer, step: u64) -> Result<()> 
     let mut tensors = HashMap::new();
     let device = Device::Cpu;
     for (name, p) in &optimizer.parameters {
-        let like = |values: &[f32]| Tensor::from_slice(values, p.var.dims(), &device);
+        let [momentum, variance, average] = p.state()?;
         tensors.insert(format!("weight/{name}"), p.var.as_tensor().clone());
-        tensors.insert(format!("momentum/{name}"), like(&p.momentum)?);
-        tensors.insert(format!("variance/{name}"), like(&p.variance)?);
-        tensors.insert(format!("average/{name}"), like(&p.average)?);
+        tensors.insert(format!("momentum/{name}"), momentum);
+        tensors.insert(format!("variance/{name}"), variance);
+        tensors.insert(format!("average/{name}"), average);
         tensors.insert(format!("steps/{name}"), Tensor::new(&[p.steps as i64], &device)?);
     }
     tensors.insert("step".to_owned(), Tensor::new(&[step as i64], &device)?);
@@ -64,13 +64,9 @@ pub(super) fn load(file: &Path, optimizer: &mut Optimizer) -> Result<u64> {
     };
     for (name, p) in &mut optimizer.parameters {
         let values = |kind: &str| get(kind, name)?.flatten_all()?.to_vec1::<f32>();
-        let (momentum, variance, average) = (values("momentum")?, values("variance")?, values("average")?);
-        if average.len() != p.average.len() {
-            candle_core::bail!("{name} has another shape");
-        }
-        p.var.set(get("weight", name)?)?;
+        p.set_state([values("momentum")?, values("variance")?, values("average")?])?;
+        p.var.set(&get("weight", name)?.to_device(p.var.device())?)?;
         p.steps = get("steps", name)?.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64;
-        (p.momentum, p.variance, p.average) = (momentum, variance, average);
     }
     let step = tensors.get("step").ok_or_else(|| candle_core::Error::msg("no step"))?.to_vec1::<i64>()?;
     Ok(step.first().copied().unwrap_or(0) as u64)

@@ -12,7 +12,7 @@ use crate::dataset::CocoDataset;
 use crate::evaluate::{Classes, EvaluateOptions, evaluate, fit_platt, frame_of};
 use crate::model::{
     Bundle, ClassCalibration, Familiarity, LesionClass, Metadata, MetricValue, OrganClass, WeightPrecision,
-    write_bundle,
+    device_name, write_bundle,
 };
 use crate::task::Task;
 
@@ -30,11 +30,12 @@ struct Answer {
     features: Vec<f32>,
 }
 
-/// Makes the bundle of `weights` in `folder`, all numbers measured on the validation patients with the weights as they are stored.
+/// Makes the bundle of `weights` in `folder`, all numbers measured on the validation patients with the weights as they are stored, on `device`.
 pub fn finish(
     config: &TrainConfig,
     weights: &HashMap<String, Tensor>,
     folder: &Path,
+    device: &Device,
     created: &str,
     task: &Task,
 ) -> Result<Metadata, TrainError> {
@@ -43,9 +44,9 @@ pub fn finish(
     let split = config.data.split(&dataset);
     let mut bundle = Bundle {
         metadata: plain_metadata(config, created)?,
-        network: network_of(&config.model, as_stored(weights)?)?,
-        device: Device::Cpu,
-        device_name: "CPU".into(),
+        network: network_of(&config.model, as_stored(weights)?, device)?,
+        device: device.clone(),
+        device_name: device_name(device),
     };
 
     let answers = ask(&bundle, &dataset, &split.validation, config, "Calibrating", task)?;
@@ -92,9 +93,9 @@ pub fn tuned(
     let split = config.data.split(&dataset);
     let mut bundle = Bundle {
         metadata: parent.metadata.clone(),
-        network: network_of(&config.model, as_stored(weights)?)?,
-        device: Device::Cpu,
-        device_name: "CPU".into(),
+        network: network_of(&config.model, as_stored(weights)?, &parent.device)?,
+        device: parent.device.clone(),
+        device_name: parent.device_name.clone(),
     };
     let answers = ask(&bundle, &dataset, &split.validation, config, "Calibrating", task)?;
     let mut fitted = Vec::new();

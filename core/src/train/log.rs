@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::batch_loss::BatchLoss;
 use super::curves::Curves;
 use super::detection::DetectionLoss;
-use super::run::{BatchLoss, TrainError};
+use super::run::TrainError;
 
 /// What a report was measured on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

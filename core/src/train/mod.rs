@@ -5,6 +5,7 @@
 //! it had not stopped.
 
 mod auxiliary;
+mod batch_loss;
 mod checkpoint;
 mod config;
 mod curves;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor, Var, backprop::GradStore};
 use rayon::prelude::*;
 
+use crate::nn::AdamW;
+
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.98;
 const EPS: f32 = 1e-8;
@@ -12,11 +14,70 @@ const EPS: f32 = 1e-8;
 /// One parameter with its moments and moving average.
 pub(super) struct Parameter {
     pub(super) var: Var,
-    pub(super) momentum: Vec<f32>,
-    pub(super) variance: Vec<f32>,
-    pub(super) average: Vec<f32>,
+    moments: Moments,
     /// Steps in which it had a gradient: a parameter that joins late is corrected for its own age.
     pub(super) steps: u64,
+}
+
+/// What the optimiser keeps of a parameter.
+enum Moments {
+    Host {
+        momentum: Vec<f32>,
+        variance: Vec<f32>,
+        average: Vec<f32>,
+    },
+    /// On the device of the variable, changed in place.
+    #[cfg(feature = "cuda")]
+    Device {
+        momentum: Tensor,
+        variance: Tensor,
+        average: Tensor,
+    },
+}
+
+impl Parameter {
+    fn new(var: Var) -> Result<Self> {
+        let average = values(&var)?;
+        let mut parameter = Self {
+            var,
+            moments: Moments::Host { momentum: Vec::new(), variance: Vec::new(), average: Vec::new() },
+            steps: 0,
+        };
+        let zeros = vec![0.0; average.len()];
+        parameter.set_state([zeros.clone(), zeros, average])?;
+        Ok(parameter)
+    }
+
+    /// Copies of momentum, variance and average, each of the variable's shape and on its device.
+    pub(super) fn state(&self) -> Result<[Tensor; 3]> {
+        match &self.moments {
+            Moments::Host { momentum, variance, average } => {
+                let tensor = |values: &[f32]| Tensor::from_slice(values, self.var.dims(), self.var.device());
+                Ok([tensor(momentum)?, tensor(variance)?, tensor(average)?])
+            }
+            #[cfg(feature = "cuda")]
+            Moments::Device { momentum, variance, average } => {
+                Ok([momentum.copy()?, variance.copy()?, average.copy()?])
+            }
+        }
+    }
+
+    /// Sets momentum, variance and average, in the order of the variable's values.
+    pub(super) fn set_state(&mut self, [momentum, variance, average]: [Vec<f32>; 3]) -> Result<()> {
+        let count = self.var.elem_count();
+        if [&momentum, &variance, &average].iter().any(|values| values.len() != count) {
+            candle_core::bail!("the optimiser's state has not {count} values");
+        }
+        #[cfg(feature = "cuda")]
+        if self.var.device().is_cuda() {
+            let tensor = |values: Vec<f32>| Tensor::from_vec(values, self.var.dims(), self.var.device());
+            let (momentum, variance, average) = (tensor(momentum)?, tensor(variance)?, tensor(average)?);
+            self.moments = Moments::Device { momentum, variance, average };
+            return Ok(());
+        }
+        self.moments = Moments::Host { momentum, variance, average };
+        Ok(())
+    }
 }
 
 /// All parameters, by name.
@@ -35,16 +96,11 @@ pub(super) struct StepRates<'a> {
 
 /// Gradients by parameter, of one batch or of several.
 #[derive(Default)]
-pub(super) struct Gathered(BTreeMap<String, Vec<f32>>);
+pub(super) struct Gathered(BTreeMap<String, Tensor>);
 
 impl Optimizer {
     pub(super) fn new(vars: impl IntoIterator<Item = (String, Var)>) -> Result<Self> {
-        let mut parameters = BTreeMap::new();
-        for (name, var) in vars {
-            let average = var.flatten_all()?.to_vec1::<f32>()?;
-            let zeros = vec![0.0; average.len()];
-            parameters.insert(name, Parameter { var, momentum: zeros.clone(), variance: zeros, average, steps: 0 });
-        }
+        let parameters = vars.into_iter().map(|(name, var)| Ok((name, Parameter::new(var)?))).collect::<Result<_>>()?;
         Ok(Self { parameters })
     }
 
@@ -52,14 +108,12 @@ impl Optimizer {
     pub(super) fn gather(&self, gradients: &GradStore, share: f32, into: &mut Gathered) -> Result<()> {
         for (name, parameter) in &self.parameters {
             let Some(gradient) = gradients.get(&parameter.var) else { continue };
-            let values = gradient.flatten_all()?.to_vec1::<f32>()?;
-            match into.0.get_mut(name) {
-                Some(sum) => sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * value),
-                None => {
-                    let scaled = if share == 1.0 { values } else { values.iter().map(|v| share * v).collect() };
-                    into.0.insert(name.clone(), scaled);
-                }
-            }
+            let scaled = if share == 1.0 { gradient.detach() } else { (gradient.detach() * f64::from(share))? };
+            let sum = match into.0.remove(name) {
+                Some(sum) => (sum + scaled)?,
+                None => scaled,
+            };
+            into.0.insert(name.clone(), sum);
         }
         Ok(())
     }
@@ -68,35 +122,53 @@ impl Optimizer {
     /// nothing and returns infinity.
     pub(super) fn step(&mut self, gathered: &Gathered, rates: &StepRates<'_>) -> Result<f64> {
         let found = &gathered.0;
-        let squares: f64 = found.values().map(|g| g.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>()).sum();
-        let norm = squares.sqrt();
+        let on_host = |(name, gradient): (_, &Tensor)| Ok((name, values(gradient)?));
+        let host: BTreeMap<&String, Vec<f32>> =
+            found.iter().filter(|(_, gradient)| !gradient.device().is_cuda()).map(on_host).collect::<Result<_>>()?;
+        let squares = |g: &Vec<f32>| g.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();
+        let mut norm = host.values().map(squares).sum::<f64>();
+        #[cfg(feature = "cuda")]
+        if host.is_empty() {
+            norm = crate::nn::sum_of_squares(found.values())?;
+        }
+        norm = norm.sqrt();
         if !norm.is_finite() {
             return Ok(f64::INFINITY);
         }
         let clip = (rates.clip_norm / norm.max(1e-12)).min(1.0) as f32;
         self.parameters.par_iter_mut().try_for_each(|(name, p)| -> Result<()> {
             let rate = (rates.rate)(name);
-            let mut values = p.var.flatten_all()?.to_vec1::<f32>()?;
-            if let Some(gradient) = found.get(name)
-                && rate > 0.0
-            {
-                p.steps += 1;
-                let age = i32::try_from(p.steps).unwrap_or(i32::MAX);
-                let step = (rate / (1.0 - f64::from(BETA1).powi(age))) as f32;
-                let variance_scale = (1.0 / (1.0 - f64::from(BETA2).powi(age))) as f32;
-                let decay = if p.var.rank() >= 2 { 1.0 - (rate * rates.weight_decay) as f32 } else { 1.0 };
-                let moments = p.momentum.iter_mut().zip(p.variance.iter_mut());
-                for ((value, gradient), (m, v)) in values.iter_mut().zip(gradient).zip(moments) {
-                    let gradient = gradient * clip;
-                    *m = BETA1 * *m + (1.0 - BETA1) * gradient;
-                    *v = BETA2 * *v + (1.0 - BETA2) * gradient * gradient;
-                    *value = *value * decay - step * *m / ((*v * variance_scale).sqrt() + EPS);
-                }
-                p.var.set(&Tensor::from_slice(&values, p.var.dims(), p.var.device())?)?;
-            }
+            let moves = found.contains_key(name) && rate > 0.0;
+            p.steps += u64::from(moves);
+            let age = i32::try_from(p.steps).unwrap_or(i32::MAX);
+            let step = AdamW {
+                clip,
+                beta1: BETA1,
+                beta2: BETA2,
+                step: (rate / (1.0 - f64::from(BETA1).powi(age))) as f32,
+                variance_scale: (1.0 / (1.0 - f64::from(BETA2).powi(age))) as f32,
+                decay: if p.var.rank() >= 2 { 1.0 - (rate * rates.weight_decay) as f32 } else { 1.0 },
+                eps: EPS,
+            };
             // A young average follows closely (Tarvainen and Valpola, 2017), so that the start is soon forgotten.
             let decay = rates.ema_decay.min((1.0 + p.steps as f64) / (10.0 + p.steps as f64)) as f32;
-            p.average.iter_mut().zip(&values).for_each(|(a, v)| *a = decay * *a + (1.0 - decay) * v);
+            match &mut p.moments {
+                Moments::Host { momentum, variance, average } => {
+                    let mut values = values(&p.var)?;
+                    if let Some(gradient) = host.get(name).filter(|_| moves) {
+                        step.run(&mut values, gradient, momentum, variance);
+                        p.var.set(&Tensor::from_slice(&values, p.var.dims(), p.var.device())?)?;
+                    }
+                    average.iter_mut().zip(&values).for_each(|(a, v)| *a = decay * *a + (1.0 - decay) * v);
+                }
+                #[cfg(feature = "cuda")]
+                Moments::Device { momentum, variance, average } => {
+                    if let Some(gradient) = found.get(name).filter(|_| moves) {
+                        step.run_on_device(&p.var, gradient, momentum, variance)?;
+                    }
+                    crate::nn::follow(average, &p.var, decay)?;
+                }
+            }
             Ok(())
         })?;
         Ok(norm)
@@ -104,9 +176,18 @@ impl Optimizer {
 
     /// The moving averages, as tensors by name.
     pub(super) fn averages(&self) -> Result<std::collections::HashMap<String, Tensor>> {
-        let tensor = |p: &Parameter| Tensor::from_slice(&p.average, p.var.dims(), p.var.device());
-        self.parameters.iter().map(|(name, p)| Ok((name.clone(), tensor(p)?))).collect()
+        self.parameters
+            .iter()
+            .map(|(name, p)| {
+                let [_, _, average] = p.state()?;
+                Ok((name.clone(), average))
+            })
+            .collect()
     }
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all()?.to_vec1::<f32>()
 }
 
 #[cfg(test)]

@@ -6,17 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::auxiliary::{self, Auxiliary};
+use super::batch_loss::{batch_loss, scalar_of, values};
 use super::checkpoint;
 use super::config::{StageConfig, TrainConfig};
-use super::data::{Batch, Item, Targets, draw_batch, load_items, plain_batch, pools};
+use super::data::{Batch, Item, draw_batch, load_items, plain_batch, pools};
 use super::detection::detection_loss;
 use super::log::{Log, LogSplit, Report};
-use super::loss::{MapWeights, class_loss, map_loss, union_loss};
 use super::optimizer::{Gathered, Optimizer, StepRates};
 use crate::dataset::{CocoDataset, DatasetError};
-use crate::model::{
-    BundleError, Dropout, ModelConfig, Network, Output, Request, SeededVars, bundle_weights, read_metadata,
-};
+use crate::model::{BundleError, Dropout, ModelConfig, Network, Request, SeededVars, bundle_weights, read_metadata};
 use crate::nn::sigmoid;
 use crate::task::{Cancelled, Task, inside_pool};
 use candle_core::{DType, Device, Tensor, Var};
@@ -25,13 +23,6 @@ use ndarray::Array2;
 
 /// File of the best averaged weights.
 const BEST: &str = "best.safetensors";
-/// Weight of Dice beside cross entropy.
-const ORGAN_DICE: f32 = 1.0;
-const LESION_DICE: f32 = 0.5;
-/// Weights of the three kinds of loss.
-const LESION_WEIGHT: f32 = 1.5;
-const CLASS_WEIGHT: f32 = 0.5;
-
 /// Why a run stopped.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -52,83 +43,13 @@ pub enum TrainError {
     Cancelled(#[from] Cancelled),
 }
 
-/// Losses of a batch and the gradients of its logits.
-pub(super) struct BatchLoss {
-    pub(super) organ: f32,
-    pub(super) lesion: f32,
-    pub(super) class: f32,
-    gradients: [Tensor; 3],
-}
-
-fn values(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
-    tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()
-}
-
-/// Losses and gradients of a batch, averaged over its images.
-pub(super) fn batch_loss(output: &Output, targets: &[Targets], config: &TrainConfig) -> candle_core::Result<BatchLoss> {
-    let (_, lesions, rows, cols) = output.lesion_logits.dims4()?;
-    let (_, organs, organ_rows, organ_cols) = output.organ_logits.dims4()?;
-    let (lesion_plane, organ_plane) = (rows * cols, organ_rows * organ_cols);
-    let (lesion_logits, organ_logits) = (values(&output.lesion_logits)?, values(&output.organ_logits)?);
-    let class_logits = values(&output.class_logits)?;
-    let mut lesion_gradient = vec![0.0; lesion_logits.len()];
-    let mut organ_gradient = vec![0.0; organ_logits.len()];
-    let mut class_gradient = vec![0.0; class_logits.len()];
-    let scale = 1.0 / targets.len().max(1) as f32;
-    let (mut organ, mut lesion, mut class) = (0.0, 0.0, 0.0);
-    for (image, targets) in targets.iter().enumerate() {
-        for (index, map) in targets.lesions.iter().enumerate() {
-            let Some(map) = map else { continue };
-            let at = (image * lesions + index) * lesion_plane..(image * lesions + index + 1) * lesion_plane;
-            let weight = map.weight * scale * LESION_WEIGHT;
-            let weights = MapWeights { weight, dice: LESION_DICE, focal: config.losses.focal };
-            let gradient = &mut lesion_gradient[at.clone()];
-            lesion += map_loss(&lesion_logits[at], &map.target, map.known.as_deref(), weights, gradient);
-        }
-        for (index, map) in targets.organs.iter().enumerate() {
-            let Some(map) = map else { continue };
-            let at = (image * organs + index) * organ_plane..(image * organs + index + 1) * organ_plane;
-            let weights = MapWeights { weight: map.weight * scale, dice: ORGAN_DICE, focal: 0.0 };
-            let gradient = &mut organ_gradient[at.clone()];
-            organ += map_loss(&organ_logits[at], &map.target, map.known.as_deref(), weights, gradient);
-        }
-        for (union, map) in config.data.unions.iter().zip(&targets.unions) {
-            let Some(map) = map else { continue };
-            let position = |name: &String| config.model.organs.iter().position(|organ| organ == name);
-            let (Some(a), Some(b)) =
-                (union.classes.first().and_then(position), union.classes.get(1).and_then(position))
-            else {
-                continue;
-            };
-            let start = |index: usize| (image * organs + index) * organ_plane;
-            let (mut da, mut db) = (vec![0.0; organ_plane], vec![0.0; organ_plane]);
-            let logits = |index: usize| &organ_logits[start(index)..start(index) + organ_plane];
-            organ += union_loss(logits(a), logits(b), &map.target, map.weight * scale, &mut da, &mut db);
-            for (index, gradient) in [(a, da), (b, db)] {
-                let sums = organ_gradient[start(index)..start(index) + organ_plane].iter_mut();
-                sums.zip(gradient).for_each(|(sum, value)| *sum += value);
-            }
-        }
-        for (index, target) in targets.classes.iter().enumerate() {
-            let Some((target, weight)) = target else { continue };
-            let at = image * lesions + index;
-            let (loss, gradient) = class_loss(class_logits[at], *target, weight * scale * CLASS_WEIGHT);
-            class += loss;
-            class_gradient[at] = gradient;
-        }
-    }
-    let tensor = |values: Vec<f32>, like: &Tensor| Tensor::from_vec(values, like.dims(), like.device());
-    let gradients = [
-        tensor(lesion_gradient, &output.lesion_logits)?,
-        tensor(organ_gradient, &output.organ_logits)?,
-        tensor(class_gradient, &output.class_logits)?,
-    ];
-    Ok(BatchLoss { organ, lesion, class, gradients })
-}
-
-/// A network over fixed weights.
-pub(super) fn network_of(config: &ModelConfig, weights: HashMap<String, Tensor>) -> candle_core::Result<Network> {
-    Network::new(config, &VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu))
+/// A network over fixed weights, on `device`.
+pub(super) fn network_of(
+    config: &ModelConfig,
+    weights: HashMap<String, Tensor>,
+    device: &Device,
+) -> candle_core::Result<Network> {
+    Network::new(config, &VarBuilder::from_tensors(weights, DType::F32, device))
 }
 
 /// Learning rate of `step` (from 0) within a stage.
@@ -144,18 +65,27 @@ fn rate_at(stage: &StageConfig, step: usize) -> f64 {
 /// Runs all stages that are not done yet, into `folder`: `checkpoint.safetensors`, `best.safetensors`, `log.jsonl`, `curves.png`,
 /// `config.toml`. A run that was stopped goes on from its last checkpoint; its result is the same as if it had not stopped. Returns
 /// the averaged weights at the validation of the last stage whose loss was the lowest.
-pub fn train(config: &TrainConfig, folder: &Path, task: &Task) -> Result<HashMap<String, Tensor>, TrainError> {
-    train_watched(config, folder, task, &|_| {})
+///
+/// A run that was started on one device may go on on another; it then repeats no bits. On CUDA, products are rounded to TF32.
+pub fn train(
+    config: &TrainConfig,
+    folder: &Path,
+    device: &Device,
+    task: &Task,
+) -> Result<HashMap<String, Tensor>, TrainError> {
+    train_watched(config, folder, device, task, &|_| {})
 }
 
 /// As [`train`]; each line of the log goes to `watch` too, those of an earlier start of the run first.
 pub fn train_watched(
     config: &TrainConfig,
     folder: &Path,
+    device: &Device,
     task: &Task,
     watch: &dyn Fn(&Report),
 ) -> Result<HashMap<String, Tensor>, TrainError> {
     config.validate().map_err(TrainError::Config)?;
+    let _precision = crate::nn::ReducedPrecision::begin();
     fs::create_dir_all(folder).map_err(|source| TrainError::File { file: folder.to_path_buf(), source })?;
     remember_config(config, folder)?;
     let dataset = CocoDataset::load(&config.data.coco)?;
@@ -164,7 +94,7 @@ pub fn train_watched(
     let validation = load_items(&dataset, &split.validation, config, task)?;
 
     let vars = SeededVars::new(config.seed);
-    let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, Device::Cpu);
+    let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, device.clone());
     let network = Network::new(&config.model, &vb)?;
     let auxiliary = match config.losses.deep_supervision {
         weight if weight > 0.0 => Some(Auxiliary::new(&config.model, weight, &vb)?),
@@ -195,9 +125,9 @@ pub fn train_watched(
             if done == start {
                 candle_core::safetensors::save(&optimizer.averages()?, &file)?;
             }
-            let weights = candle_core::safetensors::load(&file, &Device::Cpu)?;
+            let weights = candle_core::safetensors::load(&file, device)?;
             let bypass = index > 0 && config.stages[index - 1].bypass_transformer;
-            label_organs(&network_of(&config.model, weights)?, &mut items, config, bypass, task)?;
+            label_organs(&network_of(&config.model, weights, device)?, &mut items, config, bypass, task)?;
         }
         let pools = pools(&items, &stage.sampling);
         if pools.is_empty() {
@@ -211,7 +141,7 @@ pub fn train_watched(
         let check = |optimizer: &Optimizer, step: usize| -> Result<Report, TrainError> {
             let weights = optimizer.averages()?;
             let mut report =
-                validate(&network_of(&config.model, weights.clone())?, &validation, config, &request, task)?;
+                validate(&network_of(&config.model, weights.clone(), device)?, &validation, config, &request, task)?;
             if is_last {
                 checkpoint::keep_best(&best, weights, report.loss())?;
             }
@@ -224,46 +154,67 @@ pub fn train_watched(
         }
         let mut sums = Report { stage: stage.name.clone(), ..Report::default() };
         let mut clock = Instant::now();
-        while done < end {
-            task.check()?;
-            let mut gathered = Gathered::default();
-            for part in 0..config.accumulate {
-                // The first batch of a step is the one that a run without accumulation draws.
-                let number = (part * total + done) as u64;
-                let batch = draw_batch(&items, &pools, config, stage.pseudo_organ_weight, number)?;
-                let seed = config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(number);
-                let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
-                let request_now = Request { dropout, training: true, ..request };
-                let draw = (config.seed, number);
-                inside_pool(|| learning.gather(&optimizer, &batch, &request_now, draw, &mut gathered, &mut sums))?;
-            }
-            let rate = |name: &str| rate_of(name, stage, done - start, config.model.transformer.depth);
-            sums.gradient_norm = inside_pool(|| optimizer.step(&gathered, &learning.rates(&rate)))?;
-            done += 1;
-            task.progress(&format!("Stage {}", stage.name), (done - start) as u64, stage.steps as u64);
-            if done.is_multiple_of(config.log_every) {
-                sums.step = done;
-                sums.divide((config.log_every * config.accumulate) as f32);
-                sums.images_per_second =
-                    (config.log_every * config.accumulate * config.batch) as f64 / clock.elapsed().as_secs_f64();
-                log.write(sums)?;
-                sums = Report { stage: stage.name.clone(), ..Report::default() };
-                clock = Instant::now();
-            }
-            if done.is_multiple_of(config.validate_every) || done == end {
-                log.write(check(&optimizer, done)?)?;
-                log.draw_curves()?;
-                if stage.patience > 0 && log.validations_without_gain(start) >= stage.patience {
-                    done = end;
+        let numbers = (done..end).flat_map(|step| (0..config.accumulate).map(move |part| (part * total + step) as u64));
+        let draw = |number| draw_batch(&items, &pools, config, stage.pseudo_organ_weight, number);
+        ahead(numbers, draw, |next_batch| -> Result<(), TrainError> {
+            while done < end {
+                task.check()?;
+                let mut gathered = Gathered::default();
+                for part in 0..config.accumulate {
+                    // The first batch of a step is the one that a run without accumulation draws.
+                    let number = (part * total + done) as u64;
+                    let batch = next_batch()?;
+                    let seed = config.seed.wrapping_mul(0x9e37_79b9).wrapping_add(number);
+                    let dropout = (stage.dropout > 0.0).then_some(Dropout { share: stage.dropout, seed });
+                    let request_now = Request { dropout, training: true, ..request };
+                    let draw = (config.seed, number);
+                    inside_pool(|| learning.gather(&optimizer, &batch, &request_now, draw, &mut gathered, &mut sums))?;
                 }
-                // Last, so that a run that is stopped here validates again.
-                checkpoint::save(&file, &optimizer, done as u64)?;
-                clock = Instant::now();
+                let rate = |name: &str| rate_of(name, stage, done - start, config.model.transformer.depth);
+                sums.gradient_norm = inside_pool(|| optimizer.step(&gathered, &learning.rates(&rate)))?;
+                done += 1;
+                task.progress(&format!("Stage {}", stage.name), (done - start) as u64, stage.steps as u64);
+                if done.is_multiple_of(config.log_every) {
+                    sums.step = done;
+                    sums.divide((config.log_every * config.accumulate) as f32);
+                    sums.images_per_second =
+                        (config.log_every * config.accumulate * config.batch) as f64 / clock.elapsed().as_secs_f64();
+                    log.write(sums)?;
+                    sums = Report { stage: stage.name.clone(), ..Report::default() };
+                    clock = Instant::now();
+                }
+                if done.is_multiple_of(config.validate_every) || done == end {
+                    log.write(check(&optimizer, done)?)?;
+                    log.draw_curves()?;
+                    if stage.patience > 0 && log.validations_without_gain(start) >= stage.patience {
+                        done = end;
+                    }
+                    // Last, so that a run that is stopped here validates again.
+                    checkpoint::save(&file, &optimizer, done as u64)?;
+                    clock = Instant::now();
+                }
             }
-        }
+            Ok(())
+        })?;
         start = end;
     }
     best_or_last(folder)
+}
+
+/// Calls `work` with what `draw` makes of `numbers`, in order, drawn on a thread of its own while `work` goes on with the one before.
+fn ahead<R>(
+    numbers: impl Iterator<Item = u64> + Send,
+    draw: impl Fn(u64) -> candle_core::Result<Batch> + Sync,
+    work: impl FnOnce(&mut dyn FnMut() -> candle_core::Result<Batch>) -> R,
+) -> R {
+    const AHEAD: usize = 2;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(AHEAD);
+        let draw = &draw;
+        // Ends where nobody asks any more.
+        scope.spawn(move || numbers.map(draw).try_for_each(|batch| sender.send(batch)));
+        work(&mut || receiver.recv().map_err(candle_core::Error::wrap)?)
+    })
 }
 
 /// Gives `vars` the weights of the bundle in `folder`, which must be a network of the same design.
@@ -281,7 +232,8 @@ pub(super) fn start_from(folder: &Path, config: &TrainConfig, vars: &BTreeMap<St
         |name: &str| (new_detector && name.starts_with("heads.detection.")) || name.starts_with(auxiliary::PREFIX);
     for (name, var) in vars.iter().filter(|(name, _)| !keeps(name)) {
         let weight = weights.get(name).filter(|weight| weight.dims() == var.dims());
-        var.set(weight.ok_or_else(|| unlike(&format!("shape of {name}")))?)?;
+        let weight = weight.ok_or_else(|| unlike(&format!("shape of {name}")))?;
+        var.set(&weight.to_device(var.device())?)?;
     }
     Ok(())
 }
@@ -333,7 +285,7 @@ impl Learning<'_> {
         sums: &mut Report,
     ) -> Result<(), TrainError> {
         let config = self.config;
-        let output = self.network.forward(&batch.input, request)?;
+        let output = self.network.forward(&batch.input.to_device(self.network.device())?, request)?;
         let mut loss = batch_loss(&output, &batch.targets, config)?;
         let detection = match self.network.detector() {
             Some(detector) => detection_loss(detector, &output.features, &batch.targets, request.dropout, draw)?,
@@ -381,12 +333,6 @@ fn layers_above(name: &str, depth: usize) -> usize {
     }
 }
 
-/// A scalar whose gradient with respect to the logits (lesion maps, organ maps, classes) is the one that was computed by hand.
-fn scalar_of(output: &Output, [lesions, organs, classes]: &[Tensor; 3]) -> candle_core::Result<Tensor> {
-    let scalar = ((&output.lesion_logits * lesions)?.sum_all()? + (&output.organ_logits * organs)?.sum_all()?)?;
-    scalar + (&output.class_logits * classes)?.sum_all()?
-}
-
 /// The training step alone, without data and losses: what a benchmark measures.
 pub struct TrainingStep {
     network: Network,
@@ -394,10 +340,10 @@ pub struct TrainingStep {
 }
 
 impl TrainingStep {
-    /// A step of a network with random weights.
-    pub fn new(config: &ModelConfig) -> candle_core::Result<Self> {
+    /// A step of a network with random weights on `device`.
+    pub fn new(config: &ModelConfig, device: &Device) -> candle_core::Result<Self> {
         let vars = SeededVars::new(0);
-        let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, Device::Cpu);
+        let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, device.clone());
         Ok(Self { network: Network::new(config, &vb)?, optimizer: Optimizer::new(vars.into_vars())? })
     }
 
@@ -405,7 +351,7 @@ impl TrainingStep {
     /// weights by AdamW with their moving average.
     pub fn run(&mut self, input: &Tensor, gradient: f64) -> candle_core::Result<f64> {
         let output = self.network.forward(input, &Request { training: true, ..Request::default() })?;
-        let of = |logits: &Tensor| Tensor::full(gradient as f32, logits.shape(), logits.device());
+        let of = |logits: &Tensor| logits.zeros_like()? + gradient;
         let gradients = [of(&output.lesion_logits)?, of(&output.organ_logits)?, of(&output.class_logits)?];
         let rates = StepRates { rate: &|_| 1e-5, weight_decay: 0.05, clip_norm: 2.0, ema_decay: 0.999 };
         let mut gathered = Gathered::default();
@@ -428,7 +374,7 @@ fn validate(
     for items in used.chunks(8) {
         task.check()?;
         let batch = plain_batch(items, config)?;
-        let output = network.forward(&batch.input, request)?;
+        let output = network.forward(&batch.input.to_device(network.device())?, request)?;
         let loss = batch_loss(&output, &batch.targets, config)?;
         let detection = match network.detector() {
             Some(detector) => {
@@ -458,7 +404,7 @@ pub(super) fn label_organs(
         let range = start..(start + 8).min(total);
         let batch = plain_batch(&items[range.clone()].iter().collect::<Vec<_>>(), config)?;
         let request = Request { bypass_transformer, ..Request::default() };
-        let logits = network.forward(&batch.input, &request)?.organ_logits;
+        let logits = network.forward(&batch.input.to_device(network.device())?, &request)?.organ_logits;
         let (_, organs, rows, cols) = logits.dims4()?;
         let logits = values(&logits)?;
         for (item, logits) in items[range].iter_mut().zip(logits.chunks_exact(organs * rows * cols)) {

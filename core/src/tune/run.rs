@@ -53,6 +53,8 @@ pub struct TuneOptions {
     pub rate: f64,
     /// Today, `YYYY-MM-DD`.
     pub created: String,
+    /// Where to train and compare.
+    pub device: DeviceChoice,
 }
 
 impl TuneOptions {
@@ -101,7 +103,7 @@ pub fn tune(
     write_data(project, index, options, &plan, [&learn, &held], metadata.config.input_size, task, &mut problems)?;
     begin(options, &plan, &metadata, &candidates, [&learn, &held])?;
 
-    let (device, device_name, _) = open_device(DeviceChoice::Cpu);
+    let (device, device_name, _) = open_device(options.device);
     let parent = Bundle::load(&options.parent, device, device_name)?;
     let config = config(options, &plan, &metadata, &learn.join("coco.json"));
     let reports = RefCell::new(Vec::new());
@@ -110,7 +112,7 @@ pub fn tune(
         watch(report);
     };
     let run = options.run.join("checkpoints");
-    let weights = train_watched(&config, &run, task, &seen)?;
+    let weights = train_watched(&config, &run, &parent.device, task, &seen)?;
     let (mut bundle, fitted) = tuned(&config, &weights, &parent, task)?;
 
     let dataset = CocoDataset::load(&held.join("coco.json")).map_err(crate::train::TrainError::from)?;

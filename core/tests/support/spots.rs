@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bifocal_core::annotation::{Edit, Label, Shape, ShapeId, ShapeKind, Store, Taxonomy};
 use bifocal_core::dicom::{index_paths, pixels::FrameReader};
+use bifocal_core::model::Device;
 use bifocal_core::project::{Case, CaseState, Project};
 use bifocal_core::study::StudyIndex;
 use bifocal_core::task::Task;
@@ -125,9 +126,9 @@ pub fn parent(folder: &Path) -> PathBuf {
     config.stages.truncate(1);
     config.stages[0].steps = 10;
     config.bundle.concepts.insert("spot".into(), bifocal_core::study::CodedConcept::new("52988006", "SCT", "Lesion"));
-    let weights = train(&config, &folder.join("parent-run"), &Task::new()).unwrap();
+    let weights = train(&config, &folder.join("parent-run"), &Device::Cpu, &Task::new()).unwrap();
     let bundle = folder.join("spots");
-    finish(&config, &weights, &bundle, "2026-01-01", &Task::new()).unwrap();
+    finish(&config, &weights, &bundle, &Device::Cpu, "2026-01-01", &Task::new()).unwrap();
     bundle
 }
 
