@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::{Array2, Array3, s};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::{ORGANS, Options, simulate_ct_alone};
@@ -48,44 +50,22 @@ pub fn write_slab_set(set: &SlabSet, folder: &Path, task: &Task) -> Result<usize
     let pictures = folder.join("images");
     fs::create_dir_all(&pictures).map_err(|error| failed(&pictures, error))?;
     let names: Vec<&str> = ORGANS.iter().chain(&LESIONS).copied().collect();
-    let (mut images, mut annotations): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
-    for patient in 0..set.patients {
+    let done = AtomicU64::new(0);
+    let patient = |patient: u64| {
         task.check()?;
-        task.progress("Simulating patients", patient, set.patients);
-        let options = Options {
-            ct_size: set.size,
-            ct_slice_mm: set.spacing_mm,
-            extra_nodules: set.extra_nodules,
-            ..Options::new(set.seed + patient)
-        };
-        let (lesions, ct) = simulate_ct_alone(options, &task.quietly())?;
-        let slices = ct.hu.dim().0;
-        for slice in (1..slices.saturating_sub(1)).step_by(set.every.max(1)) {
-            let name = format!("{}-{slice:03}.png", options.seed);
-            let path = pictures.join(&name);
-            write_slab(&ct.hu.slice(s![slice - 1..slice + 2, .., ..]).to_owned(), set.window, &path)?;
-            let (rows, columns) = (ct.hu.dim().1, ct.hu.dim().2);
-            images.push(json!({
-                "id": images.len() + 1, "file_name": format!("images/{name}"), "width": columns, "height": rows,
-                "patient_id": format!("phantom-{}", options.seed), "source": "simulated",
-            }));
-            let organs = ct.organs.slice(s![slice, .., ..]);
-            let labels = ct.lesions.slice(s![slice, .., ..]);
-            let is_nodule = |id: u8| lesions.iter().any(|lesion| lesion.id == id && lesion.kind.is_nodule());
-            for (index, _) in names.iter().enumerate() {
-                // Each lesion is an annotation of its own; an organ is one.
-                let numbers: Vec<u8> = match index.checked_sub(ORGANS.len()) {
-                    None => vec![index as u8 + 1],
-                    Some(class) => lesions.iter().map(|l| l.id).filter(|id| is_nodule(*id) == (class == 0)).collect(),
-                };
-                let of = if index < ORGANS.len() { organs } else { labels };
-                for number in numbers {
-                    let mask = of.mapv(|v| u8::from(v == number));
-                    if mask.iter().any(|v| *v > 0) {
-                        annotations.push(annotation(annotations.len() + 1, images.len(), index + 1, &mask));
-                    }
-                }
-            }
+        let slabs = slabs_of(set, set.seed + patient, &pictures, task);
+        task.progress("Simulating patients", done.fetch_add(1, Ordering::Relaxed) + 1, set.patients);
+        slabs
+    };
+    let slabs: Vec<Vec<Slab>> = (0..set.patients).into_par_iter().map(patient).collect::<Result<_, _>>()?;
+    let (mut images, mut annotations): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+    for mut slab in slabs.into_iter().flatten() {
+        slab.image["id"] = (images.len() + 1).into();
+        images.push(slab.image);
+        for mut annotation in slab.annotations {
+            annotation["id"] = (annotations.len() + 1).into();
+            annotation["image_id"] = images.len().into();
+            annotations.push(annotation);
         }
     }
     let categories: Vec<Value> =
@@ -97,6 +77,50 @@ pub fn write_slab_set(set: &SlabSet, folder: &Path, task: &Task) -> Result<usize
     let path = folder.join("coco.json");
     fs::write(&path, file.to_string()).map_err(|error| failed(&path, error))?;
     Ok(count)
+}
+
+/// A slab's image and its annotations, not yet numbered.
+struct Slab {
+    image: Value,
+    annotations: Vec<Value>,
+}
+
+/// Simulates the patient of `seed` and writes the pictures.
+fn slabs_of(set: &SlabSet, seed: u64, pictures: &Path, task: &Task) -> Result<Vec<Slab>, SlabError> {
+    let options = Options {
+        ct_size: set.size,
+        ct_slice_mm: set.spacing_mm,
+        extra_nodules: set.extra_nodules,
+        ..Options::new(seed)
+    };
+    let (lesions, ct) = simulate_ct_alone(options, &task.quietly())?;
+    let (slices, rows, columns) = ct.hu.dim();
+    let is_nodule = |id: u8| lesions.iter().any(|lesion| lesion.id == id && lesion.kind.is_nodule());
+    let mut slabs = Vec::new();
+    for slice in (1..slices.saturating_sub(1)).step_by(set.every.max(1)) {
+        let name = format!("{seed}-{slice:03}.png");
+        write_slab(&ct.hu.slice(s![slice - 1..slice + 2, .., ..]).to_owned(), set.window, &pictures.join(&name))?;
+        let image = json!({
+            "file_name": format!("images/{name}"), "width": columns, "height": rows,
+            "patient_id": format!("phantom-{seed}"), "source": "simulated",
+        });
+        let organs = ct.organs.slice(s![slice, .., ..]);
+        let labels = ct.lesions.slice(s![slice, .., ..]);
+        let mut annotations = Vec::new();
+        for index in 0..ORGANS.len() + LESIONS.len() {
+            // Each lesion is an annotation of its own; an organ is one.
+            let numbers: Vec<u8> = match index.checked_sub(ORGANS.len()) {
+                None => vec![index as u8 + 1],
+                Some(class) => lesions.iter().map(|l| l.id).filter(|id| is_nodule(*id) == (class == 0)).collect(),
+            };
+            let of = if index < ORGANS.len() { organs } else { labels };
+            let masks = numbers.into_iter().map(|number| of.mapv(|v| u8::from(v == number)));
+            annotations
+                .extend(masks.filter(|mask| mask.iter().any(|v| *v > 0)).map(|mask| annotation(index + 1, &mask)));
+        }
+        slabs.push(Slab { image, annotations });
+    }
+    Ok(slabs)
 }
 
 fn failed(path: &Path, cause: impl std::fmt::Display) -> SlabError {
@@ -112,7 +136,7 @@ fn write_slab(slices: &Array3<i16>, [low, high]: [f32; 2], path: &Path) -> Resul
     picture.save(path).map_err(|error| failed(path, error))
 }
 
-fn annotation(id: usize, image: usize, category: usize, mask: &Array2<u8>) -> Value {
+fn annotation(category: usize, mask: &Array2<u8>) -> Value {
     let (rows, columns) = mask.dim();
     let set: Vec<(usize, usize)> = mask.indexed_iter().filter(|(_, v)| **v > 0).map(|(at, _)| at).collect();
     let range = |of: fn(&(usize, usize)) -> usize| {
@@ -122,7 +146,7 @@ fn annotation(id: usize, image: usize, category: usize, mask: &Array2<u8>) -> Va
     let ((top, bottom), (left, right)) = (range(|at| at.0), range(|at| at.1));
     let counts = Rle::from_mask(mask.view()).map(|rle| rle.compress()).unwrap_or_default();
     json!({
-        "id": id, "image_id": image, "category_id": category, "kind": "mask", "iscrowd": 0, "area": set.len(),
+        "category_id": category, "kind": "mask", "iscrowd": 0, "area": set.len(),
         "bbox": [left, top, right + 1 - left, bottom + 1 - top],
         "segmentation": { "size": [rows, columns], "counts": counts },
     })

@@ -227,7 +227,8 @@ fn calibrate(lesion: &mut LesionClass, class: usize, answers: &[Answer], false_p
         lesion.threshold = threshold;
     }
     if let Some(threshold) = exceeded_by(negatives.iter().map(|a| a.finding_threshold[class]).collect()) {
-        lesion.map_threshold = (threshold + 0.05).clamp(0.2, 0.8);
+        // The threshold is the outline too: below a half the map itself says no.
+        lesion.map_threshold = (threshold + 0.05).clamp(0.5, 0.8);
     }
     let scores = negatives.iter().filter_map(|a| Some(a.box_score.as_ref()?[class])).collect();
     lesion.box_threshold = exceeded_by(scores);

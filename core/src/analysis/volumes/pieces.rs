@@ -6,7 +6,7 @@ use crate::volume::{Grid, Vector, length, minus};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Piece {
     pub(super) voxels: Vec<[usize; 3]>,
-    /// The voxel of the highest value, and that value.
+    /// The voxel of the highest value, and that value; where many share it, the one nearest to their middle.
     pub(super) peak: ([usize; 3], u8),
 }
 
@@ -23,12 +23,17 @@ pub(super) fn pieces(values: &[u8], shape: [usize; 3], threshold: u8) -> Vec<Pie
         }
         seen[start] = true;
         open.push([start / (rows * columns), start / columns % rows, start % columns]);
-        let mut piece = Piece { voxels: Vec::new(), peak: (open[0], 0) };
+        let mut voxels = Vec::new();
+        let (mut highest, mut value_there) = (Vec::new(), 0);
         while let Some(at) = open.pop() {
-            piece.voxels.push(at);
+            voxels.push(at);
             let value = values[index(at)];
-            if value > piece.peak.1 {
-                piece.peak = (at, value);
+            if value > value_there {
+                highest.clear();
+                value_there = value;
+            }
+            if value == value_there {
+                highest.push(at);
             }
             for (axis, count) in [slices, rows, columns].into_iter().enumerate() {
                 for step in [-1_isize, 1] {
@@ -43,9 +48,17 @@ pub(super) fn pieces(values: &[u8], shape: [usize; 3], threshold: u8) -> Vec<Pie
                 }
             }
         }
-        found.push(piece);
+        found.push(Piece { peak: (middle(&highest), value_there), voxels });
     }
     found
+}
+
+/// The voxel nearest to the middle of `voxels`: a network that is sure has a plateau for a peak.
+fn middle(voxels: &[[usize; 3]]) -> [usize; 3] {
+    let count = voxels.len().max(1) as f64;
+    let centre: Vector = std::array::from_fn(|axis| voxels.iter().map(|at| at[axis] as f64).sum::<f64>() / count);
+    let away = |at: &&[usize; 3]| length(minus(at.map(|x| x as f64), centre));
+    voxels.iter().min_by(|a, b| away(a).total_cmp(&away(b))).copied().unwrap_or_default()
 }
 
 /// Volume of a voxel, mm³, for each slice: half the way to its neighbours.
@@ -133,6 +146,15 @@ mod tests {
     fn grid() -> Grid {
         let positions: Vec<Vector> = (0..20).map(|k| [0.0, 0.0, f64::from(k) * 2.5]).collect();
         Grid::new(&positions, (30, 30), [0.0, 2.0, 0.0], [2.0, 0.0, 0.0]).expect("a lattice")
+    }
+
+    #[test]
+    fn a_plateau_peaks_in_its_middle() {
+        let mut values = vec![0; 20 * 900];
+        for (k, r, c) in (4..9).flat_map(|k| (10..17).flat_map(move |r| (20..25).map(move |c| (k, r, c)))) {
+            values[(k * 30 + r) * 30 + c] = 255;
+        }
+        assert_eq!(pieces(&values, [20, 30, 30], 128)[0].peak, ([6, 13, 22], 255));
     }
 
     #[test]
