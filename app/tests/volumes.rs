@@ -27,7 +27,7 @@ fn analysed(folder: &Path) -> Harness<'static, App> {
     until(&mut harness, "opening", |app| app.state().reading.is_some());
     harness.get_by_label("Series Coarse").click();
     until(&mut harness, "the series", is_ct);
-    assert_eq!(harness.state().state().model.as_deref(), Some("chest-ct-demo 1.0.0"), "made for the modality");
+    assert_eq!(harness.state().state().model.as_deref(), Some("chest-ct-demo 1.1.0"), "made for the modality");
     until(&mut harness, "its image", App::first_image_shown);
     harness.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
     until(&mut harness, "the analysis and its attention", attended);

@@ -102,6 +102,14 @@ pub(super) fn merge(
 ) -> Result<VolumeAnalysis, AnalysisError> {
     let metadata = &bundle.metadata;
     let mut flags = Vec::new();
+    let coarsest = volume.grid.spacing().into_iter().fold(0.0, f64::max);
+    if let Some(slab) = metadata.config.slab.as_ref().filter(|slab| coarsest > 2.0 * f64::from(slab.spacing_mm)) {
+        let message = format!(
+            "Voxels of {coarsest:.1} mm: the model learned from slices {:.1} mm apart, and reads coarser ones badly",
+            slab.spacing_mm
+        );
+        flags.push(flag("coarse_voxels", message));
+    }
     let shape = lattice.shape();
     let sizes = voxel_mm3(lattice);
     let of = |values: Vec<u8>| {
