@@ -353,15 +353,14 @@ impl App {
         }
     }
 
+    /// The edited set; none, with a message in the editor, where it is not finished.
+    fn finished_labels(&mut self) -> Option<Taxonomy> {
+        let editor = self.state.labels.as_mut()?;
+        editor.finished().map_err(|message| editor.message = Some(message)).ok()
+    }
+
     fn save_labels(&mut self) {
-        let Some(editor) = &mut self.state.labels else { return };
-        let set = match editor.finished() {
-            Ok(set) => set,
-            Err(message) => {
-                editor.message = Some(message);
-                return;
-            }
-        };
+        let Some(set) = self.finished_labels() else { return };
         let folder = self.settings_folder();
         let Some(editor) = &mut self.state.labels else { return };
         let (file, replaced) = (editor.file.clone(), std::mem::take(&mut editor.replaced));
@@ -419,14 +418,7 @@ impl App {
     }
 
     fn export_labels(&mut self) {
-        let Some(editor) = &mut self.state.labels else { return };
-        let set = match editor.finished() {
-            Ok(set) => set,
-            Err(message) => {
-                editor.message = Some(message);
-                return;
-            }
-        };
+        let Some(set) = self.finished_labels() else { return };
         let kept = self.labels_path();
         self.jobs.start(JobKind::Dialog, "Saving labels", move |_| {
             let asked = Instant::now();

@@ -6,7 +6,7 @@ use bifocal_core::render::Colormap;
 use bifocal_core::study::Series;
 use bifocal_core::volume::{Plane, Vector, Volume};
 use eframe::egui::{
-    self, Align, Button, DragValue, Layout, Painter, Rect, RichText, Slider, Ui, UiBuilder, containers::menu, vec2,
+    self, Align, Button, DragValue, Layout, Painter, Rect, RichText, Slider, Ui, containers::menu, vec2,
 };
 use lucide_icons::Icon;
 
@@ -71,14 +71,7 @@ pub fn menu(ui: &mut Ui, cx: &Cx<'_>) {
 /// Opacity, range and colours of what is laid over; says what stands in the way.
 pub fn strip(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, fusion: &Fusion, rect: Rect) {
     let theme = &cx.theme;
-    let space = theme.space();
-    ui.painter().rect_filled(rect, 0.0, theme.palette.panel);
-    ui.painter().hline(rect.x_range(), rect.top(), theme.line());
-    let inner = rect.shrink2(vec2(space.m, 0.0));
-    let mut child = ui.new_child(UiBuilder::new().max_rect(inner).layout(Layout::right_to_left(Align::Center)));
-    child.set_clip_rect(rect.intersect(ui.clip_rect()));
-    let ui = &mut child;
-    ui.spacing_mut().item_spacing.x = space.s;
+    let ui = &mut widgets::strip(ui, theme, rect);
     if widgets::icon_button(ui, theme, Icon::X, "Take the series off", false).clicked() {
         send(cx, FusionCommand::Remove);
     }

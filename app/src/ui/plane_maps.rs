@@ -8,7 +8,7 @@ use bifocal_core::analysis::{MapKind, ProbabilityVolume, VolumeAnalysis};
 use bifocal_core::annotation::Decision;
 use bifocal_core::render::{Colormap, HeatStyle};
 use bifocal_core::volume::{Vector, Volume, dot, minus};
-use eframe::egui::{Align, Button, Layout, Painter, Pos2, Rect, Ui, UiBuilder, containers::menu, vec2};
+use eframe::egui::{Align, Button, Layout, Painter, Pos2, Rect, Ui, containers::menu, vec2};
 use lucide_icons::Icon;
 
 use super::layers::{self, ColorBar, SHARES};
@@ -104,14 +104,7 @@ impl PlaneMaps<'_> {
 /// Below the planes: which map, its threshold and opacity, and that it is research.
 pub fn strip(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &VolumeAnalysis, rect: Rect) {
     let theme = &cx.theme;
-    let space = theme.space();
-    ui.painter().rect_filled(rect, 0.0, theme.palette.panel);
-    ui.painter().hline(rect.x_range(), rect.top(), theme.line());
-    let inner = rect.shrink2(vec2(space.m, 0.0));
-    let mut child = ui.new_child(UiBuilder::new().max_rect(inner).layout(Layout::right_to_left(Align::Center)));
-    child.set_clip_rect(rect.intersect(ui.clip_rect()));
-    let ui = &mut child;
-    ui.spacing_mut().item_spacing.x = space.s;
+    let ui = &mut widgets::strip(ui, theme, rect);
     if rect.width() > 760.0 {
         widgets::caption(ui, theme, status_bar::RESEARCH_USE);
     }

@@ -1,7 +1,8 @@
 //! Small parts that panels share.
 
 use eframe::egui::{
-    self, Align2, Button, Color32, CornerRadius, FontId, Pos2, Rect, Response, RichText, Sense, Stroke, Ui, vec2,
+    self, Align, Align2, Button, Color32, CornerRadius, FontId, Layout, Pos2, Rect, Response, RichText, Sense, Stroke,
+    Ui, UiBuilder, vec2,
 };
 use lucide_icons::Icon;
 
@@ -192,4 +193,16 @@ pub fn bar(ui: &mut Ui, theme: &Theme, share: f32, color: Color32, size: egui::V
     filled.set_width(rect.width() * share.clamp(0.0, 1.0));
     ui.painter().rect_filled(filled, radius, color);
     response
+}
+
+/// A strip of controls below images, filled from the right.
+pub fn strip(ui: &mut Ui, theme: &Theme, rect: Rect) -> Ui {
+    let space = theme.space();
+    ui.painter().rect_filled(rect, 0.0, theme.palette.panel);
+    ui.painter().hline(rect.x_range(), rect.top(), theme.line());
+    let inner = rect.shrink2(vec2(space.m, 0.0));
+    let mut strip = ui.new_child(UiBuilder::new().max_rect(inner).layout(Layout::right_to_left(Align::Center)));
+    strip.set_clip_rect(rect.intersect(ui.clip_rect()));
+    strip.spacing_mut().item_spacing.x = space.s;
+    strip
 }

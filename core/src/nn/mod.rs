@@ -6,7 +6,8 @@
 //! Metal the same functions are composed from candle's operations. Every gradient is checked in the tests, by finite differences
 //! or, for fused operations, against their parts.
 //!
-//! Axis order is `(batch, channel, height, width)` for images and `(batch, token, dimension)` for tokens; `f32` throughout.
+//! Axis order is `(batch, channel, height, width)` for images and `(batch, token, dimension)` for tokens; `f32` throughout, on CUDA
+//! also `bf16` for forward passes.
 
 mod activation;
 mod adamw;

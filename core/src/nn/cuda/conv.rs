@@ -305,9 +305,10 @@ fn multiply(
     onto: f32,
     batch: usize,
 ) -> Result<()> {
-    let (kind, one) = match dtype {
-        DType::BF16 => (sys::cudaDataType_t::CUDA_R_16BF, 1.0f32),
-        _ => (sys::cudaDataType_t::CUDA_R_32F, 1.0f32),
+    let one = 1.0f32;
+    let kind = match dtype {
+        DType::BF16 => sys::cudaDataType_t::CUDA_R_16BF,
+        _ => sys::cudaDataType_t::CUDA_R_32F,
     };
     let compute = if dtype == DType::F32 && cudnn::reduced_precision() {
         sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32

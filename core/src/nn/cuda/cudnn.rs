@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::cuda_backend::DeviceId;
@@ -17,16 +16,18 @@ use super::conv::{Pass, Places};
 /// Largest workspace that an algorithm may take.
 const MOST_WORKSPACE: usize = 1 << 30;
 
-static REDUCED: AtomicBool = AtomicBool::new(false);
+/// Who asks for rounded products now: a run that ends must not end it for another.
+static REDUCED: Mutex<usize> = Mutex::new(0);
 
 /// Lets products of `f32` be rounded to TF32 (10 bits of mantissa) on tensor cores: several times faster, and precise enough to train with.
 pub(crate) fn allow_reduced_precision(allow: bool) {
-    REDUCED.store(allow, Ordering::Relaxed);
-    candle_core::cuda::set_gemm_reduced_precision_f32(allow);
+    let mut asking = REDUCED.lock().unwrap_or_else(PoisonError::into_inner);
+    *asking = if allow { *asking + 1 } else { asking.saturating_sub(1) };
+    candle_core::cuda::set_gemm_reduced_precision_f32(*asking > 0);
 }
 
 pub(super) fn reduced_precision() -> bool {
-    REDUCED.load(Ordering::Relaxed)
+    *REDUCED.lock().unwrap_or_else(PoisonError::into_inner) > 0
 }
 
 /// One convolution, prepared. Descriptors are small and kept as long as the program runs.

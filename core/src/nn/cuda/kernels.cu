@@ -421,7 +421,7 @@ extern "C" __global__ void col2im(const float *columns, float *dx, size_t n, int
 
 template <int D>
 __device__ void attend(const float *qkv, float *y, int tokens, int heads, float scale) {
-    const int BQ = 64, BK = D > 64 ? 16 : 32, PER = D / 8, KEYS = BK / 8;
+    const int BQ = 64, BK = 32, PER = D / 8, KEYS = BK / 8;
     __shared__ float q[BQ][D + 1], k[BK][D + 1], v[BK][D], p[BQ][BK + 1];
     int head = blockIdx.y % heads, batch = blockIdx.y / heads, first = blockIdx.x * BQ;
     int stride = 3 * heads * D;

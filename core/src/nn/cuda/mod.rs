@@ -19,6 +19,8 @@ mod optimizer;
 mod tests;
 mod values;
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
 use candle_core::op::BackpropOp;
@@ -36,10 +38,22 @@ pub(super) use values::{add_relu, gelu, softmax};
 /// The kernels as PTX, which the driver compiles for the GPU at hand when they are first asked for.
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
-/// The first NVIDIA GPU, or why there is none.
+/// The first NVIDIA GPU, opened once and shared: its kernels, cuDNN's plans and workspace are not made again for the next network. Where there
+/// is none, why.
 ///
 /// Everything runs on one stream, which any thread may use, so that the events by which streams wait for each other are switched off.
 pub fn open_cuda() -> std::result::Result<Device, String> {
+    static OPEN: Mutex<Option<Device>> = Mutex::new(None);
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(device) = &*open {
+        return Ok(device.clone());
+    }
+    let device = open_first()?;
+    *open = Some(device.clone());
+    Ok(device)
+}
+
+fn open_first() -> std::result::Result<Device, String> {
     #[cfg(feature = "cuda-loading")]
     {
         use candle_core::cuda_backend::cudarc::{cublas, curand, driver};

@@ -33,7 +33,7 @@ fn difference(a: &Tensor, b: &Tensor) -> f32 {
     a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / largest
 }
 
-/// Output and gradients of `f` are the same on both devices, twice, and its output in bf16 is near.
+/// Output and gradients of `f` are the same on both devices, twice, and its output in bf16 is near where it takes bf16.
 fn check(name: &str, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let Some(gpu) = gpu() else { return };
     let run = |device: &Device| {
