@@ -25,6 +25,8 @@
 //! | [`overlays`] | heat maps and attention on the graphics card |
 //! | [`fusion`] | another series over the one that is read |
 //! | [`probe`] | where one token looks |
+//! | [`work`] | the open project: work list, states, next and previous |
+//! | [`history`] | who changed what and when |
 //! | [`jobs`] | long work on threads |
 //! | [`listing`] | which studies and series the list shows, in which order |
 //! | [`io`] | the seam to the library's readers |
@@ -47,6 +49,7 @@ mod explain_tests;
 mod follow;
 pub mod fusion;
 pub mod header;
+pub mod history;
 pub mod images;
 pub mod io;
 pub mod jobs;

@@ -6,16 +6,17 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use bifocal_core::annotation::Taxonomy;
-use bifocal_core::dicom::{DicomFile, index_paths, is_structure_set};
 use bifocal_core::project::{
-    Case, CaseState, EMPTY_UP_TO, Project, agreement, collect, export_coco, export_label_maps, export_segmentations,
-    export_table, export_yolo, import_coco, import_label_map, import_segmentation, import_structure_set,
+    Case, CaseState, ExportFormat, ExportOptions, Project, SplitShares, compare, export as write_export, history,
+    import_file,
 };
 use bifocal_core::report::dicom_date_time;
-use bifocal_core::study::{SeriesUid, Source};
+use bifocal_core::study::{SeriesUid, StudyUid};
 use serde_json::json;
 
 use super::progress;
+use crate::history::sentence;
+use crate::ui::text;
 use crate::work::Work;
 
 /// Arguments of `bifocal project`.
@@ -72,6 +73,35 @@ enum Command {
         #[arg(long)]
         note: Option<String>,
     },
+    /// Adds files or folders of images.
+    Add {
+        /// The project's folder.
+        folder: PathBuf,
+        /// Who adds them.
+        #[arg(long)]
+        reader: String,
+        /// Files or folders; they stay where they are and are only read.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Takes a study out, or puts it back. Its images and what was drawn on them stay where they are.
+    Remove {
+        /// The project's folder.
+        folder: PathBuf,
+        /// Who does it.
+        #[arg(long)]
+        reader: String,
+        /// Study Instance UID.
+        study: String,
+        /// Put it back.
+        #[arg(long)]
+        back: bool,
+    },
+    /// Prints who changed what and when, the latest first (times in UTC).
+    History {
+        /// The project's folder.
+        folder: PathBuf,
+    },
     /// Compares two readers: Dice of regions, Cohen's kappa of what a series shows.
     Agreement {
         /// The project's folder.
@@ -121,14 +151,39 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Tune(args) => super::tune::run(args),
+        Command::Add { folder, reader, paths } => {
+            let new = Project::open(&folder)?.add_sources(&reader, &paths)?;
+            println!("{new} added");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Remove { folder, reader, study, back } => {
+            Project::open(&folder)?.set_left_out(&reader, &StudyUid(study), !back)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::History { folder } => {
+            let project = Project::open(&folder)?;
+            let (entries, problems) = history(&project, &progress::task())?;
+            for entry in entries {
+                let series = entry.series.as_ref().map(ToString::to_string).unwrap_or_default();
+                println!(
+                    "{}  {:<16} {}  {series}",
+                    text::moment(entry.at),
+                    entry.reader,
+                    sentence(project.labels(), &entry.told)
+                );
+            }
+            Ok(told(&problems))
+        }
         Command::Agreement { folder, first, second, json } => {
             let project = Project::open(&folder)?;
             for reader in [&first, &second] {
                 known(&project, reader)?;
             }
             let task = progress::task();
-            let index = index_paths(&project.sources(), &task)?;
-            let rows = agreement(&project, [&first, &second], &index, &task)?;
+            let index = project.index(&task)?;
+            let compared = compare(&project, [&first, &second], &index, &task)?;
+            compared.problems.iter().for_each(|problem| eprintln!("bifocal: {problem}"));
+            let rows = compared.labels;
             if json {
                 println!("{}", serde_json::to_string_pretty(&rows)?);
                 return Ok(ExitCode::SUCCESS);
@@ -176,7 +231,7 @@ pub(super) fn known(project: &Project, reader: &str) -> anyhow::Result<()> {
 
 fn list(project: &Project, reader: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let work = project.work_list(reader)?;
-    let index = index_paths(&project.sources(), &progress::task())?;
+    let index = project.index(&progress::task())?;
     let mut rows = Vec::new();
     for study in &index.studies {
         for series in study.series.iter().filter(|series| series.frame_count() > 0) {
@@ -223,9 +278,9 @@ pub(super) fn take_up(folder: Option<PathBuf>, reader: Option<String>) -> anyhow
 pub(super) struct ExportArgs {
     /// The project's folder.
     project: PathBuf,
-    /// Whose annotations.
-    #[arg(long)]
-    reader: String,
+    /// Whose annotations; those of several readers go into a folder each.
+    #[arg(long, required = true)]
+    reader: Vec<String>,
     /// What to write: coco (images, polygons, run lengths), yolo (images, boxes), seg (DICOM segmentations), nifti (label maps),
     /// csv (measurements).
     #[arg(long)]
@@ -233,6 +288,21 @@ pub(super) struct ExportArgs {
     /// Folder for the files; made where it is missing.
     #[arg(long)]
     out: PathBuf,
+    /// Only series that the reader is done with.
+    #[arg(long)]
+    only_done: bool,
+    /// Without series that the reader has set aside.
+    #[arg(long)]
+    without_flagged: bool,
+    /// Splits the patients into folders train, validation and test: shares of the last two.
+    #[arg(long, value_delimiter = ',', num_args = 2, value_name = "VALIDATION,TEST")]
+    split: Option<Vec<f64>>,
+    /// The same seed splits the same patients in the same way.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Replaces identifiers, leaves readers' names and free text out, and lays copies of the images without identifiers beside seg and nifti.
+    #[arg(long)]
+    deidentify: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -244,41 +314,47 @@ enum Format {
     Csv,
 }
 
+impl From<Format> for ExportFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Coco => Self::Coco,
+            Format::Yolo => Self::Yolo,
+            Format::Seg => Self::Seg,
+            Format::Nifti => Self::Nifti,
+            Format::Csv => Self::Csv,
+        }
+    }
+}
+
 /// Runs `bifocal export`. Exit code 0, or 1 where something had to be left out (named).
 pub(super) fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let project = Project::open(&args.project)?;
-    known(&project, &args.reader)?;
-    let task = progress::task();
-    let index = index_paths(&project.sources(), &task)?;
-    let empty = if matches!(args.format, Format::Coco | Format::Yolo) { EMPTY_UP_TO } else { 0 };
-    let mut collected = collect(&project, &args.reader, &index, empty, &task)?;
-    let frames = &collected.frames;
-    match args.format {
-        Format::Coco => {
-            let (images, annotations) = export_coco(&project, frames, &args.out)?;
-            println!("{images} images, {annotations} annotations: {}", args.out.join("coco.json").display());
-        }
-        Format::Yolo => {
-            let (images, boxes) = export_yolo(&project, frames, &args.out)?;
-            println!("{images} images, {boxes} boxes: {}", args.out.join("data.yaml").display());
-        }
-        Format::Csv => {
-            let lines = export_table(&project, frames, &args.out)?;
-            println!("{lines} numbers: {}", args.out.join("measurements.csv").display());
-        }
-        Format::Seg => {
-            let (date, time) = dicom_date_time(SystemTime::now());
-            let (written, problems) = export_segmentations(&project, &args.reader, frames, &args.out, (&date, &time))?;
-            collected.problems.extend(problems);
-            println!("{written} segmentations: {}", args.out.display());
-        }
-        Format::Nifti => {
-            let (written, problems) = export_label_maps(&project, frames, &args.out, &task)?;
-            collected.problems.extend(problems);
-            println!("{written} label maps: {}", args.out.display());
-        }
+    for reader in &args.reader {
+        known(&project, reader)?;
     }
-    Ok(told(&collected.problems))
+    let task = progress::task();
+    let index = project.index(&task)?;
+    let split = args.split.as_deref().and_then(|shares| match shares {
+        [validation, test] => Some(SplitShares { validation: *validation, test: *test, seed: args.seed }),
+        _ => None,
+    });
+    let options = ExportOptions {
+        format: args.format.into(),
+        readers: args.reader,
+        only_done: args.only_done,
+        flagged: !args.without_flagged,
+        split,
+        deidentify: args.deidentify,
+        date_time: dicom_date_time(SystemTime::now()),
+    };
+    let exported = write_export(&project, &index, &options, &args.out, &task)?;
+    for part in &exported.parts {
+        println!("{}: {}", part.written, part.folder.display());
+    }
+    if exported.parts.is_empty() {
+        println!("nothing to write");
+    }
+    Ok(told(&exported.problems))
 }
 
 /// Arguments of `bifocal import`.
@@ -296,20 +372,9 @@ pub(super) struct ImportArgs {
 /// Runs `bifocal import`. Exit code 0, or 1 where something had to be left out (named).
 pub(super) fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let mut project = Project::open(&args.project)?;
-    let index = index_paths(&project.sources(), &progress::task())?;
-    let is_json = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let name = args.file.to_string_lossy().to_ascii_lowercase();
-    let imported = if name.ends_with(".nii") || name.ends_with(".nii.gz") {
-        import_label_map(&mut project, &args.reader, &index, &args.file, &progress::task())?
-    } else if is_json {
-        import_coco(&mut project, &args.reader, &index, &args.file)?
-    } else {
-        let source = Source::file(&args.file);
-        match DicomFile::read_headers(&source).is_ok_and(|file| is_structure_set(&file)) {
-            true => import_structure_set(&mut project, &args.reader, &index, &source)?,
-            false => import_segmentation(&mut project, &args.reader, &index, &source)?,
-        }
-    };
+    let task = progress::task();
+    let index = project.index(&task)?;
+    let imported = import_file(&mut project, &args.reader, &index, &args.file, &task)?;
     println!("{} annotations on {} frames", imported.annotations, imported.frames);
     if !imported.new_labels.is_empty() {
         println!("new labels: {}", imported.new_labels.join(", "));

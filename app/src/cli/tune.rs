@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use bifocal_core::dicom::index_paths;
 use bifocal_core::evaluate::{Interval, metric_name};
 use bifocal_core::model::{DeviceChoice, find_bundle, read_metadata};
 use bifocal_core::project::{CaseState, Project};
@@ -102,7 +101,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         device: args.device,
     };
     let task = progress::task();
-    let index = index_paths(&project.sources(), &task)?;
+    let index = project.index(&task)?;
     let (candidates, problems) = candidates(&project, &options.reader, &index)?;
     let planned = plan(&candidates, &options.choice, &metadata)?;
     show_plan(&planned, &options.choice);

@@ -23,6 +23,17 @@ pub fn time(dicom: &str) -> String {
     }
 }
 
+/// Seconds since 1970 as `2026-01-02 10:30`, UTC; a dash where no time was kept.
+pub fn moment(at: Option<u64>) -> String {
+    at.map_or_else(
+        || "–".to_owned(),
+        |at| {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at);
+            bifocal_core::report::readable_time(time).trim_end_matches(" UTC").to_owned()
+        },
+    )
+}
+
 /// A pixel's value: whole where it is, or large.
 pub fn value(value: f64) -> String {
     let digits = if value.fract() == 0.0 || value.abs() >= 1000.0 { 0 } else { 2 };

@@ -2,7 +2,8 @@
 //!
 //! The file is a journal of JSON lines. The first line names the format and the reading; each later one is an edit, an
 //! undo or a redo, and is on the disk (fsync) before the call returns. Opening replays them. A line that was torn by a
-//! kill is cut off. Long journals are rewritten as one snapshot, under another name first, then renamed.
+//! kill is cut off. Long journals are rewritten as one snapshot, under another name first, then renamed; what they said of who did what and
+//! when goes into a file beside them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::history::{Act, Event, now};
 use super::{Edit, Session};
 use crate::study::SeriesUid;
 
@@ -108,13 +110,25 @@ enum Line {
     /// The first line: the state that the rest is applied to.
     Snapshot {
         version: u32,
+        /// Lines of the file of history that tell what led to it.
+        #[serde(default)]
+        past: usize,
         document: Document,
     },
+    /// As the other two: `at` is seconds since 1970, UTC.
     Apply {
         edit: Edit,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
     },
-    Undo,
-    Redo,
+    Undo {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+    },
+    Redo {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+    },
 }
 
 /// Format of the journal. 2: shapes, painted regions and calibrations; 1, which has none of them, is read too.
@@ -155,10 +169,15 @@ impl Store {
         let empty = || carried.clone().unwrap_or_else(fresh);
         let replayed = replay(&bytes);
         let restored = replayed.is_ok() && !bytes.is_empty();
-        let (document, lines, whole) = match replayed {
+        let mut past = 0;
+        let (document, whole) = match replayed {
             Ok(replay) if is_same_reading(&replay.document, series, weights_sha256) => {
-                recovered = replay.damage;
-                (replay.document, replay.lines, replay.whole)
+                recovered.clone_from(&replay.damage);
+                let whole = replay.whole && replay.lines < COMPACT_FROM;
+                if !whole {
+                    past = keep_history(&path, &replay)?;
+                }
+                (replay.document, whole)
             }
             other => {
                 if !bytes.is_empty() {
@@ -167,11 +186,11 @@ impl Store {
                     let cause = other.err().unwrap_or_else(|| "it holds another reading".to_owned());
                     recovered = Some(format!("{cause}; kept as {}", aside.display()));
                 }
-                (empty(), 0, false)
+                (empty(), false)
             }
         };
-        if !whole || lines >= COMPACT_FROM {
-            write_snapshot(&path, &document)?;
+        if !whole {
+            write_snapshot(&path, past, &document)?;
         }
         let file = OpenOptions::new().append(true).open(&path).map_err(|source| io_error(&path, "open", source))?;
         Ok(Self { document, path, file, restored, carried: carried.is_some(), recovered })
@@ -215,7 +234,7 @@ impl Store {
         if !self.document.apply(edit.clone()) {
             return Ok(false);
         }
-        self.append(&Line::Apply { edit })?;
+        self.append(&Line::Apply { edit, at: Some(now()) })?;
         Ok(true)
     }
 
@@ -227,7 +246,7 @@ impl Store {
         if !self.document.undo() {
             return Ok(false);
         }
-        self.append(&Line::Undo)?;
+        self.append(&Line::Undo { at: Some(now()) })?;
         Ok(true)
     }
 
@@ -239,7 +258,7 @@ impl Store {
         if !self.document.redo() {
             return Ok(false);
         }
-        self.append(&Line::Redo)?;
+        self.append(&Line::Redo { at: Some(now()) })?;
         Ok(true)
     }
 
@@ -256,18 +275,8 @@ impl Store {
 /// # Errors
 /// Where the folder or a file in it cannot be read.
 pub fn read_sessions(folder: &Path) -> Result<(Vec<Session>, Vec<String>), StoreError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
-        Err(error) => return Err(io_error(folder, "read", error)),
-    };
-    let is_session =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".session.jsonl"));
-    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_session).collect();
-    let changed = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
-    files.sort_by_cached_key(|path| (changed(path), path.clone()));
     let (mut sessions, mut problems) = (Vec::new(), Vec::new());
-    for path in files {
+    for path in session_files(folder)? {
         let bytes = fs::read(&path).map_err(|source| io_error(&path, "read", source))?;
         match replay(&bytes) {
             Ok(replay) => {
@@ -280,32 +289,110 @@ pub fn read_sessions(folder: &Path) -> Result<(Vec<Session>, Vec<String>), Store
     Ok((sessions, problems))
 }
 
+/// The reading of one series in `folder` that was changed last; none where there is none that can be read.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn read_session(folder: &Path, series: &SeriesUid) -> Result<Option<Session>, StoreError> {
+    Ok(session_files(folder)?.iter().rev().find_map(|path| session_in(path, series)))
+}
+
+/// A step, and the series that it was done on.
+pub type SeriesEvent = (SeriesUid, Event);
+
+/// What was done to each reading in `folder`, in order, and what was wrong with files, for people.
+///
+/// # Errors
+/// As [`read_sessions`].
+pub fn read_history(folder: &Path) -> Result<(Vec<SeriesEvent>, Vec<String>), StoreError> {
+    let (mut all, mut problems) = (Vec::new(), Vec::new());
+    for path in session_files(folder)? {
+        let bytes = fs::read(&path).map_err(|source| io_error(&path, "read", source))?;
+        match replay(&bytes) {
+            Ok(replay) => {
+                let before = past_events(&path, replay.past)?;
+                if before.len() < replay.past {
+                    problems.push(format!("{}: its older history is lost", path.display()));
+                }
+                let series = replay.document.session.series_uid;
+                all.extend(before.into_iter().chain(replay.events).map(|event| (series.clone(), event)));
+            }
+            Err(cause) => problems.push(format!("{}: {cause}", path.display())),
+        }
+    }
+    Ok((all, problems))
+}
+
+/// Session files in `folder`, the one that was changed last at the end.
+fn session_files(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_error(folder, "read", error)),
+    };
+    let is_session =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".session.jsonl"));
+    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_session).collect();
+    let changed = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
+    files.sort_by_cached_key(|path| (changed(path), path.clone()));
+    Ok(files)
+}
+
+/// The session in a file, where it is one of that series.
+fn session_in(path: &Path, series: &SeriesUid) -> Option<Session> {
+    // The first line begins with the series, so that a glance is enough to tell others.
+    let wanted = format!("\"series_uid\":{},", serde_json::to_string(&series.0).ok()?);
+    if !begins_with(path, &wanted) {
+        return None;
+    }
+    let replay = fs::read(path).ok().and_then(|bytes| replay(&bytes).ok())?;
+    (replay.document.session.series_uid == *series).then_some(replay.document.session)
+}
+
 /// What the reader drew and wrote on the series while other weights were in use, as a document of its own: shapes, paint,
 /// calibrations, key images and impression do not depend on the network, its findings' reviews do. The latest such file counts.
 fn carried_over(folder: &Path, own: &Path, series: &SeriesUid, weights_sha256: &str) -> Option<Document> {
-    // The first line begins with the series, so that a glance at each file is enough.
-    let wanted = format!("\"series_uid\":{},", serde_json::to_string(&series.0).ok()?);
-    let mut latest: Option<(std::time::SystemTime, Session)> = None;
-    for entry in fs::read_dir(folder).ok()?.flatten() {
-        let path = entry.path();
-        let is_session = path.to_str().is_some_and(|name| name.ends_with(".session.jsonl"));
-        if !is_session || path == own || !begins_with(&path, &wanted) {
-            continue;
-        }
-        let Some(changed) = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()) else { continue };
-        if latest.as_ref().is_some_and(|(before, _)| *before >= changed) {
-            continue;
-        }
-        if let Some(replay) = fs::read(&path).ok().and_then(|bytes| replay(&bytes).ok())
-            && replay.document.session.series_uid == *series
-        {
-            latest = Some((changed, replay.document.session));
-        }
-    }
-    let (_, session) = latest?;
+    let files = session_files(folder).ok()?;
+    let session = files.iter().rev().filter(|path| *path != own).find_map(|path| session_in(path, series))?;
     let fresh = Session::new(series.clone(), weights_sha256.to_owned());
     let session = Session { weights_sha256: fresh.weights_sha256.clone(), reviews: fresh.reviews.clone(), ..session };
     (session != fresh).then(|| Document::new(session))
+}
+
+/// `x.history.jsonl` beside `x.session.jsonl`.
+fn history_file(session: &Path) -> PathBuf {
+    session.with_extension("").with_extension("history.jsonl")
+}
+
+/// The first `past` events of the file of history; fewer where it is damaged.
+fn past_events(session: &Path, past: usize) -> Result<Vec<Event>, StoreError> {
+    if past == 0 {
+        return Ok(Vec::new());
+    }
+    let path = history_file(session);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_error(&path, "read", error)),
+    };
+    Ok(text.lines().take(past).map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Adds what a journal tells to its file of history before it is rewritten; returns how many events are there. Events beyond those that a
+/// snapshot counts are of a rewriting that a kill cut short: they are written again.
+fn keep_history(session: &Path, replay: &Replay) -> Result<usize, StoreError> {
+    if replay.past == 0 && replay.events.is_empty() {
+        return Ok(0);
+    }
+    let mut events = past_events(session, replay.past)?;
+    events.extend(replay.events.iter().cloned());
+    let path = history_file(session);
+    let mut bytes = Vec::new();
+    for event in &events {
+        bytes.extend(encode(&path, event)?);
+    }
+    write_beside(&path, &bytes)?;
+    Ok(events.len())
 }
 
 fn begins_with(path: &Path, wanted: &str) -> bool {
@@ -333,7 +420,7 @@ fn is_same_reading(document: &Document, series: &SeriesUid, weights_sha256: &str
     document.session.series_uid == *series && document.session.weights_sha256 == weights_sha256
 }
 
-fn encode(path: &Path, line: &Line) -> Result<Vec<u8>, StoreError> {
+fn encode(path: &Path, line: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     let content = |error: serde_json::Error| StoreError::Content { path: path.to_path_buf(), cause: error.to_string() };
     let mut bytes = serde_json::to_vec(line).map_err(content)?;
     bytes.push(b'\n');
@@ -348,14 +435,18 @@ struct Replay {
     whole: bool,
     /// What was lost, for people.
     damage: Option<String>,
+    /// Events of the file of history that led to the first line.
+    past: usize,
+    /// What the other lines did.
+    events: Vec<Event>,
 }
 
 /// Replays a journal up to the first line that cannot be read.
 fn replay(bytes: &[u8]) -> Result<Replay, String> {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let first = lines.next().ok_or("it is empty")?;
-    let (version, mut document) = match serde_json::from_slice(first) {
-        Ok(Line::Snapshot { version: version @ OLDEST..=VERSION, document }) => (version, document),
+    let (version, past, mut document) = match serde_json::from_slice(first) {
+        Ok(Line::Snapshot { version: version @ OLDEST..=VERSION, past, document }) => (version, past, document),
         Ok(Line::Snapshot { version, .. }) => {
             return Err(format!("it was written by another version (format {version})"));
         }
@@ -363,22 +454,33 @@ fn replay(bytes: &[u8]) -> Result<Replay, String> {
         Err(error) => return Err(format!("its first line cannot be read ({error})")),
     };
     let mut replayed = 1;
+    let mut events = Vec::new();
     for line in lines {
         // A line without its end was torn, even where what is there happens to read.
         let read = if line.ends_with(b"\n") { serde_json::from_slice(line).ok() } else { None };
         match read {
-            Some(Line::Apply { edit }) => {
-                document.apply(edit);
+            Some(Line::Apply { edit, at }) => {
+                if document.apply(edit.clone()) {
+                    events.extend(document.undo.last().map(|inverse| Event::of(at, Act::Done, &edit, inverse)));
+                }
             }
-            Some(Line::Undo) => {
-                document.undo();
+            Some(Line::Undo { at }) => {
+                let edit = document.undo.last().cloned();
+                if document.undo() {
+                    let both = edit.zip(document.redo.last());
+                    events.extend(both.map(|(edit, inverse)| Event::of(at, Act::Undone, &edit, inverse)));
+                }
             }
-            Some(Line::Redo) => {
-                document.redo();
+            Some(Line::Redo { at }) => {
+                let edit = document.redo.last().cloned();
+                if document.redo() {
+                    let both = edit.zip(document.undo.last());
+                    events.extend(both.map(|(edit, inverse)| Event::of(at, Act::Redone, &edit, inverse)));
+                }
             }
             Some(Line::Snapshot { .. }) | None => {
                 let damage = format!("the session file is damaged after line {replayed}; later edits are lost");
-                return Ok(Replay { document, lines: replayed, whole: false, damage: Some(damage) });
+                return Ok(Replay { document, lines: replayed, whole: false, damage: Some(damage), past, events });
             }
         }
         replayed += 1;
@@ -386,16 +488,20 @@ fn replay(bytes: &[u8]) -> Result<Replay, String> {
     // The first line has no end where the file was torn right there, yet it reads: rewrite it.
     // So does an older format: its programs would not know the lines that are appended here.
     let whole = first.ends_with(b"\n") && version == VERSION;
-    Ok(Replay { document, lines: replayed, whole, damage: None })
+    Ok(Replay { document, lines: replayed, whole, damage: None, past, events })
 }
 
-/// Writes the document as the only line, so that a kill leaves either the old file or the new one.
-fn write_snapshot(path: &Path, document: &Document) -> Result<(), StoreError> {
-    let bytes = encode(path, &Line::Snapshot { version: VERSION, document: document.clone() })?;
+/// Writes the document as the only line.
+fn write_snapshot(path: &Path, past: usize, document: &Document) -> Result<(), StoreError> {
+    write_beside(path, &encode(path, &Line::Snapshot { version: VERSION, past, document: document.clone() })?)
+}
+
+/// Under another name first, so that a kill leaves either the old file or the new one.
+fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let next = path.with_extension("next");
     let write = || {
         let mut file = File::create(&next)?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&next, path)
     };
@@ -406,7 +512,7 @@ fn write_snapshot(path: &Path, document: &Document) -> Result<(), StoreError> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Decision, MaskKey, Review, Shape, ShapeId, ShapeKind};
+    use super::super::{Decision, MaskKey, Review, Shape, ShapeId, ShapeKind, What};
     use super::*;
     use crate::analysis::FindingId;
     use crate::measure::{Runs, Spacing};
@@ -524,14 +630,14 @@ mod tests {
         #[test]
         fn replay_equals_the_state(steps in steps(), cut in 0.0..1.0) {
             let mut document = document();
-            let mut journal = encode(Path::new("x"), &Line::Snapshot { version: VERSION, document: document.clone() }).expect("encodes");
+            let mut journal = encode(Path::new("x"), &Line::Snapshot { version: VERSION, past: 0, document: document.clone() }).expect("encodes");
             let first = journal.len();
             let mut states = vec![document.clone()];
             for step in steps {
                 let line = match step {
-                    Step::Apply(edit) => document.apply(edit.clone()).then_some(Line::Apply { edit }),
-                    Step::Undo => document.undo().then_some(Line::Undo),
-                    Step::Redo => document.redo().then_some(Line::Redo),
+                    Step::Apply(edit) => document.apply(edit.clone()).then_some(Line::Apply { edit, at: None }),
+                    Step::Undo => document.undo().then_some(Line::Undo { at: None }),
+                    Step::Redo => document.redo().then_some(Line::Redo { at: None }),
                 };
                 if let Some(line) = line {
                     journal.extend(encode(Path::new("x"), &line).expect("encodes"));
@@ -671,15 +777,64 @@ mod tests {
     fn a_long_journal_becomes_a_snapshot() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join(file_name(&series(), "abc"));
-        let mut journal = encode(&path, &Line::Snapshot { version: VERSION, document: document() }).expect("encodes");
+        let mut journal =
+            encode(&path, &Line::Snapshot { version: VERSION, past: 0, document: document() }).expect("encodes");
         for i in 0..COMPACT_FROM {
-            journal.extend(encode(&path, &Line::Apply { edit: impression(&i.to_string()) }).expect("encodes"));
+            journal.extend(
+                encode(&path, &Line::Apply { edit: impression(&i.to_string()), at: Some(i as u64) }).expect("encodes"),
+            );
         }
         fs::write(&path, journal).expect("writes");
         let mut store = Store::open(folder.path(), &series(), "abc").expect("opens");
         assert_eq!(fs::read_to_string(&path).expect("reads").lines().count(), 1);
         store.undo().expect("kept");
         assert_eq!(store.session().impression, (COMPACT_FROM - 2).to_string());
+        // Who did what and when outlives the lines that said so.
+        let told = || read_history(folder.path()).expect("reads");
+        let (events, problems) = told();
+        assert_eq!((events.len(), problems.len()), (COMPACT_FROM + 1, 0));
+        assert_eq!((events[7].0.clone(), events[7].1.at, events[7].1.act), (series(), Some(7), Act::Done));
+        assert_eq!(events[COMPACT_FROM].1.act, Act::Undone);
+        assert!(events[COMPACT_FROM].1.at.is_some_and(|at| at > 1_700_000_000), "seconds since 1970");
+        // A kill between the two files: what the history has too much is not told twice.
+        let history = history_file(&path);
+        let text = fs::read_to_string(&history).expect("reads");
+        fs::write(&history, format!("{text}{text}")).expect("writes");
+        assert_eq!(told().0, events);
+        fs::remove_file(&history).expect("removed");
+        let (events, problems) = told();
+        assert_eq!((events.len(), problems.len()), (1, 1), "{problems:?}");
+    }
+
+    #[test]
+    fn history_says_what_became_of_each_thing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut store = Store::open(folder.path(), &series(), "abc").expect("opens");
+        let key = InstanceKey("1.2.0".to_owned());
+        let line =
+            Shape::new(ShapeKind::Length, key.clone(), 3, &[(1.0, 2.0), (3.1, 4.2)], &DisplayAttributes::default());
+        let set = |shape: Option<Shape>| Edit::SetShape { id: ShapeId(1), shape: shape.map(Box::new) };
+        let mask = MaskKey { instance: key.clone(), frame: 2, label: "nodule".to_owned() };
+        store.apply(set(Some(line.clone()))).expect("kept");
+        store.apply(set(Some(Shape { label: Some("mass".into()), ..line.clone() }))).expect("kept");
+        store.apply(set(None)).expect("kept");
+        let paint = Edit::Paint { mask, add: Runs::new(vec![(3, 9)]), remove: Runs::default() };
+        let none = Edit::SetKeyImage { instance: key, frame: 0, key: false };
+        store.apply(Edit::All { edits: vec![paint, none] }).expect("kept");
+        store.undo().expect("kept");
+        let (events, _) = read_history(folder.path()).expect("reads");
+        let told: Vec<_> = events.iter().map(|(_, event)| (event.act, &event.changes[0].what)).collect();
+        let expected = [
+            (Act::Done, &What::Drawn(ShapeKind::Length)),
+            (Act::Done, &What::Relabelled(ShapeKind::Length, None)),
+            (Act::Done, &What::Deleted(ShapeKind::Length)),
+            (Act::Done, &What::Painted { added: 9, removed: 0 }),
+            (Act::Undone, &What::Painted { added: 0, removed: 9 }),
+        ];
+        assert_eq!(told, expected);
+        assert!(events.iter().all(|(_, event)| event.changes.len() == 1), "what changed nothing is not told");
+        let deleted = &events[2].1.changes[0];
+        assert_eq!((deleted.frame, deleted.shape, deleted.label.as_deref()), (3, Some(ShapeId(1)), Some("mass")));
     }
 
     #[test]

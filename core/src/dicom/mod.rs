@@ -40,7 +40,7 @@ mod write_image;
 mod write_pet;
 
 pub use data_set::{DataSet, Element, tag_name};
-pub use deidentify::{Deidentified, Deidentifier, Retain};
+pub use deidentify::{Deidentified, Deidentifier, Retain, pixel_warnings};
 pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::{tags, uids};
 pub use file::{DicomError, DicomFile, EXPLICIT_VR_BIG_ENDIAN, codestream_syntax};

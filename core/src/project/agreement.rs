@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{CaseState, Project, ProjectError, collect};
+use super::{CaseState, Project, ProjectError, visit};
 use crate::measure::Runs;
-use crate::study::StudyIndex;
+use crate::study::{InstanceKey, SeriesUid, StudyIndex};
 use crate::task::Task;
 
 /// How far two readers agree on one label.
@@ -18,6 +18,8 @@ pub struct Agreement {
     pub dice: Option<f64>,
     /// Those frames.
     pub frames: usize,
+    /// Mean over series of the Dice coefficient of all pixels of a series together.
+    pub series_dice: Option<f64>,
     /// Cohen's kappa (Cohen, 1960) of whether a series shows it, over series that both are done with; `None` where chance alone would
     /// make them agree.
     pub kappa: Option<f64>,
@@ -25,61 +27,153 @@ pub struct Agreement {
     pub series: [usize; 4],
 }
 
-/// Compares two readers, label by label.
-pub fn agreement(
+/// How far two readers agree on one series.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CaseAgreement {
+    /// The series.
+    pub series: SeriesUid,
+    /// How far each is.
+    pub states: [CaseState; 2],
+    /// Labels that either has given.
+    pub labels: Vec<LabelAgreement>,
+}
+
+/// How far two readers agree on one label of one series.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LabelAgreement {
+    /// The label.
+    pub label: String,
+    /// Who has given it.
+    pub given: [bool; 2],
+    /// Dice coefficient of all pixels of the series together; `None` where nothing with an outline has it.
+    pub dice: Option<f64>,
+    /// The frame on which they differ by the most pixels.
+    pub farthest: Option<(InstanceKey, usize)>,
+}
+
+/// Two readers compared.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Comparison {
+    /// Every label of the project.
+    pub labels: Vec<Agreement>,
+    /// Every series that either has drawn on, or that both are done with, in the order of studies.
+    pub cases: Vec<CaseAgreement>,
+    /// What could not be taken.
+    pub problems: Vec<String>,
+}
+
+/// Pixels of both readers on one frame.
+type Regions = BTreeMap<(InstanceKey, usize), [Runs; 2]>;
+
+/// What both gave on one series, by label.
+#[derive(Default)]
+struct Given {
+    regions: BTreeMap<String, Regions>,
+    labels: [BTreeSet<String>; 2],
+}
+
+/// Compares two readers, label by label and series by series. Images are read one at a time.
+pub fn compare(
     project: &Project,
     readers: [&str; 2],
     index: &StudyIndex,
     task: &Task,
-) -> Result<Vec<Agreement>, ProjectError> {
-    let gathered = [collect(project, readers[0], index, 0, task)?, collect(project, readers[1], index, 0, task)?];
-    let lists = [project.work_list(readers[0])?, project.work_list(readers[1])?];
-    let both_done: BTreeSet<_> = lists[0]
-        .iter()
-        .filter(|(_, case)| case.state == CaseState::Done)
-        .map(|(series, _)| series)
-        .filter(|series| lists[1].get(*series).is_some_and(|case| case.state == CaseState::Done))
-        .collect();
-    type Place = (crate::study::InstanceKey, usize, String);
-    let mut regions: BTreeMap<Place, [Runs; 2]> = BTreeMap::new();
-    let mut shown: [BTreeSet<(crate::study::SeriesUid, String)>; 2] = [BTreeSet::new(), BTreeSet::new()];
-    for (reader, collected) in gathered.iter().enumerate() {
-        for frame in &collected.frames {
+) -> Result<Comparison, ProjectError> {
+    let mut all: BTreeMap<SeriesUid, Given> = BTreeMap::new();
+    let mut problems: Vec<String> = Vec::new();
+    for (reader, name) in readers.into_iter().enumerate() {
+        let take = &mut |frame: super::AnnotatedFrame<'_>| {
+            let given = all.entry(frame.series.reading_uid()).or_default();
             for (label, runs) in frame.regions() {
-                shown[reader].insert((frame.series.reading_uid(), label.clone()));
-                regions.entry((frame.instance.key(), frame.frame, label)).or_default()[reader] = runs;
+                given.labels[reader].insert(label.clone());
+                let place = (frame.instance.key(), frame.frame);
+                given.regions.entry(label).or_default().entry(place).or_default()[reader] = runs;
             }
             // A point or a length with a label says that it is there, though not where it ends.
-            for label in frame.shapes.iter().filter_map(|shape| shape.label.clone()) {
-                shown[reader].insert((frame.series.reading_uid(), label));
+            given.labels[reader].extend(frame.shapes.iter().filter_map(|shape| shape.label.clone()));
+            Ok(())
+        };
+        for problem in visit(project, name, index, 0, &|_| true, task, take)? {
+            if !problems.contains(&problem) {
+                problems.push(problem);
             }
         }
     }
-    let rows = project.labels().labels.iter().map(|label| {
-        let dice: Vec<f64> = regions
-            .iter()
-            .filter(|((.., other), _)| *other == label.key)
-            .map(|(_, [a, b])| 2.0 * a.intersection(b).count() as f64 / (a.count() + b.count()).max(1) as f64)
+    let lists = [project.work_list(readers[0])?, project.work_list(readers[1])?];
+    let state = |reader: usize, series: &SeriesUid| lists[reader].get(series).map_or(CaseState::New, |case| case.state);
+    let cases = cases(index, &all, &state);
+    let labels = project.labels().labels.iter().map(|label| agreement(&label.key, &all, &cases)).collect();
+    Ok(Comparison { labels, cases, problems })
+}
+
+fn cases(
+    index: &StudyIndex,
+    all: &BTreeMap<SeriesUid, Given>,
+    state: &dyn Fn(usize, &SeriesUid) -> CaseState,
+) -> Vec<CaseAgreement> {
+    let nothing = Given::default();
+    let mut cases = Vec::new();
+    for series in index.studies.iter().flat_map(|study| &study.series).filter(|series| series.frame_count() > 0) {
+        let uid = series.reading_uid();
+        let states = [state(0, &uid), state(1, &uid)];
+        let given = all.get(&uid).unwrap_or(&nothing);
+        let labels: Vec<LabelAgreement> = given.labels[0]
+            .union(&given.labels[1])
+            .map(|label| {
+                let regions = given.regions.get(label);
+                LabelAgreement {
+                    label: label.clone(),
+                    given: [given.labels[0].contains(label), given.labels[1].contains(label)],
+                    dice: regions.and_then(|regions| dice(regions.values())),
+                    farthest: regions.and_then(farthest),
+                }
+            })
             .collect();
-        let mut series = [0usize; 4];
-        for uid in &both_done {
-            let key = ((*uid).clone(), label.key.clone());
-            series[match (shown[0].contains(&key), shown[1].contains(&key)) {
-                (true, true) => 0,
-                (true, false) => 1,
-                (false, true) => 2,
-                (false, false) => 3,
-            }] += 1;
+        if !labels.is_empty() || states == [CaseState::Done; 2] {
+            cases.push(CaseAgreement { series: uid, states, labels });
         }
-        Agreement {
-            label: label.key.clone(),
-            dice: (!dice.is_empty()).then(|| dice.iter().sum::<f64>() / dice.len() as f64),
-            frames: dice.len(),
-            kappa: kappa(series),
-            series,
-        }
-    });
-    Ok(rows.collect())
+    }
+    cases
+}
+
+fn agreement(label: &str, all: &BTreeMap<SeriesUid, Given>, cases: &[CaseAgreement]) -> Agreement {
+    let regions = all.values().filter_map(|given| given.regions.get(label));
+    let by_frame: Vec<f64> = regions.flat_map(Regions::values).filter_map(|both| dice([both])).collect();
+    let of = |case: &CaseAgreement| case.labels.iter().find(|other| other.label == label).cloned();
+    let by_series: Vec<f64> = cases.iter().filter_map(|case| of(case)?.dice).collect();
+    let mut series = [0usize; 4];
+    for case in cases.iter().filter(|case| case.states == [CaseState::Done; 2]) {
+        series[match of(case).map_or([false; 2], |label| label.given) {
+            [true, true] => 0,
+            [true, false] => 1,
+            [false, true] => 2,
+            [false, false] => 3,
+        }] += 1;
+    }
+    let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+    Agreement {
+        label: label.to_owned(),
+        dice: mean(&by_frame),
+        frames: by_frame.len(),
+        series_dice: mean(&by_series),
+        kappa: kappa(series),
+        series,
+    }
+}
+
+/// Of all pixels together; `None` where there are none.
+fn dice<'r>(frames: impl IntoIterator<Item = &'r [Runs; 2]>) -> Option<f64> {
+    let (both, sum) = frames
+        .into_iter()
+        .fold((0, 0), |(both, sum), [a, b]| (both + a.intersection(b).count(), sum + a.count() + b.count()));
+    (sum > 0).then(|| 2.0 * both as f64 / sum as f64)
+}
+
+fn farthest(regions: &Regions) -> Option<(InstanceKey, usize)> {
+    let apart = |[a, b]: &[Runs; 2]| a.count() + b.count() - 2 * a.intersection(b).count();
+    // Of equal ones the first.
+    let most = regions.iter().rev().max_by_key(|(_, both)| apart(both))?;
+    Some(most.0.clone())
 }
 
 /// Cohen's kappa of a table: both yes, only the first, only the second, both no.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 use serde_json::{Value, json};
 
+use super::outside::Outside;
 use super::{AnnotatedFrame, Project, ProjectError, file_stem};
 use crate::annotation::{Shape, ShapeKind};
 use crate::dataset::Rle;
@@ -46,6 +47,7 @@ pub struct CocoWriter<'p> {
     project: &'p Project,
     folder: PathBuf,
     pictures: Option<Pictures>,
+    outside: Outside,
     images: Vec<Value>,
     annotations: Vec<Value>,
 }
@@ -56,7 +58,13 @@ impl<'p> CocoWriter<'p> {
         let images = folder.join("images");
         fs::create_dir_all(&images).map_err(ProjectError::file(&images))?;
         let folder = folder.to_path_buf();
-        Ok(Self { project, folder, pictures, images: Vec::new(), annotations: Vec::new() })
+        let outside = Outside::default();
+        Ok(Self { project, folder, pictures, outside, images: Vec::new(), annotations: Vec::new() })
+    }
+
+    /// Calls images by these names.
+    pub(super) fn outside(self, outside: Outside) -> Self {
+        Self { outside, ..self }
     }
 
     /// Writes the picture of a frame and takes in what is drawn on it.
@@ -109,7 +117,7 @@ impl<'p> CocoWriter<'p> {
             "annotated_category_ids": annotated,
         });
         if size == (rows, columns) {
-            image["instance"] = json!(frame.instance.key());
+            image["instance"] = json!(self.outside.uid(&frame.instance.key().0));
             image["frame"] = json!(frame.frame);
         }
         self.images.push(image);

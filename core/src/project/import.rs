@@ -6,13 +6,14 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::frames::sessions_of;
-use super::{Project, ProjectError};
+use super::{Deed, Project, ProjectError, import_label_map, import_structure_set};
 use crate::annotation::{Edit, Label, MaskKey, Shape, ShapeId, ShapeKind, Store};
 use crate::dataset::{CocoDataset, Geometry};
 use crate::dicom::pixels::FrameReader;
-use crate::dicom::read_segmentation;
+use crate::dicom::{DicomFile, is_structure_set, read_segmentation};
 use crate::measure::Runs;
 use crate::study::{CodedConcept, Instance, InstanceKey, Series, Source, StudyIndex};
+use crate::task::Task;
 
 /// What an import brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,36 @@ pub struct Imported {
     pub new_labels: Vec<String>,
     /// What has no place in the project, for people.
     pub problems: Vec<String>,
+}
+
+/// Brings what another program wrote into `reader`'s sessions: a DICOM segmentation or RT Structure Set, a COCO file, or a NIfTI label map (with
+/// the JSON file beside it, where there is one), told apart by name and content.
+///
+/// # Errors
+/// Where the file is none of them, or a session cannot be kept. What has no place in the project is a problem.
+pub fn import_file(
+    project: &mut Project,
+    reader: &str,
+    index: &StudyIndex,
+    file: &Path,
+    task: &Task,
+) -> Result<Imported, ProjectError> {
+    let name = file.to_string_lossy().to_ascii_lowercase();
+    task.progress("Importing", 0, 0);
+    let imported = if name.ends_with(".nii") || name.ends_with(".nii.gz") {
+        import_label_map(project, reader, index, file, task)?
+    } else if name.ends_with(".json") {
+        import_coco(project, reader, index, file)?
+    } else {
+        let source = Source::file(file);
+        match DicomFile::read_headers(&source).is_ok_and(|file| is_structure_set(&file)) {
+            true => import_structure_set(project, reader, index, &source)?,
+            false => import_segmentation(project, reader, index, &source)?,
+        }
+    };
+    let annotations = imported.annotations;
+    project.record(reader, &Deed::Imported { file: file.to_path_buf(), annotations })?;
+    Ok(imported)
 }
 
 /// Paints the masks of the DICOM segmentation at `source` into `reader`'s sessions: probabilities from one half on. Each series is one step

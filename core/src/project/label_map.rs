@@ -10,6 +10,7 @@ use nifti::{IntoNdArray, NiftiHeader, NiftiObject, ReaderOptions};
 use serde::{Deserialize, Serialize};
 
 use super::import::{instances, keep, label_for};
+use super::outside::Outside;
 use super::{AnnotatedFrame, Imported, Project, ProjectError, file_stem, replace};
 use crate::annotation::{Edit, MaskKey};
 use crate::dicom::pixels::FrameReader;
@@ -79,39 +80,69 @@ pub fn export_label_maps(
     task: &Task,
 ) -> Result<(usize, Vec<String>), ProjectError> {
     fs::create_dir_all(folder).map_err(ProjectError::file(folder))?;
-    let mut by_series: Vec<Vec<Member<'_, '_>>> = Vec::new();
-    let mut keys: Vec<String> = project.labels().labels.iter().map(|label| label.key.clone()).collect();
-    for frame in frames {
-        let regions = frame.regions();
-        if regions.is_empty() {
-            continue;
-        }
-        let new: Vec<String> = regions.keys().filter(|key| !keys.contains(key)).cloned().collect();
-        keys.extend(new);
-        let Some(position) = position_of(frame) else { continue };
-        let member = Member { frame, position, regions };
-        let uid = frame.series.reading_uid();
-        match by_series.iter_mut().find(|all| all.first().is_some_and(|m| m.frame.series.reading_uid() == uid)) {
-            Some(all) => all.push(member),
-            None => by_series.push(vec![member]),
-        }
+    let mut writer = LabelMapWriter::new(project, folder, Outside::default());
+    writer.add(frames, task)?;
+    Ok(writer.finish())
+}
+
+/// Writes label maps series by series.
+pub(super) struct LabelMapWriter<'p> {
+    project: &'p Project,
+    folder: PathBuf,
+    outside: Outside,
+    /// Labels by their number, less one: those of the project, then others as they are met.
+    keys: Vec<String>,
+    number: usize,
+    written: usize,
+    problems: Vec<String>,
+}
+
+impl<'p> LabelMapWriter<'p> {
+    pub(super) fn new(project: &'p Project, folder: &Path, outside: Outside) -> Self {
+        let keys = project.labels().labels.iter().map(|label| label.key.clone()).collect();
+        let folder = folder.to_path_buf();
+        Self { project, folder, outside, keys, number: 0, written: 0, problems: Vec::new() }
     }
-    let (mut written, mut number, mut problems) = (0, 0, Vec::new());
-    for mut left in by_series {
-        while !left.is_empty() {
-            task.check()?;
-            number += 1;
-            let (place, members, remark) = stack(&mut left, task);
-            problems.extend(remark);
-            let Some((head, _)) = members.first() else { continue };
-            let modality = file_stem(&head.frame.series.modality).to_ascii_lowercase();
-            let stem = format!("{number:03}-{modality}");
-            written += write(project, &keys, &place, &members, &folder.join(stem))?;
+
+    /// Writes the maps of whole series.
+    pub(super) fn add(&mut self, frames: &[AnnotatedFrame<'_>], task: &Task) -> Result<(), ProjectError> {
+        let mut by_series: Vec<Vec<Member<'_, '_>>> = Vec::new();
+        for frame in frames {
+            let regions = frame.regions();
+            if regions.is_empty() {
+                continue;
+            }
+            let new: Vec<String> = regions.keys().filter(|key| !self.keys.contains(key)).cloned().collect();
+            self.keys.extend(new);
+            let Some(position) = position_of(frame) else { continue };
+            let member = Member { frame, position, regions };
+            let uid = frame.series.reading_uid();
+            match by_series.iter_mut().find(|all| all.first().is_some_and(|m| m.frame.series.reading_uid() == uid)) {
+                Some(all) => all.push(member),
+                None => by_series.push(vec![member]),
+            }
         }
+        for mut left in by_series {
+            while !left.is_empty() {
+                task.check()?;
+                self.number += 1;
+                let (place, members, remark) = stack(&mut left, task);
+                self.problems.extend(remark);
+                let Some((head, _)) = members.first() else { continue };
+                let modality = file_stem(&head.frame.series.modality).to_ascii_lowercase();
+                let stem = self.folder.join(format!("{:03}-{modality}", self.number));
+                self.written += write(self.project, &self.outside, &self.keys, &place, &members, &stem)?;
+            }
+        }
+        Ok(())
     }
-    // What is wrong with a series is said once.
-    problems.dedup();
-    Ok((written, problems))
+
+    /// How many were written, and what could not be.
+    pub(super) fn finish(mut self) -> (usize, Vec<String>) {
+        // What is wrong with a series is said once.
+        self.problems.dedup();
+        (self.written, self.problems)
+    }
 }
 
 /// The frame's place in the reading order of its series.
@@ -243,6 +274,7 @@ fn affine(steps: [Vector; 3], origin: Vector) -> Affine {
 /// Writes the maps of one stack, as many as overlapping labels need; returns how many.
 fn write(
     project: &Project,
+    outside: &Outside,
     keys: &[String],
     place: &Place,
     members: &Slices<'_, '_>,
@@ -295,8 +327,8 @@ fn write(
         };
         let alone = slices == 1;
         let sidecar = Sidecar {
-            series: head.frame.series.reading_uid().0,
-            instance: alone.then(|| head.frame.instance.key().0),
+            series: outside.uid(&head.frame.series.reading_uid().0),
+            instance: alone.then(|| outside.uid(&head.frame.instance.key().0)),
             frame: if alone { head.frame.frame } else { 0 },
             labels: values.into_iter().map(entry).collect(),
         };

@@ -7,15 +7,21 @@
 //! | `project.json` | name, where the images are, labels, and the secret that pseudonyms are made from |
 //! | `readings/<reader>/*.session.jsonl` | what a reader drew, one journal a series ([`crate::annotation::Store`]) |
 //! | `readings/<reader>/cases.json` | the reader's work list: state, flag and note of each series |
+//! | `readings/<reader>/*.history.jsonl` | older steps of a journal that has grown long, for the history |
+//! | `readings/<reader>/deeds.jsonl` | what else the reader did and when: states of cases, imports, exports |
 //!
 //! Each reader writes into a folder of their own alone: two of them never write to one file. A data base would have to be locked for that, and
 //! one damaged page of it would cost everyone's work. Images are only read.
 
 mod agreement;
 mod coco;
+mod export;
 mod frames;
+mod history;
 mod import;
 mod label_map;
+mod membership;
+mod outside;
 mod segmentations;
 mod structure_set;
 mod table;
@@ -29,10 +35,14 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use agreement::{Agreement, agreement};
+pub use agreement::{Agreement, CaseAgreement, Comparison, LabelAgreement, compare};
 pub use coco::{CocoWriter, Pictures, export_coco};
+pub use export::{
+    ExportFormat, ExportOptions, Exported, Part, PatientSplit, Side, SplitShares, export, split_patients,
+};
 pub use frames::{AnnotatedFrame, Collected, EMPTY_UP_TO, ReadSeries, collect, read_series, visit};
-pub use import::{Imported, import_coco, import_segmentation};
+pub use history::{Deed, Entry, Told, history};
+pub use import::{Imported, import_coco, import_file, import_segmentation};
 pub use label_map::{export_label_maps, import_label_map};
 pub use segmentations::export_segmentations;
 pub use structure_set::import_structure_set;
@@ -40,7 +50,7 @@ pub use table::export_table;
 pub use yolo::export_yolo;
 
 use crate::annotation::{StoreError, Taxonomy};
-use crate::study::{SeriesUid, Study};
+use crate::study::{SeriesUid, Study, StudyUid};
 
 /// Why a project cannot be used, or something cannot leave or enter it.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +123,9 @@ struct Settings {
     /// Pseudonyms of patients are made from it and their identifiers.
     key: String,
     labels: Taxonomy,
+    /// Studies under the sources that are no part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<StudyUid>,
 }
 
 const VERSION: u32 = 1;
@@ -126,16 +139,22 @@ pub struct Project {
 
 impl Project {
     /// Makes a project in `folder`, which must not hold one. `sources` are kept as given: relative ones count from `folder`.
+    ///
+    /// # Errors
+    /// Where there is a project already, nothing can be written, or the folder lies in a source: what is written would be read as images.
     pub fn create(folder: &Path, name: &str, sources: Vec<PathBuf>, labels: Taxonomy) -> Result<Self, ProjectError> {
         let file = folder.join("project.json");
         if file.exists() {
             return Err(ProjectError::content(&file, "there is a project here already"));
         }
+        for source in &sources {
+            membership::apart(folder, &folder.join(source))?;
+        }
         fs::create_dir_all(folder).map_err(ProjectError::file(folder))?;
         let key = format!("{:032x}", rand::rng().random::<u128>());
         let project = Self {
             folder: folder.to_path_buf(),
-            settings: Settings { version: VERSION, name: name.to_owned(), sources, key, labels },
+            settings: Settings { version: VERSION, name: name.to_owned(), sources, key, labels, left_out: Vec::new() },
         };
         project.save()?;
         Ok(project)
@@ -169,12 +188,6 @@ impl Project {
     /// Labels that its readers give.
     pub fn labels(&self) -> &Taxonomy {
         &self.settings.labels
-    }
-
-    /// Replaces the labels.
-    pub fn set_labels(&mut self, labels: Taxonomy) -> Result<(), ProjectError> {
-        self.settings.labels = labels;
-        self.save()
     }
 
     /// Files and folders of images.
@@ -223,12 +236,17 @@ impl Project {
         let folder = self.readings(reader)?;
         fs::create_dir_all(&folder).map_err(ProjectError::file(&folder))?;
         let mut list = self.work_list(reader)?;
+        let from = list.get(series).cloned().unwrap_or_default();
+        if from == case {
+            return Ok(());
+        }
         if case == Case::default() {
             list.remove(series);
         } else {
-            list.insert(series.clone(), case);
+            list.insert(series.clone(), case.clone());
         }
-        replace(&folder.join("cases.json"), &list)
+        replace(&folder.join("cases.json"), &list)?;
+        self.record(reader, &Deed::Case { series: series.clone(), from, to: case })
     }
 
     /// What a patient is called outside: the same for the same identifier in this project, and in no other.
@@ -263,5 +281,7 @@ fn file_stem(text: &str) -> String {
     text.chars().map(sound).take(80).collect()
 }
 
+#[cfg(test)]
+mod many_tests;
 #[cfg(test)]
 mod tests;

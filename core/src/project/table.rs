@@ -1,8 +1,9 @@
 //! Measurements as a table: CSV, one line a number (RFC 4180).
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::outside::Outside;
 use super::{AnnotatedFrame, Project, ProjectError};
 use crate::annotation::{Measure, Measured, Values};
 use crate::measure::{ScaleKind, Unit};
@@ -13,9 +14,26 @@ const HEAD: &str = "patient,study,series,instance,frame,shape,kind,label,certain
 /// (projected and magnified), `by hand`, or `unknown`, where lengths are in pixels.
 pub fn export_table(project: &Project, frames: &[AnnotatedFrame<'_>], folder: &Path) -> Result<usize, ProjectError> {
     fs::create_dir_all(folder).map_err(ProjectError::file(folder))?;
-    let mut text = HEAD.to_owned();
-    let mut lines = 0;
-    for frame in frames {
+    let mut writer = TableWriter::new(project, folder, Outside::default());
+    frames.iter().for_each(|frame| writer.add(frame));
+    writer.finish()
+}
+
+/// Gathers lines frame by frame.
+pub(super) struct TableWriter<'p> {
+    project: &'p Project,
+    folder: PathBuf,
+    outside: Outside,
+    text: String,
+    lines: usize,
+}
+
+impl<'p> TableWriter<'p> {
+    pub(super) fn new(project: &'p Project, folder: &Path, outside: Outside) -> Self {
+        Self { project, folder: folder.to_path_buf(), outside, text: HEAD.to_owned(), lines: 0 }
+    }
+
+    pub(super) fn add(&mut self, frame: &AnnotatedFrame<'_>) {
         for (number, shape) in frame.shapes.iter().enumerate() {
             let measured = Measured::of(shape, &frame.image, frame.calibration, Unit::usual(&frame.image));
             let mut numbers: Vec<(String, f64, String)> =
@@ -44,10 +62,10 @@ pub fn export_table(project: &Project, frames: &[AnnotatedFrame<'_>], folder: &P
             for (quantity, value, unit) in numbers {
                 let value = if value.is_finite() { value.to_string() } else { String::new() };
                 let cells = [
-                    project.pseudonym(&frame.study.patient.id),
-                    frame.study.uid.to_string(),
-                    frame.series.uid.to_string(),
-                    frame.instance.key().to_string(),
+                    self.project.patient(frame.study),
+                    self.outside.uid(&frame.study.uid.0),
+                    self.outside.uid(&frame.series.uid.0),
+                    self.outside.uid(&frame.instance.key().0),
                     (frame.frame + 1).to_string(),
                     (number + 1).to_string(),
                     shape.title().to_owned(),
@@ -57,17 +75,21 @@ pub fn export_table(project: &Project, frames: &[AnnotatedFrame<'_>], folder: &P
                     value,
                     unit,
                     spacing.to_owned(),
-                    shape.text.clone(),
+                    if self.outside.is_deidentified() { String::new() } else { shape.text.clone() },
                 ];
-                text += &cells.map(|cell| quoted(&cell)).join(",");
-                text.push('\n');
-                lines += 1;
+                self.text += &cells.map(|cell| quoted(&cell)).join(",");
+                self.text.push('\n');
+                self.lines += 1;
             }
         }
     }
-    let file = folder.join("measurements.csv");
-    fs::write(&file, text).map_err(ProjectError::file(&file))?;
-    Ok(lines)
+
+    /// Writes `measurements.csv`; returns how many lines of numbers there are.
+    pub(super) fn finish(self) -> Result<usize, ProjectError> {
+        let file = self.folder.join("measurements.csv");
+        fs::write(&file, self.text).map_err(ProjectError::file(&file))?;
+        Ok(self.lines)
+    }
 }
 
 /// A cell, in quotes where it needs them; one that a spreadsheet would take for a formula gets an apostrophe.

@@ -50,7 +50,7 @@ fn images(folder: &Path) -> StudyIndex {
 }
 
 /// What one reader draws: a polygon and an ellipse, a box, a length, and a painted spot.
-fn draw(project: &Project, reader: &str, index: &StudyIndex) {
+pub(super) fn draw(project: &Project, reader: &str, index: &StudyIndex) {
     let series = &index.studies[0].series[0];
     let mut store = Store::open(&project.readings(reader).expect("a name"), &series.reading_uid(), "").expect("opens");
     let mut id = 0;
@@ -71,11 +71,11 @@ fn draw(project: &Project, reader: &str, index: &StudyIndex) {
     store.apply(Edit::Paint { mask, add: spot, remove: Runs::default() }).expect("kept");
 }
 
-fn project(folder: &Path) -> Project {
+pub(super) fn project(folder: &Path) -> Project {
     Project::create(folder, "Test", vec!["../images".into()], Taxonomy::default()).expect("made")
 }
 
-fn done(project: &Project, reader: &str, index: &StudyIndex) {
+pub(super) fn done(project: &Project, reader: &str, index: &StudyIndex) {
     let case = Case { state: CaseState::Done, ..Case::default() };
     project.set_case(reader, &index.studies[0].series[0].reading_uid(), case).expect("kept");
 }
@@ -139,7 +139,11 @@ fn a_segmentation_and_a_coco_file_bring_the_same_pixels_to_another_reader() {
     // COCO has no ellipse: the polygon in its place may differ by a pixel here and there along the rim.
     for (other, least) in [("ben", 1.0), ("cleo", 0.95)] {
         done(&project, other, &index);
-        let rows = agreement(&project, ["anna", other], &index, &task).expect("compared");
+        let compared = compare(&project, ["anna", other], &index, &task).expect("compared");
+        let [case] = compared.cases.as_slice() else { panic!("one series: {:?}", compared.cases) };
+        assert_eq!((case.states, case.labels.len()), ([CaseState::Done; 2], 3));
+        assert!(case.labels.iter().all(|label| label.given == [true; 2] && label.farthest.is_some()), "{case:?}");
+        let rows = compared.labels;
         let of = |key: &str| rows.iter().find(|row| row.label == key).expect(key).clone();
         for (label, frames) in [("nodule", 2), ("mass", 1), ("effusion", 1)] {
             let row = of(label);

@@ -54,3 +54,8 @@ pub fn dicom_date_time(time: std::time::SystemTime) -> (String, String) {
 pub fn iso_date(time: std::time::SystemTime) -> String {
     time::Civil::from_system(time).date()
 }
+
+/// For people: `2026-11-24 17:05 UTC`.
+pub fn readable_time(time: std::time::SystemTime) -> String {
+    time::Civil::from_system(time).readable()
+}

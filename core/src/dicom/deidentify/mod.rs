@@ -32,6 +32,8 @@ pub struct Retain {
 pub struct Deidentifier {
     key: String,
     retain: Retain,
+    /// Pseudonym of all that is copied; made from the file where there is none.
+    patient: Option<String>,
 }
 
 /// A de-identified copy.
@@ -57,7 +59,13 @@ const DEEPEST: usize = 16;
 impl Deidentifier {
     /// `key` is a secret: who has it and an original can find the copy.
     pub fn new(key: &str, retain: Retain) -> Self {
-        Self { key: key.to_owned(), retain }
+        Self { key: key.to_owned(), retain, patient: None }
+    }
+
+    /// For images of one patient, who has a pseudonym already.
+    #[must_use]
+    pub fn of_patient(&self, pseudonym: &str) -> Self {
+        Self { patient: Some(pseudonym.to_owned()), ..self.clone() }
     }
 
     /// With a key that nobody knows: what is copied later does not join what was copied before.
@@ -107,7 +115,7 @@ impl Deidentifier {
     }
 
     /// The new identifier in place of `uid`; those that the standard itself defines stay.
-    fn uid(&self, uid: &str) -> String {
+    pub fn uid(&self, uid: &str) -> String {
         if uid.is_empty() || (uid.starts_with("1.2.840.10008.") && uid.len() < 40) {
             return uid.to_owned();
         }
@@ -120,6 +128,9 @@ impl Deidentifier {
 
     /// By Patient ID and its issuer; by the name where there is no ID, by the study where there is neither.
     fn pseudonym(&self, set: DataSet<'_>) -> String {
+        if let Some(patient) = &self.patient {
+            return patient.clone();
+        }
         let id = [set.line(tags::PATIENT_ID), set.line(tags::ISSUER_OF_PATIENT_ID)].join(" ");
         let who = [id.trim().to_owned(), set.line(tags::PATIENT_NAME), set.line(tags::STUDY_INSTANCE_UID)];
         let who = who.iter().find(|text| !text.is_empty()).map_or("", String::as_str);
@@ -132,6 +143,11 @@ impl Deidentifier {
         let [a, b, ..] = self.hash(&format!("days {}", self.pseudonym(set)));
         30 + i64::from(u16::from_be_bytes([a, b])) % 2971
     }
+}
+
+/// What a person must look at before pictures of a file leave, one sentence each: text that may be burned into the pixels.
+pub fn pixel_warnings(file: &DicomFile) -> Vec<String> {
+    warnings(file.data_set())
 }
 
 /// What may show a name all the same.
