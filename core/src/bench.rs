@@ -7,7 +7,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::model::{Bundle, ModelConfig, Network, SlabInput};
-use crate::nn::ReducedPrecision;
+use crate::nn::{ReducedPrecision, WeightStorage};
 use crate::task::{Task, inside_pool};
 use crate::train::TrainingStep;
 
@@ -28,18 +28,40 @@ pub struct Subject {
 /// How a network's numbers are stored and multiplied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// 32 bits.
+    /// Weights as they were loaded, 32 bits for everything else.
     #[default]
+    AsLoaded,
+    /// 32 bits.
     F32,
+    /// Weights of 16 bits, 32 for everything else; inference on the CPU.
+    F16,
+    /// As `F16`, with the range of 32 bits; on CUDA everything but sums has 16.
+    Bf16,
     /// 32 bits, products of 10 bits of mantissa on tensor cores; on CUDA.
     Tf32,
-    /// 16 bits with the range of 32, sums of 32; inference on CUDA.
-    Bf16,
 }
 
 impl Precision {
-    fn dtype(self) -> DType {
-        if self == Self::Bf16 { DType::BF16 } else { DType::F32 }
+    fn weights(self) -> Option<WeightStorage> {
+        match self {
+            Self::F32 => Some(WeightStorage::Single),
+            Self::F16 => Some(WeightStorage::Half),
+            Self::Bf16 => Some(WeightStorage::BFloat),
+            Self::AsLoaded | Self::Tf32 => None,
+        }
+    }
+
+    fn weights_dtype(self) -> DType {
+        match self {
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+            _ => DType::F32,
+        }
+    }
+
+    /// Of inputs on `device`.
+    fn input_dtype(self, device: &Device) -> DType {
+        if device.is_cpu() { DType::F32 } else { self.weights_dtype() }
     }
 }
 
@@ -47,18 +69,33 @@ impl Subject {
     /// The network of the preset `name` with random weights.
     ///
     /// # Errors
-    /// Where there is no such preset, or the weights do not fit into memory.
+    /// Where there is no such preset, the weights do not fit into memory, or the device has not this precision.
     pub fn preset(name: &str, device: Device, device_name: String, precision: Precision) -> Result<Self> {
         let Some(config) = ModelConfig::preset(name) else { candle_core::bail!("no preset is named {name:?}") };
-        let network = Network::random_as(&config, 0, &device, precision.dtype())?;
-        Ok(Self { id: name.to_owned(), network, device, device_name, precision })
+        let network = Network::random_as(&config, 0, &device, precision.weights_dtype())?;
+        Self { id: name.to_owned(), network, device, device_name, precision: Precision::AsLoaded }.with(precision)
     }
-}
 
-impl From<Bundle> for Subject {
-    fn from(bundle: Bundle) -> Self {
+    /// A bundle's network.
+    ///
+    /// # Errors
+    /// Where the bundle's device has not this precision.
+    pub fn bundle(bundle: Bundle, precision: Precision) -> Result<Self> {
         let Bundle { metadata, network, device, device_name } = bundle;
-        Self { id: metadata.id, network, device, device_name, precision: Precision::F32 }
+        if precision == Precision::Bf16 && !device.is_cpu() {
+            candle_core::bail!("bundles have no bf16 on {device_name}");
+        }
+        Self { id: metadata.id, network, device, device_name, precision: Precision::AsLoaded }.with(precision)
+    }
+
+    fn with(mut self, precision: Precision) -> Result<Self> {
+        if precision == Precision::F16 && !self.device.is_cpu() {
+            candle_core::bail!("there is no f16 on {}", self.device_name);
+        }
+        if let Some(storage) = precision.weights() {
+            self.network.hold_weights_as(storage);
+        }
+        Ok(Self { precision, ..self })
     }
 }
 
@@ -91,7 +128,7 @@ pub fn measure(
     let _tf32 = (subject.precision == Precision::Tf32).then(ReducedPrecision::begin);
     let mut step: Box<dyn FnMut() -> Result<()> + '_> = match work {
         Work::Inference => {
-            let input = input.to_device(&subject.device)?.to_dtype(subject.precision.dtype())?;
+            let input = input.to_device(&subject.device)?.to_dtype(subject.precision.input_dtype(&subject.device))?;
             // Reading a number waits for the device.
             Box::new(move || {
                 let logits = network.predict(&input)?;

@@ -43,9 +43,10 @@ pub(super) struct Args {
     /// Where the network runs: auto, cpu, cuda or metal.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// How numbers are stored and multiplied; tf32 and bf16 on CUDA, bf16 for presets and inference alone.
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: Precision,
+    /// How numbers are stored and multiplied, other than loaded: f16 and bf16 are those of weights on the CPU, in inference; tf32 and, of
+    /// presets, bf16 are CUDA's.
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// Writes input and outputs as a safetensors file, to compare them with another implementation; for one network and one batch.
     #[arg(long)]
     dump: Option<PathBuf>,
@@ -61,16 +62,18 @@ pub(super) struct Args {
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Precision {
     F32,
-    Tf32,
+    F16,
     Bf16,
+    Tf32,
 }
 
 impl From<Precision> for bench::Precision {
     fn from(precision: Precision) -> Self {
         match precision {
             Precision::F32 => Self::F32,
-            Precision::Tf32 => Self::Tf32,
+            Precision::F16 => Self::F16,
             Precision::Bf16 => Self::Bf16,
+            Precision::Tf32 => Self::Tf32,
         }
     }
 }
@@ -193,17 +196,14 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if args.dump.is_some() && args.model.len() + args.preset.len() + args.batch.len() > 2 {
         bail!("--dump: name one network and one batch");
     }
+    let precision = args.precision.map_or(bench::Precision::AsLoaded, Into::into);
     for model in &args.model {
-        let mut subject = Subject::from(super::open_bundle(model, args.device)?);
-        subject.precision = match args.precision {
-            Precision::Bf16 => bail!("--precision bf16: for presets"),
-            other => other.into(),
-        };
+        let subject = Subject::bundle(super::open_bundle(model, args.device)?, precision)?;
         run_subject(&args, &subject)?;
     }
     for name in &args.preset {
         let (device, device_name) = super::named_device(args.device);
-        run_subject(&args, &Subject::preset(name, device, device_name, args.precision.into())?)?;
+        run_subject(&args, &Subject::preset(name, device, device_name, precision)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

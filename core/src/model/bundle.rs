@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::ModelConfig;
 use super::network::Network;
+use super::stored::as_stored;
 use crate::study::CodedConcept;
 
 /// Why a bundle could not be read or written.
@@ -213,10 +214,15 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Loads the bundle in `folder` onto `device`. The weights' hash is compared with the metadata.
+    /// Loads the bundle in `folder` onto `device`. The weights' hash is compared with the metadata. On the CPU, matrices and filters stay in the bits
+    /// that they are stored in.
     pub fn load(folder: &Path, device: Device, device_name: String) -> Result<Self, BundleError> {
         let metadata = read_metadata(folder)?;
-        let vb = VarBuilder::from_tensors(bundle_weights(folder, &metadata, &device)?, DType::F32, &device);
+        let weights = stored_weights(folder, &metadata, &device)?;
+        let vb = match device.is_cpu() {
+            true => as_stored(weights),
+            false => VarBuilder::from_tensors(weights, DType::F32, &device),
+        };
         let network = Network::new(&metadata.config, &vb).map_err(|error| BundleError::Content {
             file: folder.join("model.safetensors"),
             cause: error.to_string(),
@@ -231,6 +237,17 @@ pub fn bundle_weights(
     metadata: &Metadata,
     device: &Device,
 ) -> Result<HashMap<String, Tensor>, BundleError> {
+    let single = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(DType::F32)?));
+    let weights = stored_weights(folder, metadata, device)?;
+    weights
+        .into_iter()
+        .map(single)
+        .collect::<candle_core::Result<_>>()
+        .map_err(|error| BundleError::Content { file: folder.join("model.safetensors"), cause: error.to_string() })
+}
+
+/// As [`bundle_weights`], in the precision of the file.
+fn stored_weights(folder: &Path, metadata: &Metadata, device: &Device) -> Result<HashMap<String, Tensor>, BundleError> {
     let file = folder.join("model.safetensors");
     let bytes = fs::read(&file).map_err(|source| BundleError::File { file: file.clone(), source })?;
     let hash = hex(&Sha256::digest(&bytes));
@@ -238,11 +255,8 @@ pub fn bundle_weights(
         let cause = format!("SHA-256 is {hash}, but metadata.json names {}", metadata.weights_sha256);
         return Err(BundleError::Content { file, cause });
     }
-    let single = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(DType::F32)?));
     let tensors = candle_core::safetensors::load_buffer(&bytes, device);
-    tensors
-        .and_then(|tensors| tensors.into_iter().map(single).collect())
-        .map_err(|error: candle_core::Error| BundleError::Content { file, cause: error.to_string() })
+    tensors.map_err(|error| BundleError::Content { file, cause: error.to_string() })
 }
 
 /// Reads `metadata.json` of a bundle's folder.

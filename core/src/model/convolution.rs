@@ -152,8 +152,11 @@ impl ConvNorm {
                 if weight.is_variable() {
                     Normalisation::Batch(batch)
                 } else {
-                    let (weight, bias) = batch.fold(&weight)?;
-                    Normalisation::Folded(ConvBias::new(&weight, &bias)?)
+                    let (folded, bias) = batch.fold(&weight)?;
+                    let conv = ConvBias::new(&folded, &bias)?;
+                    // What was loaded is needed no more.
+                    weight = conv.parts().0.clone();
+                    Normalisation::Folded(conv)
                 }
             }
         };

@@ -31,6 +31,7 @@ mod seeded;
 mod serial;
 mod shuffle;
 mod single;
+mod stored;
 #[cfg(test)]
 pub(crate) mod topology_tests;
 #[cfg(test)]

@@ -15,8 +15,9 @@ use super::planned::{Heads, Maps, PlannedFeatures, Plans, Scope};
 use super::seeded::SeededVars;
 use super::serial::Serial;
 use super::single::{ResNetAlone, VitAlone};
+use super::stored::{as_stored, is_matrix};
 use super::{Features, Hybrid};
-use crate::nn::{Plan, StepTime, Value};
+use crate::nn::{Plan, StepTime, Value, WeightStorage};
 
 /// What a forward pass shall keep, and where gradients shall be readable.
 #[derive(Default, Clone, Copy)]
@@ -116,13 +117,26 @@ impl Network {
         Self::random_as(config, seed, device, DType::F32)
     }
 
-    /// As [`Self::random`], with weights stored as `dtype`, which inputs must have too.
+    /// As [`Self::random`], with weights stored as `dtype`. On the CPU these are matrices and filters, and inputs have 32 bits; elsewhere inputs must
+    /// have the precision of the weights.
     pub fn random_as(config: &ModelConfig, seed: u64, device: &Device, dtype: DType) -> Result<Self> {
         let start = SeededVars::new(seed);
         Self::new(config, &VarBuilder::from_backend(Box::new(start.clone()), DType::F32, Device::Cpu))?;
-        let weights =
-            start.into_vars().into_iter().map(|(name, var)| Ok((name, var.as_detached_tensor().to_device(device)?)));
-        Self::new(config, &VarBuilder::from_tensors(weights.collect::<Result<_>>()?, dtype, device))
+        let weights = start.into_vars().into_iter().map(|(name, var)| {
+            let tensor = var.as_detached_tensor().to_device(device)?;
+            let tensor = if is_matrix(&name, &tensor) { tensor.to_dtype(dtype)? } else { tensor };
+            Ok((name, tensor))
+        });
+        let weights = weights.collect::<Result<_>>()?;
+        match device.is_cpu() {
+            true => Self::new(config, &as_stored(weights)),
+            false => Self::new(config, &VarBuilder::from_tensors(weights, dtype, device)),
+        }
+    }
+
+    /// From now on plans hold the weights of matrix products as `storage`; at first they do as they were loaded.
+    pub fn hold_weights_as(&mut self, storage: WeightStorage) {
+        self.plans = Plans::holding(storage);
     }
 
     #[cfg(test)]

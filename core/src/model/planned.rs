@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{Device, Result, Tensor};
 
 use super::{Features, Network, Request};
-use crate::nn::{Plan, PreparedWeights, Runner, Size, StepTime, Value};
+use crate::nn::{Plan, PreparedWeights, Runner, Size, StepTime, Value, WeightStorage};
 
 /// What a planned pass shall keep and leave out, as in [`Request`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,6 +114,11 @@ impl Maps {
 }
 
 impl Plans {
+    /// None yet; they will hold weights as `storage`.
+    pub(super) fn holding(storage: WeightStorage) -> Self {
+        Self { weights: PreparedWeights::held_as(storage), idle: Mutex::default() }
+    }
+
     /// The pass of `network` over `x` (batch, channel, row, column) by a plan for `scope`, or `None` where there is none for it.
     pub(super) fn run(
         &self,
@@ -224,13 +229,17 @@ impl Ready {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use candle_core::{DType, Device, Tensor};
     use candle_nn::VarBuilder;
 
     use super::{Heads, Scope, Size};
+    use crate::model::stored::as_stored;
     use crate::model::topology_tests::network;
     use crate::model::variant_tests::variants;
     use crate::model::{AttentionKind, ModelConfig, Network, Output, Request};
+    use crate::nn::WeightStorage;
 
     /// The same network twice: the second with weights that stay.
     fn fixed(config: &ModelConfig) -> Network {
@@ -295,6 +304,42 @@ mod tests {
                     assert_same(&forward.organ_logits, &logits.organ_logits, &what);
                     assert_same(&forward.class_logits, &logits.class_logits, &what);
                 }
+            }
+        }
+    }
+
+    fn bits(output: &Output) -> Vec<u32> {
+        let Output { lesion_logits, organ_logits, class_logits, features } = output;
+        let all = [lesion_logits, organ_logits, class_logits, &features.cls, &features.tokens];
+        let values = |tensor: &&Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        all.iter().flat_map(values).map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn weights_of_16_bits_give_the_bits_that_they_give_in_32() {
+        for (name, config) in variants() {
+            let weights: HashMap<String, Tensor> = network(&config)
+                .1
+                .into_iter()
+                .map(|(name, var)| (name, var.as_detached_tensor().to_dtype(DType::F16).unwrap()))
+                .collect();
+            let single = VarBuilder::from_tensors(weights.clone(), DType::F32, &Device::Cpu);
+            let single = Network::new(&config, &single).unwrap();
+            let mut half = Network::new(&config, &as_stored(weights)).unwrap();
+            let x = Tensor::randn(0.0f32, 1.0, (2, config.input_channels(), 64, 64), &Device::Cpu).unwrap();
+            let request = Request::default();
+            let expected = single.forward(&x, &request).unwrap();
+            assert_eq!(bits(&half.forward(&x, &request).unwrap()), bits(&expected), "{name}");
+            let layers = |network: &Network| bits(&network.forward_by_layers(&x, &request).unwrap());
+            assert_eq!(layers(&half), layers(&single), "{name}, by layers");
+            // What was merged when it was loaded is rounded only where that is asked for; bf16 has an eighth of the precision.
+            for (storage, most) in [(WeightStorage::Half, 4e-3), (WeightStorage::BFloat, 3e-2)] {
+                half.hold_weights_as(storage);
+                let (a, b) = (expected.features.cls.clone(), half.forward(&x, &request).unwrap().features.cls);
+                let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+                let difference = largest(&(&a - &b).unwrap()) / largest(&a);
+                assert!(difference <= most, "{name} {storage:?}: {difference}");
+                assert!(storage == WeightStorage::Half || difference > 0.0, "{name}: nothing was rounded");
             }
         }
     }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::norm::group_norm;
-use super::raw::{on_cpu, with_values};
+use super::raw::{on_cpu, widened, with_values};
 
 /// What a batch says about each channel.
 #[derive(Debug, Clone)]
@@ -58,6 +58,7 @@ pub fn fold_norm(
 ) -> Result<(Tensor, Tensor)> {
     let scale = (gamma / (&statistics.variance + eps)?.sqrt()?)?;
     let bias = (beta - (&statistics.mean * &scale)?)?;
+    let weight = weight.to_dtype(scale.dtype())?;
     Ok((weight.broadcast_mul(&scale.reshape((scale.elem_count(), 1, 1, 1))?)?, bias))
 }
 
@@ -65,6 +66,7 @@ pub fn fold_norm(
 pub fn standardise_weight(weight: &Tensor, eps: f64) -> Result<Tensor> {
     let filters = weight.dim(0)?;
     let ones = Tensor::ones(filters, DType::F32, weight.device())?;
+    let weight = if weight.device().is_cpu() { widened(weight)? } else { weight.clone() };
     let rows = weight.contiguous()?.reshape((1, filters, ()))?;
     group_norm(&rows, &ones, &ones.zeros_like()?, filters, eps, false)?.reshape(weight.dims())
 }

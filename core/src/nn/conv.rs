@@ -7,7 +7,7 @@ use rayon::prelude::*;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::gemm::{Into, Mat, MatMut, multiply};
-use super::raw::{on_cpu, slice, with_scratch, with_values};
+use super::raw::{on_cpu, slice, widened, with_scratch, with_values};
 use super::winograd::Winograd;
 
 /// Stride, padding, dilation and groups of a convolution; padding is of zeros.
@@ -55,7 +55,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, shape: ConvSha
             None => Ok(y),
         };
     }
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let (x, weight) = (x.contiguous()?, widened(weight)?.contiguous()?);
     match bias {
         Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Conv { shape }),
         None => x.apply_op2(&weight, Conv { shape }),

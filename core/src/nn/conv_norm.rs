@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::activation::{CHUNK, add_relu};
 use super::conv::{ConvShape, Sizes, conv2d, forward, input_gradient, weight_gradient};
 use super::norm::{Norm, group_norm};
-use super::raw::{on_cpu, slice, vectorised, with_values};
+use super::raw::{on_cpu, slice, vectorised, widened, with_values};
 
 /// How a [`conv_norm`] ends.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ pub fn conv_norm(
         };
     }
     // One tensor of parameters, since a custom operation takes three at most.
-    let parameters = Tensor::cat(&[&weight.flatten_all()?, gamma, beta], 0)?;
+    let parameters = Tensor::cat(&[&widened(weight)?.flatten_all()?, gamma, beta], 0)?;
     let op = ConvNorm {
         weight: weight.dims().to_vec(),
         shape,

@@ -4,12 +4,12 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::gemm::{Into, Mat, MatMut, multiply};
-use super::raw::{on_cpu, slice, with_values};
+use super::raw::{on_cpu, slice, widened, with_values};
 
 /// `x · weightᵀ + bias` for `x` (..., in), `weight` (out, in), `bias` (out); returns (..., out). Gradients flow to all three.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if on_cpu(x) {
-        return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Linear);
+        return x.contiguous()?.apply_op3(&widened(weight)?.contiguous()?, &bias.contiguous()?, Linear);
     }
     // As one matrix: a product broadcast over the batch would copy the weights for every image, and their gradient too.
     let (mut dims, inputs) = (x.dims().to_vec(), weight.dim(1)?);

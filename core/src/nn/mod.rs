@@ -6,8 +6,8 @@
 //! Metal the same functions are composed from candle's operations. Every gradient is checked in the tests, by finite differences
 //! or, for fused operations, against their parts.
 //!
-//! Axis order is `(batch, channel, height, width)` for images and `(batch, token, dimension)` for tokens; `f32` throughout, on CUDA
-//! also `bf16` for forward passes.
+//! Axis order is `(batch, channel, height, width)` for images and `(batch, token, dimension)` for tokens; `f32` throughout, but that
+//! weights which do not learn may be held in 16 bits ([`WeightStorage`]); on CUDA also `bf16` for forward passes.
 
 mod activation;
 mod adamw;
@@ -25,6 +25,7 @@ mod gradient_check;
 mod linear;
 mod linear_attention;
 mod norm;
+mod packed;
 mod plan;
 mod pool;
 mod product;
@@ -48,6 +49,7 @@ pub(crate) use cuda::{follow, sum_of_squares};
 pub use linear::linear;
 pub use linear_attention::{linear_attention, linear_attention_with_probabilities};
 pub use norm::{group_norm, layer_norm};
+pub use packed::WeightStorage;
 pub use plan::{Activation, Finish, Plan, PreparedWeights, Runner, Size, StepTime, Value};
 pub use pool::{adaptive_avg_pool2d, max_pool2d};
 pub use resize::{Interpolation, resize_bilinear, resize_matrix};

@@ -2,7 +2,8 @@
 //!
 //! `y = rows · right`: rows are pixels or tokens, columns output features. The inner tile keeps up to 14 rows by two vectors of columns in
 //! registers (Goto and van de Geijn, 2008, with the roles of BLIS for long vectors): each step loads two vectors of packed weights and
-//! broadcasts one value of each row. Rows come from a [`Rows`], which copies them into a panel of fixed stride in the second-level cache: it may
+//! broadcasts one value of each row. The first tile of a task that meets weights of 16 bits
+//! leaves them widened for the others. Rows come from a [`Rows`], which copies them into a panel of fixed stride in the second-level cache: it may
 //! transpose on the way.
 
 use std::marker::PhantomData;
@@ -12,6 +13,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::activation::gelu_value;
+use super::packed::{Packed, Steps, kept, widen_bfloat, widen_half};
 use super::raw::{vectorised, with_scratch};
 
 /// Most depth that is worked on at once, and values from row to row of a panel: not a power of two, so that rows share no cache set.
@@ -95,7 +97,7 @@ pub(super) fn pack_rows<'a>(outputs: usize, depth: usize, row: impl Fn(usize) ->
 /// A packed right side.
 #[derive(Clone, Copy)]
 pub(super) struct Right<'a> {
-    pub(super) values: &'a [f32],
+    pub(super) values: Packed<'a>,
     pub(super) outputs: usize,
     pub(super) depth: usize,
 }
@@ -219,17 +221,18 @@ impl<R: Rows> WithSimd for Block<'_, R> {
         let tile = if S::REGISTER_COUNT >= 32 { TILE } else { SMALL_TILE };
         let tiles = count.div_ceil(tile);
         let padded = right.outputs.next_multiple_of(width);
-        with_scratch(count * STRIDE, |panel| {
-            let pass = pass(right.depth);
+        let pass = pass(right.depth);
+        with_scratch(count * STRIDE + right.values.room(pass * width), |scratch| {
+            let (panel, room) = scratch.split_at_mut(count * STRIDE);
             for first in (0..right.depth).step_by(pass) {
                 let depth = pass.min(right.depth - first);
                 let last = first + depth == right.depth;
                 for (row, to) in rows_of.clone().zip(panel.chunks_exact_mut(STRIDE)) {
                     rows.fill(row, first, &mut to[..depth]);
                 }
-                let block = &right.values[first * padded..(first + depth) * padded];
                 for index in panels.clone() {
-                    let (weights, _) = S::as_simd_f32s(&block[index * depth * width..(index + 1) * depth * width]);
+                    let at = first * padded + index * depth * width;
+                    let at = at..at + depth * width;
                     let column = index * width;
                     for t in 0..tiles {
                         // Tiles of even height.
@@ -237,7 +240,7 @@ impl<R: Rows> WithSimd for Block<'_, R> {
                         let tile = Tile {
                             simd,
                             rows: &panel[from * STRIDE..],
-                            weights,
+                            weights: right.values.steps::<S>(at.clone(), room, t == 0),
                             to,
                             row: rows_of.start + from,
                             column,
@@ -269,8 +272,7 @@ struct Tile<'a, S: Simd> {
     simd: S,
     /// Rows, [`STRIDE`] apart.
     rows: &'a [f32],
-    /// Two vectors a step.
-    weights: &'a [S::f32s],
+    weights: Steps<'a, S>,
     to: &'a Destination<'a>,
     row: usize,
     column: usize,
@@ -315,18 +317,11 @@ impl<S: Simd> Tile<'_, S> {
     #[inline(always)]
     fn sum<const ROWS: usize>(self) {
         let simd = self.simd;
-        let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
-        let (pairs, _) = pulp::as_arrays::<2, _>(self.weights);
-        assert!(self.rows.len() >= (ROWS - 1) * STRIDE + pairs.len(), "tile rows");
-        for (k, [left, right]) in pairs.iter().enumerate() {
-            for (row, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the assertion above covers the last row's last value.
-                #[allow(unsafe_code)]
-                let value = simd.splat_f32s(unsafe { *self.rows.get_unchecked(row * STRIDE + k) });
-                sums[0] = simd.mul_add_f32s(value, *left, sums[0]);
-                sums[1] = simd.mul_add_f32s(value, *right, sums[1]);
-            }
-        }
+        let sums = match self.weights {
+            Steps::Single(steps) => sums::<S, ROWS>(simd, self.rows, steps.iter().copied()),
+            Steps::Half(words, room) => sums(simd, self.rows, kept(words, room, |words| widen_half(simd, words))),
+            Steps::BFloat(words, room) => sums(simd, self.rows, kept(words, room, |words| widen_bfloat(simd, words))),
+        };
         let width = 2 * S::F32_LANES;
         let floor = if self.relu { 0.0 } else { f32::NEG_INFINITY };
         let floors = simd.splat_f32s(floor);
@@ -365,6 +360,28 @@ impl<S: Simd> Tile<'_, S> {
     }
 }
 
+/// The products of `ROWS` rows, [`STRIDE`] apart, with the weights of each step, summed.
+#[inline(always)]
+fn sums<S: Simd, const ROWS: usize>(
+    simd: S,
+    rows: &[f32],
+    steps: impl ExactSizeIterator<Item = [S::f32s; 2]>,
+) -> [[S::f32s; 2]; ROWS] {
+    let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
+    let depth = steps.len();
+    assert!(rows.len() >= (ROWS - 1) * STRIDE + depth, "tile rows");
+    for (k, [left, right]) in (0..depth).zip(steps) {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the assertion above covers the last row's last value.
+            #[allow(unsafe_code)]
+            let value = simd.splat_f32s(unsafe { *rows.get_unchecked(row * STRIDE + k) });
+            sums[0] = simd.mul_add_f32s(value, left, sums[0]);
+            sums[1] = simd.mul_add_f32s(value, right, sums[1]);
+        }
+    }
+    sums
+}
+
 /// Columns of the widest panel: two vectors of 16.
 const MOST_COLUMNS: usize = 32;
 
@@ -384,113 +401,4 @@ impl Rows for Dense<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::marker::PhantomData;
-
-    use pulp::Simd;
-
-    use super::{
-        Activation, Block, Dense, Destination, End, Right, Threads, multiply, pack, pack_panels, pack_rows, packed_len,
-    };
-
-    fn values(count: usize, seed: usize) -> Vec<f32> {
-        (0..count).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
-    }
-
-    const SIZES: [(usize, usize, usize); 8] = [
-        (1, 1, 1),
-        (3, 5, 2),
-        (14, 384, 32),
-        (15, 385, 33),
-        (50, 800, 70),
-        (400, 20, 31),
-        (29, 769, 160),
-        (20, 300, 1500),
-    ];
-
-    /// One task on `simd`, whatever the processor's best is.
-    fn narrower<S: Simd>(simd: S) {
-        let width = 2 * S::F32_LANES;
-        for (count, depth, outputs) in SIZES {
-            let (x, w, bias) = (values(count * depth, 1), values(outputs * depth, 2), values(outputs, 3));
-            let mut packed = vec![0.0; outputs.next_multiple_of(width) * depth];
-            pack_panels(width, outputs, depth, |output, k| w[output * depth + k], &mut packed);
-            let mut y = vec![0.0; count * outputs];
-            let to = Destination { start: y.as_mut_ptr(), stride: outputs, life: PhantomData };
-            let end = End { bias: Some(&bias), activation: Activation::Relu, ..End::default() };
-            let (rows, right) = (Dense { values: &x, stride: depth }, Right { values: &packed, outputs, depth });
-            let panels = 0..outputs.div_ceil(width);
-            simd.vectorize(Block { rows: &rows, rows_of: 0..count, panels, right, end, to: &to });
-            for (index, value) in y.iter().enumerate() {
-                let (row, column) = (index / outputs, index % outputs);
-                let product = |k: usize| f64::from(x[row * depth + k]) * f64::from(w[column * depth + k]);
-                let expected = ((0..depth).map(product).sum::<f64>() + f64::from(bias[column])).max(0.0);
-                let close = (f64::from(*value) - expected).abs() < 1e-4 * expected.max(1.0);
-                assert!(close, "{width}: {count} {depth} {outputs}: {value} {expected}");
-            }
-        }
-    }
-
-    #[test]
-    fn processors_with_narrower_vectors_get_the_same() {
-        narrower(pulp::Scalar::new());
-        #[cfg(target_arch = "x86_64")]
-        if let Some(simd) = pulp::x86::V3::try_new() {
-            narrower(simd);
-        }
-    }
-
-    /// Packed from either side, with every end, on one thread and several.
-    #[test]
-    fn it_equals_the_definition_at_odd_sizes() {
-        for (count, depth, outputs) in SIZES {
-            let stride = outputs + 3;
-            let (x, w, bias) = (values(count * depth, 1), values(outputs * depth, 2), values(outputs, 3));
-            let residual = values(count * stride, 4);
-            let turned: Vec<f32> = (0..w.len()).map(|i| w[i % outputs * depth + i / outputs]).collect();
-            for case in 0..12 {
-                let mut packed = vec![f32::NAN; packed_len(outputs, depth)];
-                if case % 2 == 0 {
-                    pack(outputs, depth, |output, k| w[output * depth + k], &mut packed);
-                } else {
-                    pack_rows(outputs, depth, |k| &turned[k * outputs..(k + 1) * outputs], &mut packed);
-                }
-                let activation = [Activation::None, Activation::Relu, Activation::Gelu][case / 2 % 3];
-                let (bias, residual) = if case < 6 { (None, None) } else { (Some(&bias[..]), Some(&residual[..])) };
-                let threads = if case % 3 == 0 { Threads::One } else { Threads::All };
-                let y = vec![7.0; count * stride];
-                let right = Right { values: &packed, outputs, depth };
-                let rows = Dense { values: &x, stride: depth };
-                // Every other case with a residual finds it in the destination.
-                let add = residual.is_some() && case % 2 == 1;
-                let mut y = match residual.filter(|_| add) {
-                    Some(residual) => {
-                        let mut y = residual.to_vec();
-                        y.chunks_mut(stride).for_each(|row| row[outputs..].fill(7.0));
-                        y
-                    }
-                    None => y,
-                };
-                let end = End { bias, residual: residual.filter(|_| !add), add, activation };
-                multiply(&rows, count, right, end, (&mut y, stride), threads);
-                for (row, y) in y.chunks(stride).enumerate() {
-                    assert!(y[outputs..].iter().all(|v| *v == 7.0), "what lies between rows is left alone");
-                    for (column, value) in y[..outputs].iter().enumerate() {
-                        let product = |k: usize| f64::from(x[row * depth + k]) * f64::from(w[column * depth + k]);
-                        let sum: f64 = (0..depth).map(product).sum();
-                        let sum = sum
-                            + bias.map_or(0.0, |b| f64::from(b[column]))
-                            + residual.map_or(0.0, |r| f64::from(r[row * stride + column]));
-                        let expected = match activation {
-                            Activation::None => sum,
-                            Activation::Relu => sum.max(0.0),
-                            Activation::Gelu => f64::from(super::gelu_value(sum as f32)),
-                        };
-                        let close = (f64::from(*value) - expected).abs() < 1e-4 * expected.abs().max(1.0);
-                        assert!(close, "{count} {depth} {outputs} case {case}: {value} {expected}");
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

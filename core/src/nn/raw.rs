@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
 
 /// The `f32` values of a contiguous storage.
 pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout, op: &'static str) -> Result<&'a [f32]> {
@@ -27,7 +27,12 @@ pub(super) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Re
 
 /// Whether the kernels of this room apply; elsewhere the same function is composed from candle's operations.
 pub(super) fn on_cpu(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && tensor.dtype() == candle_core::DType::F32
+    tensor.device().is_cpu() && tensor.dtype() == DType::F32
+}
+
+/// `weight` in 32 bits: a network that does not learn may hold it in 16.
+pub(super) fn widened(weight: &Tensor) -> Result<Tensor> {
+    weight.to_dtype(DType::F32)
 }
 
 /// Runs an element-wise loop with the widest vectors that the processor has.

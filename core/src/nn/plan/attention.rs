@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::super::activation::{exp, softmax_row};
+use super::super::packed::Packed;
 use super::super::product::{Dense, End, Right, Threads, multiply, pack, pack_rows, packed_len};
 use super::super::raw::{vectorised, with_scratch};
 use super::Size;
@@ -67,7 +68,7 @@ impl Attention {
     fn probabilities(&self, qkv: &[f32], from: usize, keys: &[f32], p: &mut [f32]) {
         let Heads { tokens, width, .. } = self.0;
         let queries = Dense { values: &qkv[from * self.0.stride()..], stride: self.0.stride() };
-        let keys = Right { values: keys, outputs: tokens, depth: width };
+        let keys = Right { values: Packed::Single(keys), outputs: tokens, depth: width };
         multiply(&queries, p.len() / tokens, keys, End::default(), (p, tokens), Threads::One);
         vectorised(|| p.chunks_exact_mut(tokens).for_each(softmax_row));
     }
@@ -109,7 +110,7 @@ impl Kernel for Attention {
             let queries = y.len() / dimension;
             for head in 0..heads {
                 let (keys, values) = packed(image, head);
-                let values = Right { values, outputs: width, depth: tokens };
+                let values = Right { values: Packed::Single(values), outputs: width, depth: tokens };
                 let to = (&mut y[head * width..], dimension);
                 if kept.is_empty() {
                     with_scratch(queries * tokens, |p| {

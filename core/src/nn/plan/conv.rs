@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor, TensorId};
 
+use super::super::packed::PackedWeights;
 use super::super::product::{Activation, Dense, End, Right, Rows, Threads, multiply, pack, packed_len};
 use super::norm::PreparedNorm;
-use super::runner::{Io, Kernel, Layout, PreparedWeights, plain};
+use super::runner::{Io, Kernel, PreparedWeights, plain};
 use super::winograd::Winograd;
 use super::{GroupNorm, Size, Window};
 
-/// How the sums are formed.
+/// How the sums are formed, and the weights prepared for it.
 enum How {
     /// Every pixel is a row.
-    Pointwise,
+    Pointwise(PackedWeights),
     /// Windows are copied into rows.
-    Windows(Windows),
+    Windows(Windows, PackedWeights),
     /// F(4x4, 3x3).
-    Winograd(Winograd),
+    Winograd(Winograd, Arc<[f32]>),
 }
 
 pub(super) struct Convolution {
@@ -26,7 +27,6 @@ pub(super) struct Convolution {
     pixels: usize,
     depth: usize,
     outputs: usize,
-    weight: Arc<[f32]>,
     bias: Option<Vec<f32>>,
     norm: Option<PreparedNorm>,
     activation: Activation,
@@ -43,33 +43,37 @@ impl Convolution {
         let taps = window.kernel[0] * window.kernel[1];
         let (inputs, outputs, depth) = (x.channels, y.channels, x.channels * taps);
         let pointwise = taps == 1 && window.stride == [1; 2] && window.before == [0; 2];
+        let packed = || {
+            weights.packed((weight, id), |values| {
+                let mut packed = vec![0.0; packed_len(outputs, depth)];
+                // From (out, in, tap) to depth by taps, channels innermost.
+                let at = |output: usize, k: usize| values[(output * inputs + k % inputs) * taps + k / inputs];
+                pack(outputs, depth, at, &mut packed);
+                packed
+            })
+        };
         // Winograd's end knows no GELU.
         let how = match Winograd::new(x, y, window).filter(|_| activation != Activation::Gelu || norm.is_some()) {
-            Some(winograd) => How::Winograd(winograd),
-            None if pointwise => How::Pointwise,
-            None => How::Windows(Windows { x, y, window }),
-        };
-        let packed = |values: &[f32]| {
-            let mut packed = vec![0.0; packed_len(outputs, depth)];
-            // From (out, in, tap) to depth by taps, channels innermost.
-            let at = |output: usize, k: usize| values[(output * inputs + k % inputs) * taps + k / inputs];
-            pack(outputs, depth, at, &mut packed);
-            packed
-        };
-        let weight = match &how {
-            How::Winograd(winograd) => weights.of((weight, id), Layout::Points, |values| winograd.prepare(values))?,
-            _ => weights.of((weight, id), Layout::Packed, packed)?,
+            Some(winograd) => {
+                let points = weights.points((weight, id), |values| winograd.prepare(values))?;
+                How::Winograd(winograd, points)
+            }
+            None if pointwise => How::Pointwise(packed()?),
+            None => How::Windows(Windows { x, y, window }, packed()?),
         };
         Ok(Self {
             how,
             pixels: y.batch * y.pixels(),
             depth,
             outputs,
-            weight,
             bias: bias.map(plain).transpose()?,
             norm: norm.map(|norm| PreparedNorm::new(norm, y)).transpose()?,
             activation,
         })
+    }
+
+    fn right<'a>(&self, weights: &'a PackedWeights) -> Right<'a> {
+        Right { values: weights.view(), outputs: self.outputs, depth: self.depth }
     }
 }
 
@@ -77,7 +81,7 @@ impl Kernel for Convolution {
     fn scratch(&self) -> usize {
         let norm = self.norm.as_ref().map_or(0, PreparedNorm::scratch);
         match &self.how {
-            How::Winograd(winograd) => norm.max(winograd.scratch()),
+            How::Winograd(winograd, _) => norm.max(winograd.scratch()),
             _ => norm,
         }
     }
@@ -91,14 +95,16 @@ impl Kernel for Convolution {
             Some(_) => End { bias, ..End::default() },
             None => End { bias, residual, add: in_place, activation: self.activation },
         };
-        let right = Right { values: &self.weight, outputs: self.outputs, depth: self.depth };
         let to = (&mut *y, self.outputs);
         match &self.how {
-            How::Pointwise => {
-                multiply(&Dense { values: x, stride: self.depth }, self.pixels, right, end, to, Threads::All);
+            How::Pointwise(weights) => {
+                let rows = Dense { values: x, stride: self.depth };
+                multiply(&rows, self.pixels, self.right(weights), end, to, Threads::All);
             }
-            How::Windows(windows) => multiply(&windows.of(x), self.pixels, right, end, to, Threads::All),
-            How::Winograd(winograd) => winograd.run(x, &self.weight, end, y, scratch),
+            How::Windows(windows, weights) => {
+                multiply(&windows.of(x), self.pixels, self.right(weights), end, to, Threads::All);
+            }
+            How::Winograd(winograd, points) => winograd.run(x, points, end, y, scratch),
         }
         if let Some(norm) = &self.norm {
             norm.run(y, residual, self.activation, scratch);

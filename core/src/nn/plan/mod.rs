@@ -436,8 +436,8 @@ impl Window {
 /// Refuses weights that may change.
 fn fixed<'a>(weights: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
     for weight in weights {
-        if weight.track_op() || weight.dtype() != DType::F32 {
-            bail!("a plan takes fixed weights of 32 bits");
+        if weight.track_op() || !matches!(weight.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+            bail!("a plan takes fixed weights of 32 or 16 bits");
         }
     }
     Ok(())

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use candle_core::{Result, Tensor, TensorId, bail};
+use candle_core::{DType, Result, Tensor, TensorId, bail};
 
-use super::super::raw::with_values;
+use super::super::packed::{PackedWeights, WeightStorage};
+use super::super::raw::{widened, with_values};
 use super::attention::{Attention, LinearAttention};
 use super::conv::Convolution;
 use super::maps::{AddDepthwise, AddResized, AveragePool, MaxPool, Mix, Sequence, Tokens};
@@ -35,42 +36,66 @@ pub(super) trait Kernel: Send + Sync {
     fn run(&self, io: Io<'_>);
 }
 
-/// How weights were prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Layout {
-    /// Packed for a product.
-    Packed,
-    /// Transformed and packed, by Winograd.
-    Points,
-}
-
 /// Weights that were prepared for runs, shared by the runners of one network: those for another size of the input need not prepare them again.
 #[derive(Default)]
-pub struct PreparedWeights(Mutex<Known>);
+pub struct PreparedWeights {
+    storage: Option<WeightStorage>,
+    packed: Known<PackedWeights>,
+    points: Known<Arc<[f32]>>,
+}
 
-type Known = HashMap<(TensorId, Layout), Arc<[f32]>>;
+/// By the tensor that was loaded.
+type Known<T> = Mutex<HashMap<TensorId, T>>;
 
 impl PreparedWeights {
-    /// The tensor of `id` in `layout`, by `prepare` of its values where it has not been prepared yet.
-    pub(super) fn of(
+    /// None yet; those of products will be held as `storage`, whatever they were loaded as. Winograd's transformed weights are no weights that
+    /// anyone stored: they have 32 bits always.
+    pub fn held_as(storage: WeightStorage) -> Self {
+        Self { storage: Some(storage), ..Self::default() }
+    }
+
+    /// `tensor`, loaded as `id`, packed for a product by `pack` where that has not been done yet; held in the bits that it was loaded in where
+    /// nothing else is wished.
+    pub(super) fn packed(
         &self,
         (tensor, id): (&Tensor, TensorId),
-        layout: Layout,
-        prepare: impl FnOnce(&[f32]) -> Vec<f32>,
-    ) -> Result<Arc<[f32]>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(values) = known.get(&(id, layout)) {
-            return Ok(values.clone());
-        }
-        let values: Arc<[f32]> = with_values(tensor, prepare)?.into();
-        known.insert((id, layout), values.clone());
-        Ok(values)
+        pack: impl FnOnce(&[f32]) -> Vec<f32>,
+    ) -> Result<PackedWeights> {
+        let storage = self.storage.unwrap_or(match tensor.dtype() {
+            DType::F16 => WeightStorage::Half,
+            DType::BF16 => WeightStorage::BFloat,
+            _ => WeightStorage::Single,
+        });
+        prepared(&self.packed, (tensor, id), |values| PackedWeights::new(pack(values), storage))
     }
+
+    /// As [`Self::packed`], transformed and packed by Winograd.
+    pub(super) fn points(
+        &self,
+        weight: (&Tensor, TensorId),
+        transform: impl FnOnce(&[f32]) -> Vec<f32>,
+    ) -> Result<Arc<[f32]>> {
+        prepared(&self.points, weight, |values| transform(values).into())
+    }
+}
+
+fn prepared<T: Clone>(
+    known: &Known<T>,
+    (tensor, id): (&Tensor, TensorId),
+    prepare: impl FnOnce(&[f32]) -> T,
+) -> Result<T> {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(values) = known.get(&id) {
+        return Ok(values.clone());
+    }
+    let values = with_values(&widened(tensor)?, prepare)?;
+    known.insert(id, values.clone());
+    Ok(values)
 }
 
 /// Values of `tensor` as they are.
 pub(super) fn plain(tensor: &Tensor) -> Result<Vec<f32>> {
-    with_values(tensor, <[f32]>::to_vec)
+    with_values(&widened(tensor)?, <[f32]>::to_vec)
 }
 
 /// What a step has taken.

@@ -1,5 +1,6 @@
 //! Winograd's F(4x4, 3x3), channels-last: see [`super::super::winograd`] for the algebra.
 
+use super::super::packed::Packed;
 use super::super::product::{Activation, End, Right, Rows, Threads, multiply, pack, packed_len};
 use super::super::raw::{vectorised, with_scratch};
 use super::super::winograd::{IN, OUT, POINTS, Winograd as Planes, input_step, load, output_step, store};
@@ -97,7 +98,8 @@ impl Winograd {
         let (inputs, outputs) = (self.x.channels, self.y.channels);
         let len = packed_len(outputs, inputs);
         let rows = Tiles { values: v, point, columns: self.tile_columns, channels: inputs };
-        let right = Right { values: &weights[point * len..(point + 1) * len], outputs, depth: inputs };
+        let values = Packed::Single(&weights[point * len..(point + 1) * len]);
+        let right = Right { values, outputs, depth: inputs };
         multiply(&rows, tiles, right, End::default(), (m, outputs), Threads::One);
     }
 
