@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bifocal_core::analysis::Analysis;
 use bifocal_core::dicom::{ObjectSummary, TagRow};
+use bifocal_core::project::{Comparison, Entry, Exported, Imported};
 use bifocal_core::render::HeatStyle;
 use bifocal_core::study::{SeriesUid, Study, StudyIndex};
 use bifocal_core::tune::{Candidate, Tuned};
@@ -27,6 +28,7 @@ use crate::label_editor::LabelCommand;
 use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
 use crate::picture::Pictured;
+use crate::project::{ProjectCommand, Purpose, project_folder};
 use crate::reformat::Reformatter;
 use crate::settings::{Recent, Settings};
 use crate::shape_commands::DrawCommand;
@@ -41,8 +43,10 @@ use crate::volumes::AnalysedVolume;
 pub enum Outcome {
     /// The user chose these in a dialog; empty where it was closed, or where the platform has no dialog.
     Picked(Vec<PathBuf>),
-    /// The studies under the paths.
-    Indexed(Vec<PathBuf>, StudyIndex),
+    /// A path for some purpose; `None` where none was chosen.
+    Chosen(Purpose, Option<PathBuf>),
+    /// The studies under the paths; those that were taken out of the project.
+    Indexed(Vec<PathBuf>, StudyIndex, Vec<Study>),
     /// The report, page by page, as it will print.
     ReportPages(Vec<egui::ColorImage>),
     /// Where a report was written; `None` where no place was chosen.
@@ -67,6 +71,14 @@ pub enum Outcome {
     Fused(Arc<Volume>, HeatStyle),
     /// The series of a project as its reader has read them, and what could not be read.
     Cases(Vec<Candidate>, Vec<String>),
+    /// These two readers of a project compared.
+    Compared([String; 2], Box<Comparison>),
+    /// The history of a project, and what could not be read.
+    Told(Vec<Entry>, Vec<String>),
+    /// What was written for other programs.
+    Exported(Exported),
+    /// What a file brought.
+    Imported(PathBuf, Imported),
     /// A fine-tuned bundle, and how it compares.
     Tuned(Box<Tuned>),
     /// In how many other readings each label is in use.
@@ -143,7 +155,7 @@ impl App {
         app.load_labels(false);
         app.tell_of_keys();
         if !paths.is_empty() {
-            app.open(paths);
+            app.open_anything(paths);
         }
         app
     }
@@ -171,6 +183,18 @@ impl App {
         }
     }
 
+    /// Opens studies, or asks who reads where the path is that of a project.
+    pub(crate) fn open_anything(&mut self, paths: Vec<PathBuf>) {
+        match project_folder(&paths) {
+            Some(folder) => self.ask_reader(&folder),
+            None => {
+                self.text_done();
+                self.leave_project();
+                self.open(paths);
+            }
+        }
+    }
+
     /// Starts reading the headers under `paths`.
     pub(crate) fn open(&mut self, paths: Vec<PathBuf>) {
         let missing: Vec<_> = paths.iter().filter(|path| !path.exists()).collect();
@@ -185,7 +209,7 @@ impl App {
         }
         self.jobs.start(JobKind::Index, "Reading headers", move |task| {
             let index = crate::io::index(&paths, task)?;
-            Ok(Outcome::Indexed(paths, index))
+            Ok(Outcome::Indexed(paths, index, Vec::new()))
         });
     }
 
@@ -194,10 +218,16 @@ impl App {
             Ok(Outcome::Picked(paths)) => {
                 if !paths.is_empty() {
                     self.state.settings.last_folder = paths.first().and_then(|path| path.parent()).map(PathBuf::from);
-                    self.open(paths);
+                    self.open_anything(paths);
                 }
             }
-            Ok(Outcome::Indexed(paths, index)) => self.indexed(paths, index),
+            Ok(Outcome::Chosen(purpose, path)) => {
+                if let Some(path) = path {
+                    self.state.settings.last_folder = path.parent().map(PathBuf::from);
+                    self.project(ProjectCommand::Chosen(purpose, path));
+                }
+            }
+            Ok(Outcome::Indexed(paths, index, left_out)) => self.indexed(paths, index, left_out),
             Ok(Outcome::Header(read)) => self.header_read(Ok(*read)),
             Err(JobError::Cancelled) if ended.kind == JobKind::Header => self.close_header(),
             Err(JobError::Failed(message)) if ended.kind == JobKind::Header => self.header_read(Err(message)),
@@ -210,6 +240,17 @@ impl App {
             Ok(Outcome::Volume(volume, sample)) => self.volume_built(volume, sample),
             Ok(Outcome::Fused(volume, style)) => self.fused(Ok((volume, style))),
             Ok(Outcome::Cases(found, problems)) => self.cases_gathered(found, problems),
+            Ok(Outcome::Compared(pair, comparison)) => self.compared(&pair, *comparison),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Comparison => self.comparison_stopped(None),
+            Err(JobError::Failed(cause)) if ended.kind == JobKind::Comparison => self.comparison_stopped(Some(cause)),
+            Ok(Outcome::Told(entries, problems)) => self.told(entries, problems),
+            Err(JobError::Failed(cause)) if ended.kind == JobKind::History => self.history_failed(cause),
+            Ok(Outcome::Exported(exported)) => self.exported(exported),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Export => self.export_stopped(None),
+            Err(JobError::Failed(cause)) if ended.kind == JobKind::Export => self.export_stopped(Some(cause)),
+            Ok(Outcome::Imported(file, imported)) => self.imported(file, imported),
+            Err(JobError::Cancelled) if ended.kind == JobKind::Import => self.import_stopped(None),
+            Err(JobError::Failed(cause)) if ended.kind == JobKind::Import => self.import_stopped(Some(cause)),
             Ok(Outcome::Tuned(tuned)) => self.tuned(tuned),
             Ok(Outcome::LabelUses(uses)) => self.label_uses(uses),
             Ok(Outcome::LabelFile(path)) => {
@@ -269,7 +310,13 @@ impl App {
         intended.or_else(|| all().next()).map(|(study, series, _)| (study, series))
     }
 
-    fn indexed(&mut self, paths: Vec<PathBuf>, index: StudyIndex) {
+    fn indexed(&mut self, paths: Vec<PathBuf>, index: StudyIndex, left_out: Vec<Study>) {
+        self.text_done();
+        // Where a project was read again, the reader stays where they were.
+        let before = self.open_series().filter(|_| self.state.work.is_some());
+        if let Some(work) = &mut self.state.work {
+            work.left_out = left_out;
+        }
         let library = &mut self.state.library;
         library.studies = index.studies.into_iter().map(Arc::new).collect();
         library.problems = index.problems;
@@ -280,7 +327,8 @@ impl App {
         self.clear_desk();
         self.state.browser.search.clear();
         self.state.screen = Screen::Reading;
-        let first = self.first_series();
+        let first = before.and_then(|uid| self.state.place_of(&uid));
+        let first = first.or_else(|| self.state.next_case(false)).or_else(|| self.first_series());
         self.state.browser.problems_open = first.is_none();
         match first {
             Some((study, series)) => {
@@ -295,12 +343,19 @@ impl App {
         }
     }
 
-    fn remember(&mut self, study: usize, series: usize) {
+    pub(crate) fn remember(&mut self, study: usize, series: usize) {
         let Some(entry) = self.state.library.studies.get(study) else { return };
         let more = self.state.library.studies.len() - 1;
         let mut title = ui::text::patient_name(&entry.patient);
         if more > 0 {
             title = format!("{title} +{more}");
+        }
+        let mut detail = recent_detail(entry);
+        let mut paths = self.state.library.paths.clone();
+        if let Some(work) = &self.state.work {
+            title = work.project.name().to_owned();
+            detail = format!("Project · {}", work.reader);
+            paths = vec![work.project.folder().to_path_buf()];
         }
         let key = Reading::new(Arc::clone(entry), series).and_then(|reading| reading.key_at(reading.view.position));
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -309,11 +364,12 @@ impl App {
             source.file = absolute(&source.file);
         }
         self.state.settings.remember(Recent {
-            paths: self.state.library.paths.iter().map(absolute).collect(),
+            paths: paths.iter().map(absolute).collect(),
             title,
-            detail: recent_detail(entry),
+            detail,
             thumbnail,
             thumbnail_frame: key.map_or(0, |key| key.frame),
+            reader: self.state.work.as_ref().map(|work| work.reader.clone()),
         });
     }
 
@@ -343,6 +399,7 @@ impl App {
                 self.state.reading = Some(reading);
                 self.state.screen = Screen::Reading;
                 self.begin_case();
+                self.read_beside();
                 self.series_shown();
             }
             None => {
@@ -394,7 +451,9 @@ impl App {
         if !dropped.is_empty() {
             let labels = dropped.first().filter(|_| self.state.labels.is_some());
             let labels = labels.map(|file| Command::Labels(LabelCommand::Read(file.clone())));
-            self.queue.push(labels.unwrap_or(Command::Open(dropped)));
+            let project = || self.dropped(&dropped).map(Command::Project);
+            let command = labels.or_else(project).unwrap_or_else(|| Command::Open(dropped.clone()));
+            self.queue.push(command);
         }
         self.tend_picture();
         self.take_in_keys();
@@ -424,6 +483,7 @@ impl App {
         self.tend_explanations();
         self.tend_notes();
         self.tend_report();
+        self.tend_history();
     }
 
     fn take_in_keys(&mut self) {
@@ -442,7 +502,7 @@ impl App {
             let label = labels.by_digit(digit).map(|label| label.key.clone());
             self.queue.push(Command::Draw(DrawCommand::Label(label)));
         }
-        let in_dialog = self.state.keys.is_some() || self.state.labels.is_some();
+        let in_dialog = self.state.keys.is_some() || self.state.labels.is_some() || self.state.project.is_some();
         for action in self.state.settings.keys.pressed(&self.ctx, self.typing, in_dialog) {
             if action == Action::NextViewport && self.lenses_in_front() {
                 // Tab goes from lens to lens; elsewhere it goes from widget to widget, as everywhere.
@@ -460,6 +520,7 @@ impl App {
             && state.report.is_none()
             && state.keys.is_none()
             && state.labels.is_none()
+            && state.project.is_none()
             && state.header.is_none()
     }
 

@@ -6,15 +6,19 @@ use std::path::PathBuf;
 use bifocal_core::analysis::FindingId;
 use bifocal_core::annotation::Edit;
 
+use crate::compare::CompareCommand;
 use crate::desk::DeskCommand;
+use crate::exchange::ExchangeCommand;
 use crate::explain::ExplainCommand;
 use crate::fusion::FusionCommand;
 use crate::header::HeaderCommand;
+use crate::history::HistoryCommand;
 use crate::jobs::JobKind;
 use crate::keymap::Action;
 use crate::keys::KeyCommand;
 use crate::label_editor::LabelCommand;
 use crate::layouts::LayoutCommand;
+use crate::project::ProjectCommand;
 use crate::reader::ReadCommand;
 use crate::report::ReportCommand;
 use crate::shape_commands::DrawCommand;
@@ -65,6 +69,14 @@ pub enum Command {
     Explain(ExplainCommand),
     /// Something about the work list of a project.
     Work(WorkCommand),
+    /// Something about a project as a whole.
+    Project(ProjectCommand),
+    /// Something about the comparison of readers.
+    Compare(CompareCommand),
+    /// Something about the history of a project.
+    History(HistoryCommand),
+    /// Something about export and import.
+    Exchange(ExchangeCommand),
     /// Something about fine-tuning.
     Tune(TuneCommand),
     /// Something about shapes, paint and labels.

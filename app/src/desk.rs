@@ -288,8 +288,17 @@ impl App {
         self.fetch_document();
     }
 
+    /// Closes the files of all documents; copies to look at stay. [`Self::fetch_document`] opens that of the active reading again.
+    pub(crate) fn close_documents(&mut self) {
+        let parked = self.state.desk.panes.iter_mut().flatten();
+        for reading in parked.chain(&mut self.state.reading).filter(|reading| !reading.document_is_copy) {
+            reading.document = reading.document.copy();
+            reading.document_is_copy = true;
+        }
+    }
+
     /// Sees to it that the active reading has the document of its series itself.
-    fn fetch_document(&mut self) {
+    pub(crate) fn fetch_document(&mut self) {
         let Some(reading) = &mut self.state.reading else { return };
         if !reading.document_is_copy {
             return;

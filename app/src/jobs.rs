@@ -42,6 +42,14 @@ pub enum JobKind {
     Cases,
     /// Fine-tuning a bundle.
     Tuning,
+    /// Comparing two readers of a project.
+    Comparison,
+    /// Reading the journals of a project.
+    History,
+    /// Writing a project for other programs.
+    Export,
+    /// Reading what another program wrote.
+    Import,
 }
 
 /// How a job ends without a result.

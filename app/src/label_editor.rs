@@ -390,6 +390,7 @@ impl App {
         }
         self.close_labels();
         self.take_labels(set);
+        self.record_labels();
     }
 
     fn delete_labels(&mut self) {

@@ -25,8 +25,9 @@
 //! | [`overlays`] | heat maps and attention on the graphics card |
 //! | [`fusion`] | another series over the one that is read |
 //! | [`probe`] | where one token looks |
-//! | [`work`] | the open project: work list, states, next and previous |
-//! | [`history`] | who changed what and when |
+//! | [`project`] | projects: made, opened, changed; their readers and panels |
+//! | [`work`] | the work list: states, filter, next and previous |
+//! | [`compare`], [`history`], [`exchange`] | two readers side by side; who changed what and when; export and import |
 //! | [`jobs`] | long work on threads |
 //! | [`listing`] | which studies and series the list shows, in which order |
 //! | [`io`] | the seam to the library's readers |
@@ -39,10 +40,12 @@ mod analysis_fixture;
 pub mod app;
 pub mod cli;
 pub mod command;
+pub mod compare;
 pub mod desk;
 pub mod document;
 pub mod drawing;
 pub mod drive;
+pub mod exchange;
 pub mod explain;
 #[cfg(test)]
 mod explain_tests;
@@ -73,6 +76,7 @@ mod perform;
 pub mod picture;
 pub mod planes;
 pub mod probe;
+pub mod project;
 pub mod proposal;
 pub mod reader;
 pub mod reformat;

@@ -11,10 +11,10 @@ use crate::document::ReadingDocument;
 use crate::jobs::{JobError, JobKind};
 use crate::keymap::{self, Action};
 use crate::label_editor::LabelCommand;
-use crate::listing::listed;
 use crate::network::Network;
+use crate::project::{ProjectCommand, Purpose};
 use crate::settings;
-use crate::state::{Lens, LensLayout, ROOM_FOR_BOTH_PANELS, Reading, Screen, State, Tone};
+use crate::state::{Lens, LensLayout, ROOM_FOR_BOTH_PANELS, Reading, Screen, Tone};
 use crate::view::{Tool, ViewEdit, WindowChoice};
 
 /// A dialog that ends without a choice within this time was never shown: the platform has none.
@@ -25,10 +25,7 @@ impl App {
     pub(crate) fn perform(&mut self, command: Command) {
         match command {
             Command::Do(action) => self.act(action),
-            Command::Open(paths) => {
-                self.leave_project();
-                self.open(paths);
-            }
+            Command::Open(paths) => self.open_anything(paths),
             Command::ShowSeries { study, series } => self.show_series(study, series),
             Command::View(edit) => self.edit_view(edit),
             Command::Tool(tool) => {
@@ -55,6 +52,10 @@ impl App {
             Command::Fusion(command) => self.fusion(command),
             Command::Layouts(command) => self.layouts(command),
             Command::Work(command) => self.work(command),
+            Command::Project(command) => self.project(command),
+            Command::Compare(command) => self.compare(command),
+            Command::History(command) => self.history(command),
+            Command::Exchange(command) => self.exchange(command),
             Command::Tune(command) => self.tuning(command),
             Command::Read(command) => self.read(command),
             Command::Explain(command) => self.explain(command),
@@ -119,7 +120,8 @@ impl App {
             Screen::Start => action.is_general(),
             Screen::Reading => self.state.report.is_none() || action.reaches_the_report(),
         };
-        let reaches = reaches && (self.state.labels.is_none() || action.reaches_the_labels());
+        let dialog = self.state.labels.is_some() || self.state.project.is_some();
+        let reaches = reaches && (!dialog || action.reaches_the_labels());
         if !reaches || self.act_on_desk(action) {
             return;
         }
@@ -131,8 +133,20 @@ impl App {
                     Tone::Error,
                     "The folder sample-data was not found. Make one: bifocal phantom --seed 1 --out sample-data",
                 ),
-                paths => self.open(paths),
+                paths => self.open_anything(paths),
             },
+            Action::NewProject => self.project(ProjectCommand::New),
+            Action::OpenProject => self.project(ProjectCommand::Choose(Purpose::Open)),
+            Action::NextCase
+            | Action::PreviousCase
+            | Action::CaseDone
+            | Action::CaseFlag
+            | Action::CompareReaders
+            | Action::OtherReader
+            | Action::History
+            | Action::ExportProject
+            | Action::ImportProject
+            | Action::FineTune => self.act_on_project(action),
             Action::Quit => self.ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             Action::Home => {
                 self.state.screen = match self.state.screen {
@@ -270,7 +284,12 @@ impl App {
     }
 
     pub(crate) fn edit_document(&mut self, change: impl FnOnce(&mut ReadingDocument) -> Result<bool, StoreError>) {
+        if self.jobs.is_running(JobKind::Import) {
+            self.toast(Tone::Info, "An import writes into your readings: wait until it is done, or cancel it.");
+            return;
+        }
         let Some(reading) = &mut self.state.reading else { return };
+        self.state.history.stale = true;
         if let Err(error) = change(&mut reading.document) {
             self.toast(Tone::Error, format!("Not saved, but kept in this window: {error}"));
         }
@@ -293,6 +312,9 @@ impl App {
             self.labels(command);
             return;
         }
+        if self.state.project.take().is_some() {
+            return;
+        }
         if self.state.header.is_some() {
             self.close_header();
             return;
@@ -310,8 +332,8 @@ impl App {
         if self.leave_drawing() {
             return;
         }
-        if self.state.tuning.open {
-            self.state.tuning.open = false;
+        if self.state.panel.is_some() {
+            self.show_panel(None);
             return;
         }
         let mut left_probe = false;
@@ -332,12 +354,14 @@ impl App {
     /// Goes through the series in the order of the list, skipping those without images.
     fn step_series(&mut self, step: isize) {
         let Some(reading) = &self.state.reading else { return };
-        let State { library, browser, .. } = &self.state;
+        let library = &self.state.library;
         let with_images = |study: usize, series: usize| {
             let series = library.studies.get(study).and_then(|entry| entry.series.get(series));
             series.is_some_and(|series| series.frame_count() > 0)
         };
-        let all: Vec<(usize, usize)> = listed(&library.studies, &browser.search, browser.sort)
+        let all: Vec<(usize, usize)> = self
+            .state
+            .listed()
             .into_iter()
             .flat_map(|item| item.series.into_iter().map(move |series| (item.study, series)))
             .filter(|(study, series)| with_images(*study, *series))

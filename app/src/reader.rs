@@ -236,7 +236,7 @@ impl App {
         }
     }
 
-    fn go_to(&mut self, instance: &InstanceKey, frame: usize) {
+    pub(crate) fn go_to(&mut self, instance: &InstanceKey, frame: usize) {
         let Some(reading) = &mut self.state.reading else { return };
         let frames = reading.frame_count();
         let found = (0..frames).find(|position| {

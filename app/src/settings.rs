@@ -22,6 +22,8 @@ pub struct Settings {
     pub ui_scale: f32,
     /// What was opened, the latest first.
     pub recents: Vec<Recent>,
+    /// Who read last in a project.
+    pub reader: String,
     /// Where the last dialog was.
     pub last_folder: Option<PathBuf>,
     /// Device of the network: `auto`, `cpu`, `cuda` or `metal`.
@@ -87,6 +89,8 @@ pub struct Recent {
     pub thumbnail: Option<bifocal_core::study::Source>,
     /// Frame of that file.
     pub thumbnail_frame: usize,
+    /// Who read in it, where it is a project.
+    pub reader: Option<String>,
 }
 
 impl Default for WindowPlace {
@@ -101,6 +105,7 @@ impl Default for Settings {
             dark: true,
             ui_scale: 1.0,
             recents: Vec::new(),
+            reader: String::new(),
             last_folder: None,
             device: "auto".to_owned(),
             threads: 0,

@@ -8,12 +8,15 @@ use bifocal_core::measure::PixelScale;
 use bifocal_core::render::{Colormap, HeatStyle};
 use bifocal_core::study::{DisplayAttributes, Instance, Problem, Series, Study};
 
+use crate::compare::Comparing;
 use crate::desk::{Desk, Layout};
 use crate::document::ReadingDocument;
 use crate::drawing::Drawing;
+use crate::exchange::Exchange;
 use crate::explain::Explaining;
 use crate::fusion::Fusion;
 use crate::header::Header;
+use crate::history::History;
 use crate::images::FrameKey;
 use crate::keymap::Action;
 use crate::keys::KeyEditor;
@@ -21,6 +24,7 @@ use crate::label_editor::LabelEditor;
 use crate::layouts::LayoutMenu;
 use crate::network::Network;
 use crate::planes::Planes;
+use crate::project::{ProjectDialog, ProjectPanel};
 use crate::reader::Reader;
 use crate::report::Report;
 use crate::settings::Settings;
@@ -108,6 +112,16 @@ pub struct State {
     pub smart: SmartFeatures,
     /// The project that is worked on, where one is open.
     pub work: Option<Work>,
+    /// The dialog of projects, where it is open.
+    pub project: Option<ProjectDialog>,
+    /// What of the project is shown on the right.
+    pub panel: Option<ProjectPanel>,
+    /// Two of its readers compared.
+    pub comparing: Comparing,
+    /// Who changed what in it, and when.
+    pub history: History,
+    /// Its export and import.
+    pub exchange: Exchange,
     /// Fine-tuning on it.
     pub tuning: Tuning,
     /// Bundles that can be chosen: id or folder, and title.
@@ -142,6 +156,11 @@ impl State {
             drawing: Drawing::default(),
             smart: SmartFeatures::default(),
             work: None,
+            project: None,
+            panel: None,
+            comparing: Comparing::default(),
+            history: History::default(),
+            exchange: Exchange::default(),
             tuning: Tuning::default(),
             bundles: Vec::new(),
         }
@@ -173,9 +192,9 @@ impl State {
     /// Whether the list of studies and the panel of findings are shown in a window of that width.
     pub fn panels_shown(&self, width: f32) -> (bool, bool) {
         let report = self.report.is_some();
-        let findings = self.settings.findings_open && self.reading.is_some() && !report && !self.tuning.open;
-        let browser =
-            self.settings.browser_open && !((findings || report || self.tuning.open) && width < ROOM_FOR_BOTH_PANELS);
+        let panel = self.panel.is_some();
+        let findings = self.settings.findings_open && self.reading.is_some() && !report && !panel;
+        let browser = self.settings.browser_open && !((findings || report || panel) && width < ROOM_FOR_BOTH_PANELS);
         (browser, findings)
     }
 }

@@ -13,6 +13,7 @@ use bifocal_core::tune::{Candidate, Choice, Plan, TuneOptions, Tuned, candidates
 use crate::app::{App, Outcome};
 use crate::jobs::{JobError, JobKind};
 use crate::network::Network;
+use crate::project::ProjectPanel;
 use crate::state::{Screen, Tone};
 
 /// Steps that may be asked for.
@@ -22,8 +23,6 @@ pub const HOLD_OUT: std::ops::RangeInclusive<u32> = 10..=60;
 
 /// The panel of fine-tuning, and the run that it has started.
 pub struct Tuning {
-    /// Whether the panel is shown.
-    pub open: bool,
     /// The series of the project as the reader has read them, once they are gathered.
     pub candidates: Option<Vec<Candidate>>,
     /// What of the project could not be read.
@@ -47,7 +46,6 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            open: false,
             candidates: None,
             problems: Vec::new(),
             choice: Choice::new(Default::default()),
@@ -77,10 +75,6 @@ impl Tuning {
 /// What the panel asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TuneCommand {
-    /// Shows the panel.
-    Open,
-    /// Hides it; a run goes on.
-    Close,
     /// Other cases, labels or split.
     Choice(Choice),
     /// Steps at most.
@@ -100,8 +94,6 @@ pub enum TuneCommand {
 impl App {
     pub(crate) fn tuning(&mut self, command: TuneCommand) {
         match command {
-            TuneCommand::Open => self.open_tuning(),
-            TuneCommand::Close => self.state.tuning.open = false,
             TuneCommand::Choice(choice) => {
                 self.state.tuning.choice = choice;
                 self.plan_tuning();
@@ -125,10 +117,10 @@ impl App {
         }
     }
 
-    fn open_tuning(&mut self) {
+    /// The panel was opened.
+    pub(crate) fn open_tuning(&mut self) {
         let Some(work) = &self.state.work else { return };
         let network = &self.state.network;
-        self.state.tuning.open = true;
         if self.jobs.is_running(JobKind::Tuning) || self.state.tuning.result.is_some() {
             return;
         }
@@ -146,9 +138,13 @@ impl App {
         self.gather_cases();
     }
 
-    /// Reads the journals of the project again, where somebody looks at what comes of them.
+    fn is_tuning_shown(&self) -> bool {
+        self.state.panel == Some(ProjectPanel::Tuning)
+    }
+
+    /// Reads the journals of the project again.
     pub(crate) fn gather_cases(&mut self) {
-        let Some(work) = self.state.work.as_ref().filter(|_| self.state.tuning.open) else { return };
+        let Some(work) = &self.state.work else { return };
         let (project, reader) = (work.project.clone(), work.reader.clone());
         let index = self.open_index();
         self.jobs.start(JobKind::Cases, "Looking through the cases", move |_| {
@@ -157,7 +153,8 @@ impl App {
         });
     }
 
-    fn open_index(&self) -> StudyIndex {
+    /// The open studies, as functions of the library take them.
+    pub(crate) fn open_index(&self) -> StudyIndex {
         let studies = self.state.library.studies.iter().map(|study| study.as_ref().clone()).collect();
         StudyIndex { studies, ..StudyIndex::default() }
     }
@@ -217,7 +214,7 @@ impl App {
 
     pub(crate) fn tuned(&mut self, tuned: Box<Tuned>) {
         self.state.bundles = self.bundles();
-        if !self.state.tuning.open {
+        if !self.is_tuning_shown() {
             let text =
                 format!("{} is ready: the panel of fine-tuning compares it with the old bundle.", tuned.metadata.id);
             self.toast(Tone::Info, text);
@@ -234,7 +231,7 @@ impl App {
             }
             Some(message) => {
                 self.state.tuning.result = Some(Err(message.clone()));
-                if !self.state.tuning.open {
+                if !self.is_tuning_shown() {
                     self.toast(Tone::Error, format!("Fine-tuning: {message}"));
                 }
             }

@@ -1,11 +1,16 @@
-//! The project that is open: whose work list it is, and how far each series is.
+//! The project that is open: whose work list it is, how far each series is, which of them are listed, and what is next.
 
-use bifocal_core::project::{Case, CaseState, Project, ProjectError, WorkList};
-use bifocal_core::study::{SeriesUid, Study};
 use std::sync::Arc;
 
+use bifocal_core::project::{Case, CaseState, Project, ProjectError, WorkList};
+use bifocal_core::study::{Series, SeriesUid, Study};
+
 use crate::app::App;
-use crate::state::Tone;
+use crate::compare::Beside;
+use crate::keymap::Action;
+use crate::listing::{Listed, listed};
+use crate::project::{ProjectCommand, ProjectPanel};
+use crate::state::{State, Tone};
 
 /// A project in one reader's hands.
 #[derive(Debug)]
@@ -16,6 +21,35 @@ pub struct Work {
     pub reader: String,
     /// The reader's work list.
     pub cases: WorkList,
+    /// Which series are listed.
+    pub filter: Filter,
+    /// Studies that were taken out of it.
+    pub left_out: Vec<Study>,
+    /// Another reader, whose shapes are drawn beside one's own.
+    pub beside: Option<Beside>,
+}
+
+/// Which series of the work list are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Filter {
+    /// All.
+    #[default]
+    All,
+    /// Those that are so far.
+    State(CaseState),
+    /// Those that are set aside.
+    Flagged,
+}
+
+impl Filter {
+    /// Whether a case is shown.
+    pub fn shows(self, case: &Case) -> bool {
+        match self {
+            Self::All => true,
+            Self::State(state) => case.state == state,
+            Self::Flagged => case.flagged,
+        }
+    }
 }
 
 impl Work {
@@ -25,7 +59,8 @@ impl Work {
     /// Where the reader's name cannot be one, or the work list cannot be read.
     pub fn new(project: Project, reader: &str) -> Result<Self, ProjectError> {
         let cases = project.work_list(reader)?;
-        Ok(Self { project, reader: reader.to_owned(), cases })
+        let (filter, left_out) = (Filter::default(), Vec::new());
+        Ok(Self { project, reader: reader.to_owned(), cases, filter, left_out, beside: None })
     }
 
     /// A series in the work list.
@@ -33,41 +68,137 @@ impl Work {
         self.cases.get(series).cloned().unwrap_or_default()
     }
 
-    /// Series that are done, and all with images.
-    pub fn done_of(&self, studies: &[Arc<Study>]) -> (usize, usize) {
+    /// How many series with images a filter shows.
+    pub fn count(&self, studies: &[Arc<Study>], filter: Filter) -> usize {
         let all = studies.iter().flat_map(|study| &study.series).filter(|series| series.frame_count() > 0);
-        all.fold((0, 0), |(done, all), series| {
-            (done + usize::from(self.case(&series.reading_uid()).state == CaseState::Done), all + 1)
-        })
+        all.filter(|series| filter.shows(&self.case(&series.reading_uid()))).count()
     }
 }
 
 /// What is asked of the work list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkCommand {
     /// Says how far the open series is.
     State(CaseState),
+    /// Says that the open series is done, and opens the next one.
+    DoneAndNext,
     /// Sets the open series aside, or no longer.
     Flag(bool),
-    /// Opens the next series that is not done.
+    /// Notes something about the open series.
+    Note(String),
+    /// Lists other series.
+    Filter(Filter),
+    /// Opens the next series that is not done; where a filter is set, the next that it shows.
     Next,
+    /// As [`WorkCommand::Next`], backwards.
+    Previous,
+}
+
+impl State {
+    /// The studies and series of the list on the left: those that match the search, and of a project those that its filter shows. The open series
+    /// stays in sight.
+    pub fn listed(&self) -> Vec<Listed> {
+        let studies = &self.library.studies;
+        let mut list = listed(studies, &self.browser.search, self.browser.sort);
+        let Some(work) = self.work.as_ref().filter(|work| work.filter != Filter::All) else { return list };
+        for item in &mut list {
+            let Some(study) = studies.get(item.study) else { continue };
+            item.series.retain(|index| {
+                let shown =
+                    |series: &Series| series.frame_count() > 0 && work.filter.shows(&work.case(&series.reading_uid()));
+                study.series.get(*index).is_some_and(shown) || self.is_open(study, *index)
+            });
+        }
+        list.retain(|item| !item.series.is_empty());
+        list
+    }
+
+    fn is_open(&self, study: &Study, series: usize) -> bool {
+        self.reading.as_ref().is_some_and(|reading| reading.series_index == series && reading.study.uid == study.uid)
+    }
+
+    /// Place of a series among the open studies: (study, series).
+    pub fn place_of(&self, uid: &SeriesUid) -> Option<(usize, usize)> {
+        self.library.studies.iter().enumerate().find_map(|(study, entry)| {
+            Some((study, entry.series.iter().position(|series| series.reading_uid() == *uid)?))
+        })
+    }
+
+    /// The case that comes after the open one in the order of the list (before it, going backwards): that is not done, or that the filter shows.
+    /// Round once; `None` where there is no other.
+    pub fn next_case(&self, backwards: bool) -> Option<(usize, usize)> {
+        let work = self.work.as_ref()?;
+        let studies = &self.library.studies;
+        let mut order: Vec<(usize, usize)> = listed(studies, &self.browser.search, self.browser.sort)
+            .into_iter()
+            .flat_map(|item| item.series.into_iter().map(move |series| (item.study, series)))
+            .collect();
+        if backwards {
+            order.reverse();
+        }
+        let open = |(study, series): &(usize, usize)| studies.get(*study).is_some_and(|s| self.is_open(s, *series));
+        let here = order.iter().position(open);
+        let wanted = |(study, series): &&(usize, usize)| {
+            let series = studies.get(*study).and_then(|entry| entry.series.get(*series));
+            series.filter(|series| series.frame_count() > 0).is_some_and(|series| {
+                let case = work.case(&series.reading_uid());
+                match work.filter {
+                    Filter::All => case.state != CaseState::Done,
+                    filter => filter.shows(&case),
+                }
+            })
+        };
+        let after = here.map_or(0, |here| here + 1);
+        order.iter().cycle().skip(after).take(order.len()).find(|place| wanted(place) && !open(place)).copied()
+    }
 }
 
 impl App {
+    /// Carries out an action of the key map that is about a project.
+    pub(crate) fn act_on_project(&mut self, action: Action) {
+        let Some(work) = &self.state.work else {
+            self.toast(Tone::Info, "That belongs to a project: open or make one on the start screen.");
+            return;
+        };
+        let panel = |panel| ProjectCommand::Panel(panel);
+        match action {
+            Action::NextCase => self.work(WorkCommand::Next),
+            Action::PreviousCase => self.work(WorkCommand::Previous),
+            Action::CaseDone => self.work(WorkCommand::DoneAndNext),
+            Action::CaseFlag => {
+                let flagged = self.open_series().is_some_and(|series| work.case(&series).flagged);
+                self.work(WorkCommand::Flag(!flagged));
+            }
+            Action::OtherReader => self.toggle_beside(),
+            Action::CompareReaders => self.project(panel(ProjectPanel::Comparison)),
+            Action::History => self.project(panel(ProjectPanel::History)),
+            Action::ExportProject => self.project(panel(ProjectPanel::Export)),
+            Action::ImportProject => self.project(panel(ProjectPanel::Import)),
+            Action::FineTune => self.project(panel(ProjectPanel::Tuning)),
+            _ => {}
+        }
+    }
+
     /// Takes up a project: its images, its labels, and the reader's sessions in place of those beside the settings.
     pub fn take_up(&mut self, work: Work) {
-        let sources = work.project.sources();
+        self.text_done();
+        self.leave_project();
         let labels = work.project.labels().clone();
+        self.state.settings.reader.clone_from(&work.reader);
         self.state.work = Some(work);
         self.take_labels(labels);
         self.state.bundles = self.bundles();
-        self.open(sources);
+        self.index_project();
     }
 
     /// Leaves the project: what is opened next is no part of it.
     pub(crate) fn leave_project(&mut self) {
         if self.state.work.take().is_some() {
+            self.show_panel(None);
             self.leave_tuning();
+            self.leave_comparison();
+            self.leave_history();
+            self.leave_exchange();
             self.load_labels(false);
         }
     }
@@ -76,7 +207,18 @@ impl App {
         match command {
             WorkCommand::State(state) => self.set_case(|case| case.state = state),
             WorkCommand::Flag(flagged) => self.set_case(|case| case.flagged = flagged),
-            WorkCommand::Next => self.next_case(),
+            WorkCommand::Note(note) => self.set_case(|case| note.trim().clone_into(&mut case.note)),
+            WorkCommand::DoneAndNext => {
+                self.set_case(|case| case.state = CaseState::Done);
+                self.step_case(false);
+            }
+            WorkCommand::Filter(filter) => {
+                if let Some(work) = &mut self.state.work {
+                    work.filter = filter;
+                }
+            }
+            WorkCommand::Next => self.step_case(false),
+            WorkCommand::Previous => self.step_case(true),
         }
     }
 
@@ -88,7 +230,7 @@ impl App {
         }
     }
 
-    fn open_series(&self) -> Option<SeriesUid> {
+    pub(crate) fn open_series(&self) -> Option<SeriesUid> {
         Some(self.state.reading.as_ref()?.series()?.reading_uid())
     }
 
@@ -102,34 +244,25 @@ impl App {
         if let Err(error) = kept {
             self.toast(Tone::Error, format!("The work list could not be kept: {error}"));
         }
-        self.gather_cases();
+        self.state.history.stale = true;
+        if self.state.panel == Some(ProjectPanel::Tuning) {
+            self.gather_cases();
+        }
     }
 
-    fn next_case(&mut self) {
+    fn step_case(&mut self, backwards: bool) {
         let Some(work) = &self.state.work else { return };
-        let places: Vec<(usize, usize, bool)> = (self.state.library.studies.iter().enumerate())
-            .flat_map(|(study, entry)| {
-                entry.series.iter().enumerate().map(move |(index, series)| (study, index, series))
-            })
-            .filter(|(.., series)| series.frame_count() > 0)
-            .map(|(study, index, series)| (study, index, work.case(&series.reading_uid()).state == CaseState::Done))
-            .collect();
-        let reading = self.state.reading.as_ref();
-        let here = places.iter().position(|(study, index, _)| {
-            reading.is_some_and(|reading| {
-                reading.series_index == *index
-                    && self.state.library.studies.get(*study).is_some_and(|entry| entry.uid == reading.study.uid)
-            })
-        });
-        let after = here.map_or(0, |here| here + 1);
-        // Round once, back to where it began.
-        let next = places.iter().cycle().skip(after).take(places.len()).find(|(.., done)| !done);
-        match next {
-            Some((study, series, _)) if Some((*study, *series)) != here.map(|at| (places[at].0, places[at].1)) => {
-                self.show_series(*study, *series);
-            }
-            Some(_) => self.toast(Tone::Info, "This is the last series that is not done.".to_owned()),
-            None => self.toast(Tone::Info, "All series are done.".to_owned()),
+        if let Some((study, series)) = self.state.next_case(backwards) {
+            self.show_series(study, series);
+            return;
         }
+        let filter = work.filter;
+        let open_is_left = self.open_series().is_some_and(|series| work.case(&series).state != CaseState::Done);
+        let text = match filter {
+            Filter::All if open_is_left => "This is the last series that is not done.",
+            Filter::All => "All series are done.",
+            _ => "The filter shows no other series.",
+        };
+        self.toast(Tone::Info, text);
     }
 }

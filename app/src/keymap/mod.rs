@@ -105,6 +105,20 @@ pub enum Action {
     BrushSmaller,
     BrushLarger,
     DeleteShape,
+    NewProject,
+    OpenProject,
+    NextCase,
+    PreviousCase,
+    /// The open series of a project is done, and the next one is opened.
+    CaseDone,
+    CaseFlag,
+    CompareReaders,
+    /// Another reader's shapes beside one's own.
+    OtherReader,
+    History,
+    ExportProject,
+    ImportProject,
+    FineTune,
 }
 
 /// Where an action stands in the overlay of keys.
@@ -122,11 +136,14 @@ pub enum Group {
     Window,
     /// Findings and report.
     Read,
+    /// Many studies, several readers.
+    Project,
 }
 
 impl Group {
     /// All, in the order they are shown in.
-    pub const ALL: [Self; 6] = [Self::Navigate, Self::View, Self::Draw, Self::Window, Self::Read, Self::General];
+    pub const ALL: [Self; 7] =
+        [Self::Navigate, Self::View, Self::Draw, Self::Window, Self::Read, Self::Project, Self::General];
 
     /// Heading.
     pub fn title(self) -> &'static str {
@@ -137,6 +154,7 @@ impl Group {
             Self::Draw => "Measure and annotate",
             Self::Window => "Window presets",
             Self::Read => "Findings and report",
+            Self::Project => "Project",
         }
     }
 }
@@ -277,6 +295,18 @@ pub const ACTIONS: &[Entry] = {
             "Redo",
             Some(Icon::Redo2),
         ),
+        row(NextCase, &[shift(Key::PageDown)], Project, "Next case", Some(Icon::SkipForward)),
+        row(PreviousCase, &[shift(Key::PageUp)], Project, "Previous case", Some(Icon::SkipBack)),
+        row(CaseDone, &[command(Key::D)], Project, "Case done, and the next one", Some(Icon::CircleCheck)),
+        row(CaseFlag, &[command(Key::B)], Project, "Set the case aside", Some(Icon::Flag)),
+        row(OtherReader, &[shift(Key::R)], Project, "Other reader's shapes on or off", Some(Icon::Eye)),
+        row(CompareReaders, &[command(Key::R)], Project, "Compare readers", Some(Icon::Users)),
+        row(History, &[command(Key::H)], Project, "History", Some(Icon::History)),
+        row(ExportProject, &[], Project, "Export", Some(Icon::Upload)),
+        row(ImportProject, &[], Project, "Import", Some(Icon::Download)),
+        row(FineTune, &[], Project, "Fine-tune", Some(Icon::GraduationCap)),
+        row(NewProject, &[command(Key::N)], General, "New project", Some(Icon::FolderPlus)),
+        row(OpenProject, &[], General, "Open project", Some(Icon::FolderKanban)),
         row(OpenFolder, &[command(Key::O)], General, "Open folder", Some(Icon::FolderOpen)),
         row(
             OpenFiles,

@@ -12,8 +12,10 @@ use crate::command::Command;
 use crate::desk::DraggedSeries;
 use crate::images::FrameKey;
 use crate::keymap::Action;
-use crate::listing::{Listed, listed};
+use crate::listing::Listed;
+use crate::project::ProjectCommand;
 use crate::state::SortBy;
+use crate::work::Filter;
 
 /// Rows of the list of problems.
 const PROBLEMS_SHOWN: usize = 500;
@@ -33,7 +35,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
                 work_list::show(ui, cx);
                 search_and_sort(ui, cx);
             });
-            let shown = listed(&cx.state.library.studies, &cx.state.browser.search, cx.state.browser.sort);
+            let shown = cx.state.listed();
             if !cx.state.library.problems.is_empty() || !cx.state.library.remarks.is_empty() {
                 problems(ui, cx);
             }
@@ -58,7 +60,12 @@ fn nothing(ui: &mut Ui, cx: &Cx<'_>) {
     let (title, next) = if cx.state.library.studies.is_empty() {
         ("No study is open", cx.state.settings.keys.with_text("Drop files here, or open a folder", Action::OpenFolder))
     } else {
-        ("No study matches", "Search for name, id, date or description.".to_owned())
+        match cx.state.work.as_ref().map(|work| work.filter) {
+            Some(filter) if filter != Filter::All => {
+                ("No series is listed", "Search and filter leave none: “All” lists every series.".to_owned())
+            }
+            _ => ("No study matches", "Search for name, id, date or description.".to_owned()),
+        }
     };
     widgets::empty(ui, &cx.theme, Icon::FolderSearch, title, &next);
 }
@@ -244,6 +251,16 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
         hover.push_str(note);
     }
     let response = widgets::named(response, &format!("Series {title}"));
+    if cx.state.work.is_some() {
+        response.context_menu(|ui| {
+            if let Some(entry) = cx.state.library.studies.get(study)
+                && ui.button("Take the study out of the project").clicked()
+            {
+                cx.send(Command::Project(ProjectCommand::LeaveOut(entry.uid.clone(), true)));
+                ui.close();
+            }
+        });
+    }
     if response.on_hover_text(hover).clicked() {
         cx.send(Command::ShowSeries { study, series: index });
     }

@@ -2,13 +2,16 @@
 
 mod annotations;
 mod browser;
+mod compare;
 mod curves;
 mod drop_hint;
+mod exchange;
 mod finding_row;
 mod findings;
 mod fusion;
 mod grid;
 mod header;
+mod history;
 mod keys;
 mod labels;
 mod layers;
@@ -25,10 +28,12 @@ mod plane_maps;
 mod plane_shapes;
 mod planes;
 mod probe;
+mod project;
 mod reading;
 mod report_panel;
 mod shape_card;
 pub mod shapes;
+mod side;
 mod start;
 mod status_bar;
 pub mod text;
@@ -46,6 +51,7 @@ use crate::images::Images;
 use crate::jobs::Job;
 use crate::keymap::Action;
 use crate::overlays::Overlays;
+use crate::project::ProjectPanel;
 use crate::reader::ReadCommand;
 use crate::reformat::Reformatter;
 use crate::state::{Screen, State};
@@ -123,8 +129,13 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
             if let Some(report) = &cx.state.report {
                 report_panel::show(ui, cx, report);
             } else {
-                if cx.state.tuning.open {
-                    tuning::show(ui, cx);
+                match cx.state.panel {
+                    None => {}
+                    Some(ProjectPanel::Tuning) => tuning::show(ui, cx),
+                    Some(ProjectPanel::Comparison) => compare::show(ui, cx),
+                    Some(ProjectPanel::History) => history::show(ui, cx),
+                    Some(ProjectPanel::Export) => exchange::show_export(ui, cx),
+                    Some(ProjectPanel::Import) => exchange::show_import(ui, cx),
                 }
                 if findings_shown {
                     findings::show(ui, cx);
@@ -135,6 +146,9 @@ pub fn show(ui: &mut egui::Ui, cx: &Cx<'_>) -> Drawn {
         }
     }
     toasts::show(ui, cx);
+    if let Some(dialog) = &cx.state.project {
+        project::show(ui, cx, dialog);
+    }
     if let Some(editor) = &cx.state.labels {
         labels::show(ui, cx, editor);
     }

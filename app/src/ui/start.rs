@@ -10,6 +10,7 @@ use super::{Cx, text, widgets};
 use crate::command::Command;
 use crate::images::{FrameKey, Thumbnail};
 use crate::keymap::{self, Action};
+use crate::project::{ProjectCommand, typed_path};
 use crate::settings::Recent;
 
 /// Width of the middle column, points.
@@ -34,6 +35,8 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
                     actions(ui, cx);
                     ui.add_space(space.m);
                     path_field(ui, cx);
+                    ui.add_space(space.m);
+                    projects(ui, cx);
                     ui.add_space(space.xl);
                     recents(ui, cx);
                     ui.add_space(space.xl);
@@ -115,6 +118,22 @@ fn big_action(ui: &mut Ui, cx: &Cx<'_>, action: Action, detail: &str, width: f32
     }
 }
 
+/// Many studies, several readers.
+fn projects(ui: &mut Ui, cx: &Cx<'_>) {
+    let theme = &cx.theme;
+    ui.horizontal(|ui| {
+        for (action, icon) in [(Action::NewProject, Icon::FolderPlus), (Action::OpenProject, Icon::FolderKanban)] {
+            let Some(entry) = keymap::entry(action) else { continue };
+            let button = egui::Button::new((theme.icon(icon, theme.palette.weak), entry.label));
+            let button = ui.add(button.min_size(vec2(0.0, theme.size().control)));
+            if widgets::named(button, entry.label).on_hover_text(cx.tooltip(action)).clicked() {
+                cx.act(action);
+            }
+        }
+        widgets::caption(ui, theme, "Many studies, several readers: work list, comparison, history, export");
+    });
+}
+
 fn path_field(ui: &mut Ui, cx: &Cx<'_>) {
     let theme = &cx.theme;
     let mut path = cx.state.path_field.clone();
@@ -134,17 +153,9 @@ fn path_field(ui: &mut Ui, cx: &Cx<'_>) {
         let open = egui::Button::new("Open").min_size(vec2(button, theme.size().control));
         let clicked = ui.add_enabled(!path.trim().is_empty(), open).clicked();
         if (entered || clicked) && !path.trim().is_empty() {
-            cx.send(Command::Open(vec![expand_home(path.trim())]));
+            cx.send(Command::Open(vec![typed_path(&path)]));
         }
     });
-}
-
-/// `~/x` as people write it in a terminal.
-fn expand_home(path: &str) -> std::path::PathBuf {
-    match (path.strip_prefix("~/"), directories::UserDirs::new()) {
-        (Some(rest), Some(dirs)) => dirs.home_dir().join(rest),
-        _ => path.trim_matches('"').into(),
-    }
 }
 
 fn recents(ui: &mut Ui, cx: &Cx<'_>) {
@@ -203,7 +214,11 @@ fn recent_card(ui: &mut Ui, cx: &Cx<'_>, index: usize, recent: &Recent, width: f
         }
     });
     if response.on_hover_text(place).clicked() {
-        cx.send(Command::Open(recent.paths.clone()));
+        let project = recent.reader.clone().zip(recent.paths.first().cloned());
+        cx.send(match project {
+            Some((reader, folder)) => Command::Project(ProjectCommand::TakeUp(folder, reader)),
+            None => Command::Open(recent.paths.clone()),
+        });
     }
 }
 

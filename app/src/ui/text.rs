@@ -23,12 +23,12 @@ pub fn time(dicom: &str) -> String {
     }
 }
 
-/// Seconds since 1970 as `2026-01-02 10:30`, UTC; a dash where no time was kept.
+/// Milliseconds since 1970 as `2026-01-02 10:30`, UTC; a dash where no time was kept.
 pub fn moment(at: Option<u64>) -> String {
     at.map_or_else(
         || "–".to_owned(),
         |at| {
-            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at);
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(at);
             bifocal_core::report::readable_time(time).trim_end_matches(" UTC").to_owned()
         },
     )

@@ -4,85 +4,32 @@ use bifocal_core::evaluate::{Interval, Verdict, metric_name};
 use bifocal_core::project::CaseState;
 use bifocal_core::train::Curves;
 use bifocal_core::tune::{Choice, Plan, Side, Tuned};
-use eframe::egui::{
-    self, Align, Button, ComboBox, Frame, Grid, Label, Layout, Margin, Panel, RichText, ScrollArea, Slider, TextEdit,
-    Ui, vec2,
-};
+use eframe::egui::{self, Button, ComboBox, Grid, Label, RichText, Slider, TextEdit, Ui, vec2};
 use lucide_icons::Icon;
 
-use super::{Cx, curves, names, status_bar, text, widgets, work_list};
+use super::side::{self, cell, lines, warning};
+use super::{Cx, curves, names, widgets, work_list};
 use crate::command::Command;
 use crate::jobs::{Job, JobKind};
 use crate::tuning::{HOLD_OUT, STEPS, TuneCommand, Tuning};
 
 /// Draws the panel on the right.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
-    let theme = &cx.theme;
-    Panel::right("fine-tuning")
-        .default_size(440.0)
-        .size_range(380.0..=640.0)
-        .show_separator_line(false)
-        .frame(theme.panel_frame().inner_margin(Margin::ZERO).stroke(theme.line()))
-        .show(ui, |ui| {
-            head(ui, cx);
-            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                Frame::new().inner_margin(Margin::same(theme.space().m as i8)).show(ui, |ui| {
-                    let tuning = &cx.state.tuning;
-                    let running = cx.jobs.iter().find(|job| job.kind == JobKind::Tuning);
-                    match (running, &tuning.result) {
-                        (Some(job), _) => progress(ui, cx, job),
-                        (None, Some(Ok(tuned))) => outcome(ui, cx, tuned),
-                        (None, Some(Err(message))) => failure(ui, cx, message),
-                        (None, None) => choose(ui, cx, tuning),
-                    }
-                    ui.add_space(theme.space().m);
-                    widgets::caption(ui, theme, status_bar::RESEARCH_USE);
-                });
-            });
-        });
+    let from = cx.state.model.as_ref().map(|model| format!("from {model}")).unwrap_or_default();
+    side::show(ui, cx, (Icon::GraduationCap, "Fine-tuning"), &from, |ui| {
+        let tuning = &cx.state.tuning;
+        let running = cx.jobs.iter().find(|job| job.kind == JobKind::Tuning);
+        match (running, &tuning.result) {
+            (Some(job), _) => progress(ui, cx, job),
+            (None, Some(Ok(tuned))) => outcome(ui, cx, tuned),
+            (None, Some(Err(message))) => failure(ui, cx, message),
+            (None, None) => choose(ui, cx, tuning),
+        }
+    });
 }
 
 fn send(cx: &Cx<'_>, command: TuneCommand) {
     cx.send(Command::Tune(command));
-}
-
-fn head(ui: &mut Ui, cx: &Cx<'_>) {
-    let theme = &cx.theme;
-    let frame =
-        Frame::new().fill(theme.palette.panel).inner_margin(Margin::same(theme.space().m as i8)).stroke(theme.line());
-    Panel::top("fine-tuning head").resizable(false).show_separator_line(false).frame(frame).show(ui, |ui| {
-        ui.horizontal(|ui| {
-            ui.label(theme.icon(Icon::GraduationCap, theme.palette.weak));
-            ui.label(RichText::new("Fine-tuning").size(theme.tokens.text.title).color(theme.palette.text));
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                if widgets::icon_button(ui, theme, Icon::X, "Close fine-tuning  (Esc)", false).clicked() {
-                    send(cx, TuneCommand::Close);
-                }
-                if let Some(model) = &cx.state.model {
-                    widgets::caption(ui, theme, format!("from {model}"));
-                }
-            });
-        });
-    });
-}
-
-/// Text over several lines.
-fn lines(ui: &mut Ui, cx: &Cx<'_>, text: impl Into<String>, color: egui::Color32) {
-    ui.add(Label::new(RichText::new(text).font(cx.theme.small()).color(color)).wrap().selectable(true));
-}
-
-/// A cell of a table, as wide as its words.
-fn cell(ui: &mut Ui, cx: &Cx<'_>, text: impl Into<String>) {
-    ui.add(Label::new(RichText::new(text).font(cx.theme.small()).color(cx.theme.palette.weak)).extend());
-}
-
-/// Something to look at before it is too late.
-fn warning(ui: &mut Ui, cx: &Cx<'_>, text: &str) {
-    ui.horizontal_top(|ui| {
-        ui.spacing_mut().interact_size.y = 0.0;
-        ui.label(cx.theme.icon(Icon::TriangleAlert, cx.theme.palette.warning).size(cx.theme.tokens.text.body));
-        lines(ui, cx, text::sentence(text), cx.theme.palette.warning);
-    });
 }
 
 fn choose(ui: &mut Ui, cx: &Cx<'_>, tuning: &Tuning) {
@@ -139,18 +86,9 @@ fn choose(ui: &mut Ui, cx: &Cx<'_>, tuning: &Tuning) {
     }
     ui.add_space(space.m);
     let ready = matches!(tuning.plan, Some(Ok(_))) && tuning.is_named();
-    ui.add_enabled_ui(ready, |ui| {
-        let color = if ready { palette.on_primary } else { palette.faint };
-        let fill = if ready { palette.primary } else { palette.raised };
-        let start = Button::new((
-            theme.icon(Icon::Play, color).size(theme.tokens.text.title),
-            RichText::new("Start").color(color),
-        ));
-        let start = start.fill(fill).min_size(vec2(140.0, theme.size().control));
-        if widgets::named(ui.add(start), "Start fine-tuning").clicked() {
-            send(cx, TuneCommand::Start);
-        }
-    });
+    if side::main_button(ui, cx, Icon::Play, "Start", "Start fine-tuning", ready) {
+        send(cx, TuneCommand::Start);
+    }
     if !tuning.is_named() {
         lines(ui, cx, "The name takes letters, digits, - and _.", palette.warning);
     }
@@ -265,37 +203,15 @@ fn split(ui: &mut Ui, cx: &Cx<'_>, plan: &Plan) {
         let unused: Vec<&str> = plan.unused_labels.iter().map(String::as_str).collect();
         lines(ui, cx, format!("Labels that stand for no class: {}", unused.join(", ")), palette.weak);
     }
-    for warning in &plan.warnings {
-        self::warning(ui, cx, warning);
+    for message in &plan.warnings {
+        warning(ui, cx, message);
     }
 }
 
 fn progress(ui: &mut Ui, cx: &Cx<'_>, job: &Job) {
-    let theme = &cx.theme;
-    let (palette, space) = (theme.palette, theme.space());
-    let stage = job.progress.as_ref().map_or("Beginning", |progress| progress.stage.as_str());
-    let stage = stage.strip_prefix("Stage ").map_or_else(|| stage.to_owned(), text::sentence);
-    ui.horizontal(|ui| {
-        ui.add(egui::Spinner::new().size(theme.tokens.text.body).color(palette.weak));
-        ui.label(RichText::new(stage).color(palette.text));
-        if let Some(progress) = job.progress.as_ref().filter(|progress| progress.total > 0) {
-            widgets::caption(ui, theme, format!("{} of {}", progress.done, progress.total));
-        }
-    });
-    let share = job.progress.as_ref().and_then(|progress| progress.fraction()).unwrap_or(0.0);
-    widgets::bar(ui, theme, share, palette.text, vec2(ui.available_width(), space.xs));
-    ui.add_space(space.xs);
-    ui.horizontal(|ui| {
-        widgets::caption(ui, theme, format!("{} s", job.started.elapsed().as_secs()));
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            if job.stopping {
-                widgets::caption(ui, theme, "stopping");
-            } else if ui.button("Cancel fine-tuning").clicked() {
-                cx.send(Command::CancelJob(JobKind::Tuning));
-            }
-        });
-    });
-    ui.add_space(space.m);
+    side::progress(ui, cx, job, "Cancel fine-tuning");
+    ui.add_space(cx.theme.space().m);
+    let palette = cx.theme.palette;
     curves::show(ui, cx, &Curves::of(&cx.state.tuning.reports()));
     lines(
         ui,

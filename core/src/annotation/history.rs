@@ -10,7 +10,7 @@ use crate::study::InstanceKey;
 /// One step of a reading.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Seconds since 1970, UTC; `None` for steps of programs that kept no time.
+    /// Milliseconds since 1970, UTC; `None` for steps of programs that kept no time.
     pub at: Option<u64>,
     /// Whether it was done, taken back or done again.
     pub act: Act,
@@ -135,7 +135,7 @@ fn gather(edit: &Edit, inverse: &Edit, changes: &mut Vec<Change>) {
     }
 }
 
-/// Seconds since 1970, UTC.
+/// Milliseconds since 1970, UTC.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

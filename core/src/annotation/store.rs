@@ -115,7 +115,7 @@ enum Line {
         past: usize,
         document: Document,
     },
-    /// As the other two: `at` is seconds since 1970, UTC.
+    /// As the other two: `at` is milliseconds since 1970, UTC.
     Apply {
         edit: Edit,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -795,7 +795,7 @@ mod tests {
         assert_eq!((events.len(), problems.len()), (COMPACT_FROM + 1, 0));
         assert_eq!((events[7].0.clone(), events[7].1.at, events[7].1.act), (series(), Some(7), Act::Done));
         assert_eq!(events[COMPACT_FROM].1.act, Act::Undone);
-        assert!(events[COMPACT_FROM].1.at.is_some_and(|at| at > 1_700_000_000), "seconds since 1970");
+        assert!(events[COMPACT_FROM].1.at.is_some_and(|at| at > 1_700_000_000_000), "milliseconds since 1970");
         // A kill between the two files: what the history has too much is not told twice.
         let history = history_file(&path);
         let text = fs::read_to_string(&history).expect("reads");

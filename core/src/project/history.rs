@@ -76,7 +76,7 @@ pub enum Told {
 /// One line of the history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Seconds since 1970, UTC; `None` where no time was kept.
+    /// Milliseconds since 1970, UTC; `None` where no time was kept.
     pub at: Option<u64>,
     /// Who.
     pub reader: String,
@@ -142,7 +142,7 @@ pub fn history(project: &Project, task: &Task) -> Result<(Vec<Entry>, Vec<String
             entries.push(entry(Some(line.at), series, Told::Deed(line.deed)));
         }
     }
-    // Stable, so that steps of one second stay in their order.
+    // Stable, so that steps of one moment stay in their order.
     entries.reverse();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.at));
     Ok((entries, problems))

@@ -6,7 +6,7 @@ use std::{fs, io};
 use super::{Deed, Project, ProjectError, Settings};
 use crate::annotation::Taxonomy;
 use crate::dicom::index_paths;
-use crate::study::{StudyIndex, StudyUid};
+use crate::study::{Study, StudyIndex, StudyUid};
 use crate::task::{Cancelled, Task};
 
 impl Project {
@@ -15,9 +15,19 @@ impl Project {
     /// # Errors
     /// Only when cancelled.
     pub fn index(&self, task: &Task) -> Result<StudyIndex, Cancelled> {
+        Ok(self.index_all(task)?.0)
+    }
+
+    /// As [`Project::index`], with the studies that were taken out beside.
+    ///
+    /// # Errors
+    /// Only when cancelled.
+    pub fn index_all(&self, task: &Task) -> Result<(StudyIndex, Vec<Study>), Cancelled> {
         let mut index = index_paths(&self.sources(), task)?;
-        index.studies.retain(|study| !self.settings.left_out.contains(&study.uid));
-        Ok(index)
+        let is_out = |study: &Study| self.settings.left_out.contains(&study.uid);
+        let (out, studies) = std::mem::take(&mut index.studies).into_iter().partition(is_out);
+        index.studies = studies;
+        Ok((index, out))
     }
 
     /// Studies that were taken out.

@@ -197,10 +197,7 @@ impl Project {
 
     /// Folder of a reader's sessions.
     pub fn readings(&self, reader: &str) -> Result<PathBuf, ProjectError> {
-        let sound = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-        if reader.is_empty() || reader.chars().count() > 64 || !reader.chars().all(sound) {
-            return Err(ProjectError::Reader(reader.to_owned()));
-        }
+        check_reader(reader)?;
         Ok(self.folder.join("readings").join(reader))
     }
 
@@ -265,6 +262,18 @@ impl Project {
     fn save(&self) -> Result<(), ProjectError> {
         replace(&self.folder.join("project.json"), &self.settings)
     }
+}
+
+/// Whether a reader may have that name.
+///
+/// # Errors
+/// Where it cannot name a folder on every system.
+pub fn check_reader(name: &str) -> Result<(), ProjectError> {
+    let sound = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.chars().count() > 64 || !name.chars().all(sound) {
+        return Err(ProjectError::Reader(name.to_owned()));
+    }
+    Ok(())
 }
 
 /// Writes JSON under another name first, so that a kill leaves either the old file or the new one.

@@ -1,5 +1,6 @@
 //! What the reader has drawn, on an image: painted regions, shapes with handles, captions with leader lines, and the pointer on them.
 
+mod beside;
 mod captions;
 mod entry;
 mod hit;
@@ -58,6 +59,7 @@ pub fn show(
     let shown = if visible { shown(cx, &on, map, active) } else { Vec::new() };
     if visible {
         masks::paint(painter, cx, &on, map);
+        beside::paint(painter, cx, reading, &on, map);
     }
     let placed = captions::place(painter, cx, reading, loaded, map, &shown);
     let taken = if active { input(ui, cx, map, response, &shown, &placed) } else { in_hand(cx).is_some() };
