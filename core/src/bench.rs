@@ -105,7 +105,10 @@ pub enum Work {
     /// A forward pass without features, on the network's device.
     Inference,
     /// Forward and backward pass, AdamW and moving average, on the network's device.
-    TrainingStep,
+    TrainingStep {
+        /// Values are computed again on the way back.
+        recompute: bool,
+    },
 }
 
 /// Runs that are not timed: memory is taken and caches are filled.
@@ -137,8 +140,8 @@ pub fn measure(
                 there.try_for_each(|logits| logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>().map(drop))
             })
         }
-        Work::TrainingStep => {
-            let mut step = TrainingStep::new(network.config(), &subject.device)?;
+        Work::TrainingStep { recompute } => {
+            let mut step = TrainingStep::new(network.config(), &subject.device, recompute)?;
             let input = input.to_device(&subject.device)?;
             Box::new(move || inside_pool(|| step.run(&input, 1e-3)).map(drop))
         }

@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// A training step instead of inference: forward and backward pass, AdamW, moving average.
     #[arg(long)]
     train: bool,
+    /// The training step keeps less of its forward pass and computes it again on the way back.
+    #[arg(long, requires = "train")]
+    recompute: bool,
     /// Threads; all cores where it is not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -209,7 +212,11 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn run_subject(args: &Args, subject: &Subject) -> anyhow::Result<()> {
-    let (work, what) = if args.train { (Work::TrainingStep, "training step") } else { (Work::Inference, "inference") };
+    let (work, what) = match (args.train, args.recompute) {
+        (false, _) => (Work::Inference, "inference"),
+        (true, false) => (Work::TrainingStep { recompute: false }, "training step"),
+        (true, true) => (Work::TrainingStep { recompute: true }, "training step with recomputation"),
+    };
     let (id, device) = (&subject.id, &subject.device_name);
     let own = subject.network.config().input_size;
     let sides = if args.side.is_empty() { &[own][..] } else { &args.side };

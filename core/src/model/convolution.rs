@@ -60,6 +60,17 @@ impl Style {
     }
 }
 
+/// Whose statistics a batch normalisation goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Statistics {
+    /// The running ones.
+    Running,
+    /// The batch's own; the running ones follow where they are variables.
+    Batch,
+    /// The batch's own, in a pass that is done again: the running ones have followed.
+    BatchAgain,
+}
+
 /// Batch normalisation's weights and running statistics.
 struct BatchNorm {
     gamma: Tensor,
@@ -79,11 +90,11 @@ impl BatchNorm {
         })
     }
 
-    /// By the batch's own statistics; the running ones follow where they are variables.
-    fn train(&self, x: &Tensor) -> Result<Tensor> {
+    /// By the batch's own statistics.
+    fn train(&self, x: &Tensor, statistics: Statistics) -> Result<Tensor> {
         let (y, batch) = batch_norm(x, &self.gamma, &self.beta, NORM_EPS)?;
         for (running, now) in [(&self.running.mean, &batch.mean), (&self.running.variance, &batch.variance)] {
-            if running.is_variable() {
+            if running.is_variable() && statistics == Statistics::Batch {
                 let moved = ((running.detach() * (1.0 - MOMENTUM))? + (now * MOMENTUM)?)?;
                 Var::from_tensor(running)?.set(&moved)?;
             }
@@ -167,20 +178,20 @@ impl ConvNorm {
         if self.standardise { standardise_weight(&self.weight, STANDARD_EPS) } else { Ok(self.weight.clone()) }
     }
 
-    /// `training` normalises by the batch where the norm is of batches.
-    pub(super) fn forward(&self, x: &Tensor, training: bool) -> Result<Tensor> {
-        self.forward_with(x, None, training)
+    /// Convolution and normalisation; groups have no other statistics than their own.
+    pub(super) fn forward(&self, x: &Tensor, statistics: Statistics) -> Result<Tensor> {
+        self.forward_with(x, None, statistics)
     }
 
     /// With `residual` added before ReLU.
-    pub(super) fn forward_with(&self, x: &Tensor, residual: Option<&Tensor>, training: bool) -> Result<Tensor> {
+    pub(super) fn forward_with(&self, x: &Tensor, residual: Option<&Tensor>, statistics: Statistics) -> Result<Tensor> {
         let y = match &self.normalisation {
             Normalisation::Group { gamma, beta, groups } => {
                 let end = NormEnd { groups: *groups, eps: NORM_EPS, residual, relu: self.relu };
                 conv_norm(x, &self.weight()?, (gamma, beta), self.shape, end)?
             }
-            Normalisation::Batch(norm) if training => {
-                let y = norm.train(&conv2d(x, &self.weight()?, None, self.shape)?)?;
+            Normalisation::Batch(norm) if statistics != Statistics::Running => {
+                let y = norm.train(&conv2d(x, &self.weight()?, None, self.shape)?, statistics)?;
                 match residual {
                     Some(residual) if self.relu => add_relu(&y, residual)?,
                     Some(residual) => (y + residual)?,
@@ -281,13 +292,14 @@ impl RepConv {
     }
 
     /// With `residual` added before ReLU.
-    pub(super) fn forward_with(&self, x: &Tensor, residual: Option<&Tensor>, training: bool) -> Result<Tensor> {
+    pub(super) fn forward_with(&self, x: &Tensor, residual: Option<&Tensor>, statistics: Statistics) -> Result<Tensor> {
         let shape = ConvShape::same(self.full.0.dim(2)?, self.stride);
-        let y = if training {
-            let full = self.full.1.train(&conv2d(x, &self.full.0, None, shape)?)?;
-            let point = self.point.1.train(&conv2d(x, &self.point.0, None, ConvShape::same(1, self.stride))?)?;
+        let y = if statistics != Statistics::Running {
+            let full = self.full.1.train(&conv2d(x, &self.full.0, None, shape)?, statistics)?;
+            let point = conv2d(x, &self.point.0, None, ConvShape::same(1, self.stride))?;
+            let point = self.point.1.train(&point, statistics)?;
             let mut y = (full + point)?;
-            let identity = self.identity.as_ref().map(|norm| norm.train(x)).transpose()?;
+            let identity = self.identity.as_ref().map(|norm| norm.train(x, statistics)).transpose()?;
             for branch in identity.into_iter().chain(residual.cloned()) {
                 y = (y + branch)?;
             }
@@ -317,7 +329,7 @@ mod tests {
     use candle_core::{DType, Device, Tensor};
     use candle_nn::{VarBuilder, VarMap};
 
-    use super::{ConvNorm, ConvNormSizes, RepConv, Style};
+    use super::{ConvNorm, ConvNormSizes, RepConv, Statistics, Style};
     use crate::model::config::{Convolution, Norm};
 
     const SIZES: ConvNormSizes = ConvNormSizes { inputs: 4, outputs: 4, kernel: 3, stride: 1, relu: true };
@@ -356,20 +368,20 @@ mod tests {
             shake(&map);
             // Many batches of one distribution: running statistics come near those of a large batch.
             for _ in 0..100 {
-                trained.forward_with(&pictures(8), None, true).unwrap();
+                trained.forward_with(&pictures(8), None, Statistics::Batch).unwrap();
             }
             let merged = RepConv::new(SIZES, identity, 1.0, fixed(&map)).unwrap();
             assert!(merged.merged.is_some() && trained.merged.is_none());
             let x = pictures(64);
             let residual = pictures(64);
-            let separate = trained.forward_with(&x, Some(&residual), true).unwrap();
+            let separate = trained.forward_with(&x, Some(&residual), Statistics::Batch).unwrap();
             let size = separate.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-            let by_running = merged.forward_with(&x, Some(&residual), false).unwrap();
+            let by_running = merged.forward_with(&x, Some(&residual), Statistics::Running).unwrap();
             assert!(difference(&separate, &by_running) < 0.15 * size);
             // By the very same statistics the two are equal.
-            let trained = trained.forward_with(&x, Some(&residual), false).unwrap();
+            let trained = trained.forward_with(&x, Some(&residual), Statistics::Running).unwrap();
             let merged = RepConv::new(SIZES, identity, 1.0, fixed(&map)).unwrap();
-            let merged = merged.forward_with(&x, Some(&residual), false).unwrap();
+            let merged = merged.forward_with(&x, Some(&residual), Statistics::Running).unwrap();
             assert!(difference(&trained, &merged) < 1e-5 * size);
         }
     }
@@ -380,7 +392,7 @@ mod tests {
         let map = VarMap::new();
         let conv = RepConv::new(SIZES, true, 1.0, VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu)).unwrap();
         shake(&map);
-        conv.forward_with(&pictures(8), None, true).unwrap();
+        conv.forward_with(&pictures(8), None, Statistics::Batch).unwrap();
         let vars = map.data().lock().unwrap();
         let x = pictures(2);
         let normal = |y: Tensor, name: &str| {
@@ -392,7 +404,7 @@ mod tests {
         let full = normal(x.conv2d(vars["full.conv.weight"].as_tensor(), 1, 1, 1, 1).unwrap(), "full");
         let point = normal(x.conv2d(vars["point.conv.weight"].as_tensor(), 0, 1, 1, 1).unwrap(), "point");
         let sum = ((full + point).unwrap() + normal(x.clone(), "identity")).unwrap().relu().unwrap();
-        assert!(difference(&sum, &conv.forward_with(&x, None, false).unwrap()) < 1e-4);
+        assert!(difference(&sum, &conv.forward_with(&x, None, Statistics::Running).unwrap()) < 1e-4);
     }
 
     #[test]
@@ -401,18 +413,19 @@ mod tests {
         let map = VarMap::new();
         let conv = ConvNorm::new(SIZES, style, 1.0, VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu)).unwrap();
         let before = map.data().lock().unwrap()["norm.running_mean"].as_tensor().copy().unwrap();
-        conv.forward(&pictures(8), false).unwrap();
+        conv.forward(&pictures(8), Statistics::Running).unwrap();
         let mean = || map.data().lock().unwrap()["norm.running_mean"].as_tensor().clone();
         assert_eq!(difference(&before, &mean()), 0.0);
         for _ in 0..100 {
-            conv.forward(&pictures(8), true).unwrap();
+            conv.forward(&pictures(8), Statistics::Batch).unwrap();
         }
         assert!(difference(&before, &mean()) > 1e-3);
         // Now both ways of normalising say nearly the same.
         let x = pictures(64);
-        let (train, eval) = (conv.forward(&x, true).unwrap(), conv.forward(&x, false).unwrap());
+        let (train, eval) =
+            (conv.forward(&x, Statistics::Batch).unwrap(), conv.forward(&x, Statistics::Running).unwrap());
         assert!(difference(&train, &eval) < 0.3);
-        let folded = ConvNorm::new(SIZES, style, 1.0, fixed(&map)).unwrap().forward(&x, false).unwrap();
-        assert!(difference(&conv.forward(&x, false).unwrap(), &folded) < 1e-5);
+        let folded = ConvNorm::new(SIZES, style, 1.0, fixed(&map)).unwrap().forward(&x, Statistics::Running).unwrap();
+        assert!(difference(&conv.forward(&x, Statistics::Running).unwrap(), &folded) < 1e-5);
     }
 }

@@ -7,7 +7,7 @@ use candle_nn::init::Init;
 use super::Features;
 use super::alignment::map_of;
 use super::config::ModelConfig;
-use super::convolution::{ConvNorm, ConvNormSizes, Style};
+use super::convolution::{ConvNorm, ConvNormSizes, Statistics, Style};
 use super::dropout::Dropout;
 use super::layers::{Linear, Pointwise};
 use super::planned::PlannedFeatures;
@@ -93,8 +93,8 @@ impl LesionHead {
     pub(super) fn forward(&self, features: &Features, dropout: Option<Dropout>) -> Result<Tensor> {
         let context = self.context.forward(&token_map(features)?)?;
         let Some((fine, coarse)) = &self.local else {
-            let x = self.merge.forward(&dropped(context, dropout, LESION_SITE)?, false)?;
-            let logits = self.out.forward(&self.refine.forward(&x, false)?)?;
+            let x = self.merge.forward(&dropped(context, dropout, LESION_SITE)?, Statistics::Running)?;
+            let logits = self.out.forward(&self.refine.forward(&x, Statistics::Running)?)?;
             let (rows, columns) = laid_on(features.grid, self.patch, 8);
             return resize_bilinear(&logits, rows, columns);
         };
@@ -103,11 +103,11 @@ impl LesionHead {
         };
         let coarse = add_coarse(&coarse.forward(last)?, &context)?;
         let x = dropped(add_coarse(&fine.forward(second)?, &coarse)?, dropout, LESION_SITE)?;
-        let mut x = self.merge.forward(&x, false)?;
+        let mut x = self.merge.forward(&x, Statistics::Running)?;
         if let Some((narrow, detail)) = &self.detail {
             x = add_coarse(&detail.forward(first)?, &narrow.forward(&x)?)?;
         }
-        self.out.forward(&self.refine.forward(&x, false)?)
+        self.out.forward(&self.refine.forward(&x, Statistics::Running)?)
     }
 
     /// [`Self::forward`] as steps of `plan`.
@@ -175,18 +175,18 @@ impl OrganHead {
         let Some((guide2, guide1)) = &self.guides else {
             let (rows, columns) = laid_on(features.grid, self.patch, 8);
             let x = resize_bilinear(&dropped(tokens, dropout, ORGAN_SITE)?, rows, columns)?;
-            let x = self.narrow.forward(&self.merge2.forward(&x, false)?)?;
+            let x = self.narrow.forward(&self.merge2.forward(&x, Statistics::Running)?)?;
             let (rows, columns) = laid_on(features.grid, self.patch, 4);
-            let x = self.merge1.forward(&resize_bilinear(&x, rows, columns)?, false)?;
+            let x = self.merge1.forward(&resize_bilinear(&x, rows, columns)?, Statistics::Running)?;
             return self.out.forward(&x);
         };
         let [first, second, ..] = features.stages.as_slice() else {
             candle_core::bail!("the organ head needs two stages");
         };
         let x = dropped(add_coarse(&guide2.forward(second)?, &tokens)?, dropout, ORGAN_SITE)?;
-        let x = self.merge2.forward(&x, false)?;
+        let x = self.merge2.forward(&x, Statistics::Running)?;
         let x = add_coarse(&guide1.forward(first)?, &self.narrow.forward(&x)?)?;
-        let x = self.merge1.forward(&x, false)?;
+        let x = self.merge1.forward(&x, Statistics::Running)?;
         self.out.forward(&x)
     }
 

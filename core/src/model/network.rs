@@ -1,9 +1,12 @@
 //! A hybrid with its heads.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{ModelConfig, Topology};
+use super::convolution::Statistics;
 use super::detection::Detector;
 use super::dropout::Dropout;
 use super::heads::{ClassHead, LesionHead, OrganHead};
@@ -17,7 +20,7 @@ use super::serial::Serial;
 use super::single::{ResNetAlone, VitAlone};
 use super::stored::{as_stored, is_matrix};
 use super::{Features, Hybrid};
-use crate::nn::{Plan, StepTime, Value, WeightStorage};
+use crate::nn::{Plan, Recompute, StepTime, Value, WeightStorage};
 
 /// What a forward pass shall keep, and where gradients shall be readable.
 #[derive(Default, Clone, Copy)]
@@ -35,6 +38,29 @@ pub struct Request<'a> {
     pub dropout: Option<Dropout>,
     /// Batch normalisation by the batch's own statistics, which the running ones follow where weights are variables.
     pub training: bool,
+    /// Keep only what stands between the stem, the residual blocks and the transformer's layers, and compute the rest again on the way back. Gradients
+    /// then come from [`Recompute::backward`]; layers whose attention is asked for are kept whole.
+    pub recompute: Option<&'a Recompute>,
+}
+
+impl Request<'_> {
+    /// `forward` of `x` by `part`, as a segment where values are computed again.
+    pub(super) fn segment<P: Send + Sync + 'static>(
+        &self,
+        part: &Arc<P>,
+        x: &Tensor,
+        forward: impl Fn(&P, &Tensor, Statistics) -> Result<Tensor> + Send + Sync + 'static,
+    ) -> Result<Tensor> {
+        let training = self.training;
+        let statistics = move |again: bool| match (training, again) {
+            (false, _) => Statistics::Running,
+            (true, false) => Statistics::Batch,
+            (true, true) => Statistics::BatchAgain,
+        };
+        let Some(recompute) = self.recompute else { return forward(part, x, statistics(false)) };
+        let part = part.clone();
+        recompute.run(x, move |x, again| forward(&part, x, statistics(again)))
+    }
 }
 
 /// Everything a forward pass returns.

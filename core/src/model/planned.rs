@@ -130,7 +130,8 @@ impl Plans {
         let plain = request.attention_perturbation.is_none()
             && request.stage_perturbation.is_none()
             && request.dropout.is_none()
-            && !request.training;
+            && !request.training
+            && request.recompute.is_none();
         if !plain || !x.device().is_cpu() || x.track_op() || x.dtype() != candle_core::DType::F32 {
             return Ok(None);
         }

@@ -1,10 +1,12 @@
 //! The local branch: a ResNet (He et al., 2016) of basic, bottleneck or re-parameterised blocks.
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{Block, ModelConfig, ResNetConfig};
-use super::convolution::{ConvNorm, ConvNormSizes, RepConv, Style};
+use super::convolution::{ConvNorm, ConvNormSizes, RepConv, Statistics, Style};
 use super::network::Request;
 use crate::nn::{Plan, Value, max_pool2d};
 
@@ -56,21 +58,21 @@ impl ResidualBlock {
         Ok(Self { branch, downsample })
     }
 
-    fn forward(&self, x: &Tensor, training: bool) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, statistics: Statistics) -> Result<Tensor> {
         let shortcut = match &self.downsample {
-            Some(downsample) => downsample.forward(x, training)?,
+            Some(downsample) => downsample.forward(x, statistics)?,
             None => x.clone(),
         };
         match &self.branch {
             Branch::Basic([first, second]) => {
-                second.forward_with(&first.forward(x, training)?, Some(&shortcut), training)
+                second.forward_with(&first.forward(x, statistics)?, Some(&shortcut), statistics)
             }
             Branch::Bottleneck([first, second, third]) => {
-                let inner = second.forward(&first.forward(x, training)?, training)?;
-                third.forward_with(&inner, Some(&shortcut), training)
+                let inner = second.forward(&first.forward(x, statistics)?, statistics)?;
+                third.forward_with(&inner, Some(&shortcut), statistics)
             }
             Branch::Rep([first, second]) => {
-                second.forward_with(&first.forward_with(x, None, training)?, Some(&shortcut), training)
+                second.forward_with(&first.forward_with(x, None, statistics)?, Some(&shortcut), statistics)
             }
         }
     }
@@ -101,9 +103,9 @@ impl ResidualBlock {
 
 /// Stem (7x7, stride 2; 3x3 maximum, stride 2) and stages; stage i has stride `4 · 2^i`.
 pub(super) struct ResNet {
-    stem: ConvNorm,
+    stem: Arc<ConvNorm>,
     pool_padding: (usize, usize),
-    stages: Vec<Vec<ResidualBlock>>,
+    stages: Vec<Vec<Arc<ResidualBlock>>>,
 }
 
 impl ResNet {
@@ -119,24 +121,27 @@ impl ResNet {
             let mut built = Vec::new();
             for block in 0..blocks {
                 let stride = if block == 0 && stage > 0 { 2 } else { 1 };
-                built.push(ResidualBlock::new(config, channels, outputs, stride, &vb.pp(block))?);
+                built.push(Arc::new(ResidualBlock::new(config, channels, outputs, stride, &vb.pp(block))?));
                 channels = outputs;
             }
             stages.push(built);
         }
         let style = Style::of(config);
-        Ok(Self { stem: ConvNorm::new(stem, style, 1.0, vb.pp("stem"))?, pool_padding: style.pool_padding(), stages })
+        let stem = Arc::new(ConvNorm::new(stem, style, 1.0, vb.pp("stem"))?);
+        Ok(Self { stem, pool_padding: style.pool_padding(), stages })
     }
 
     /// What the first stage takes.
     pub(super) fn stem(&self, x: &Tensor, request: &Request<'_>) -> Result<Tensor> {
-        max_pool2d(&self.stem.forward(x, request.training)?, 3, 2, self.pool_padding)
+        let padding = self.pool_padding;
+        request
+            .segment(&self.stem, x, move |stem, x, statistics| max_pool2d(&stem.forward(x, statistics)?, 3, 2, padding))
     }
 
     /// The map after stage `index` of what the stage before it gave, with the perturbation that `request` has for it: later stages see it.
     pub(super) fn stage(&self, index: usize, mut x: Tensor, request: &Request<'_>) -> Result<Tensor> {
         for block in self.stages.get(index).into_iter().flatten() {
-            x = block.forward(&x, request.training)?;
+            x = request.segment(block, &x, ResidualBlock::forward)?;
         }
         match request.stage_perturbation {
             Some((stage, perturbation)) if stage == index => &x + perturbation,

@@ -1,11 +1,11 @@
 //! What every variant of the branches must do, in every join that takes it.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 
 use super::topology_tests::{ALL, config, network};
 use super::*;
-use crate::nn::Interpolation;
+use crate::nn::{Interpolation, Recompute};
 
 type Change = fn(&mut ModelConfig);
 
@@ -98,6 +98,47 @@ fn gradients_reach_every_weight_of_every_variant() {
                 let size = largest(gradient);
                 assert!(size.is_finite() && size > 0.0, "{name}: {weight}: {size}");
             }
+        }
+    }
+}
+
+#[test]
+fn what_is_computed_again_gives_the_same_gradients() {
+    for (name, config) in variants() {
+        let (network, vars) = network(&config);
+        let x = slabs(channels(&config), 2, 64, 64);
+        let running = |name: &str| name.contains(".running_");
+        let values = |var: &Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let at_first: Vec<Tensor> = vars.iter().map(|(_, var)| var.as_tensor().copy().unwrap()).collect();
+        let pass = |recompute: Option<Recompute>| {
+            // Statistics have followed the pass before.
+            vars.iter().zip(&at_first).for_each(|((_, var), value)| var.set(value).unwrap());
+            let dropout = Some(Dropout { share: 0.2, seed: 7 });
+            let request = Request { training: true, dropout, recompute: recompute.as_ref(), ..Request::default() };
+            let output = network.forward(&x, &request).unwrap();
+            let features = &output.features;
+            let parts = [&output.lesion_logits, &output.organ_logits, &output.class_logits, &features.tokens];
+            let parts = parts.into_iter().chain(&features.stages).filter(|part| part.elem_count() > 0);
+            let loss =
+                parts.map(|part| part.sqr().unwrap().mean_all().unwrap()).reduce(|a, b| (a + b).unwrap()).unwrap();
+            let gradients = match recompute {
+                Some(recompute) => recompute.backward(loss).unwrap(),
+                None => loss.backward().unwrap(),
+            };
+            let statistics: Vec<Vec<f32>> =
+                vars.iter().filter(|(name, _)| running(name)).map(|(_, var)| values(var)).collect();
+            (gradients, statistics)
+        };
+        let (kept, statistics) = pass(None);
+        let (again, statistics_again) = pass(Some(Recompute::default()));
+        assert_eq!(statistics, statistics_again, "{name}");
+        for (weight, var) in vars.iter().filter(|(weight, _)| !running(weight)) {
+            let (Some(kept), Some(again)) = (kept.get(var), again.get(var)) else {
+                assert!(kept.get(var).is_none() && again.get(var).is_none(), "{name}: {weight}");
+                continue;
+            };
+            let difference = largest(&(kept - again).unwrap());
+            assert!(difference <= 1e-4 * largest(kept), "{name}: {weight}: {difference} of {}", largest(kept));
         }
     }
 }

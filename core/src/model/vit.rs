@@ -1,5 +1,7 @@
 //! The global branch: a pre-norm transformer encoder (Dosovitskiy et al., 2021).
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::init::Init;
@@ -115,7 +117,7 @@ pub(super) struct Transformer {
     cls: Tensor,
     registers: Option<Tensor>,
     position: PositionEmbedding,
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
     norm: LayerNorm,
 }
 
@@ -129,13 +131,12 @@ impl Transformer {
             0 => None,
             count => Some(vb.get_with_hints((1, count, d), "registers", small)?),
         };
-        let layers =
-            (0..config.depth).map(|index| Layer::new(config, &vb.pp("blocks").pp(index))).collect::<Result<_>>()?;
+        let layers = (0..config.depth).map(|index| Layer::new(config, &vb.pp("blocks").pp(index)).map(Arc::new));
         Ok(Self {
             cls: vb.get_with_hints((1, 1, d), "cls_token", small)?,
             registers,
             position: PositionEmbedding::new(config, &vb)?,
-            layers,
+            layers: layers.collect::<Result<_>>()?,
             norm: LayerNorm::new(d, config.norm_eps, vb.pp("norm"))?,
         })
     }
@@ -168,12 +169,12 @@ impl Transformer {
         if !request.bypass_transformer {
             for (index, layer) in (entry.first_layer..).zip(&self.layers) {
                 let perturbation = request.attention_perturbation.and_then(|all| all.get(index));
-                let (next, probabilities) = layer.forward(
-                    &x,
-                    request.attention,
-                    perturbation,
-                    request.dropout.map(|dropout| (dropout, index as u64)),
-                )?;
+                let dropout = request.dropout.map(|dropout| (dropout, index as u64));
+                if !request.attention && perturbation.is_none() {
+                    x = request.segment(layer, &x, move |layer, x, _| Ok(layer.forward(x, false, None, dropout)?.0))?;
+                    continue;
+                }
+                let (next, probabilities) = layer.forward(&x, request.attention, perturbation, dropout)?;
                 attention.extend(probabilities);
                 x = next;
             }

@@ -30,6 +30,7 @@ mod plan;
 mod pool;
 mod product;
 mod raw;
+mod recompute;
 mod resize;
 mod roi_align;
 mod winograd;
@@ -52,6 +53,7 @@ pub use norm::{group_norm, layer_norm};
 pub use packed::WeightStorage;
 pub use plan::{Activation, Finish, Plan, PreparedWeights, Runner, Size, StepTime, Value};
 pub use pool::{adaptive_avg_pool2d, max_pool2d};
+pub use recompute::Recompute;
 pub use resize::{Interpolation, resize_bilinear, resize_matrix};
 pub use roi_align::{Roi, RoiGrid, roi_align};
 

@@ -20,6 +20,10 @@ pub struct TrainConfig {
     /// Batches whose gradients make one step: more images a step without more memory.
     #[serde(default = "one_batch")]
     pub accumulate: usize,
+    /// Keep less of a forward pass and compute it again on the way back: less memory, a third to a half more time, the same
+    /// gradients but for the rounding of sums.
+    #[serde(default)]
+    pub recompute: bool,
     /// Weight decay of AdamW (Loshchilov and Hutter, 2019), for weights with two axes or more.
     pub weight_decay: f64,
     /// Decay of the moving average of the weights, which is what the bundle holds.

@@ -15,8 +15,9 @@ use super::log::{Log, LogSplit, Report};
 use super::optimizer::{Gathered, Optimizer, StepRates};
 use crate::dataset::{CocoDataset, DatasetError};
 use crate::model::{BundleError, Dropout, ModelConfig, Network, Request, SeededVars, bundle_weights, read_metadata};
-use crate::nn::sigmoid;
+use crate::nn::{Recompute, sigmoid};
 use crate::task::{Cancelled, Task, inside_pool};
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use ndarray::Array2;
@@ -285,6 +286,8 @@ impl Learning<'_> {
         sums: &mut Report,
     ) -> Result<(), TrainError> {
         let config = self.config;
+        let recompute = config.recompute.then(Recompute::default);
+        let request = &Request { recompute: recompute.as_ref(), ..*request };
         let output = self.network.forward(&batch.input.to_device(self.network.device())?, request)?;
         let mut loss = batch_loss(&output, &batch.targets, config)?;
         let detection = match self.network.detector() {
@@ -303,12 +306,21 @@ impl Learning<'_> {
             scalar = (scalar + detection.scalar)?;
         }
         let share = 1.0 / config.accumulate as f32;
-        Ok(optimizer.gather(&scalar.backward()?, share, gathered)?)
+        drop(output);
+        Ok(optimizer.gather(&backward(scalar, recompute)?, share, gathered)?)
     }
 
     fn rates<'r>(&self, rate: &'r (dyn Fn(&str) -> f64 + Sync)) -> StepRates<'r> {
         let TrainConfig { weight_decay, clip_norm, ema_decay, .. } = *self.config;
         StepRates { rate, weight_decay, clip_norm, ema_decay }
+    }
+}
+
+/// Gradients of `scalar`, which was computed by a pass that keeps everything, or as `recompute` tells.
+fn backward(scalar: Tensor, recompute: Option<Recompute>) -> candle_core::Result<GradStore> {
+    match recompute {
+        Some(recompute) => recompute.backward(scalar),
+        None => scalar.backward(),
     }
 }
 
@@ -337,25 +349,31 @@ fn layers_above(name: &str, depth: usize) -> usize {
 pub struct TrainingStep {
     network: Network,
     optimizer: Optimizer,
+    recompute: bool,
 }
 
 impl TrainingStep {
-    /// A step of a network with random weights on `device`.
-    pub fn new(config: &ModelConfig, device: &Device) -> candle_core::Result<Self> {
+    /// A step of a network with random weights on `device`; `recompute` as [`TrainConfig::recompute`].
+    pub fn new(config: &ModelConfig, device: &Device, recompute: bool) -> candle_core::Result<Self> {
         let vars = SeededVars::new(0);
         let vb = VarBuilder::from_backend(Box::new(vars.clone()), DType::F32, device.clone());
-        Ok(Self { network: Network::new(config, &vb)?, optimizer: Optimizer::new(vars.into_vars())? })
+        let network = Network::new(config, &vb)?;
+        Ok(Self { network, optimizer: Optimizer::new(vars.into_vars())?, recompute })
     }
 
     /// Forward and backward pass of `input` (batch, 1, side, side), every logit having the gradient `gradient`, and one change of the
     /// weights by AdamW with their moving average.
     pub fn run(&mut self, input: &Tensor, gradient: f64) -> candle_core::Result<f64> {
-        let output = self.network.forward(input, &Request { training: true, ..Request::default() })?;
+        let recompute = self.recompute.then(Recompute::default);
+        let request = Request { training: true, recompute: recompute.as_ref(), ..Request::default() };
+        let output = self.network.forward(input, &request)?;
         let of = |logits: &Tensor| logits.zeros_like()? + gradient;
         let gradients = [of(&output.lesion_logits)?, of(&output.organ_logits)?, of(&output.class_logits)?];
-        let rates = StepRates { rate: &|_| 1e-5, weight_decay: 0.05, clip_norm: 2.0, ema_decay: 0.999 };
+        let scalar = scalar_of(&output, &gradients)?;
+        drop(output);
         let mut gathered = Gathered::default();
-        self.optimizer.gather(&scalar_of(&output, &gradients)?.backward()?, 1.0, &mut gathered)?;
+        self.optimizer.gather(&backward(scalar, recompute)?, 1.0, &mut gathered)?;
+        let rates = StepRates { rate: &|_| 1e-5, weight_decay: 0.05, clip_norm: 2.0, ema_decay: 0.999 };
         self.optimizer.step(&gathered, &rates)
     }
 }

@@ -253,6 +253,7 @@ fn config(options: &TuneOptions, plan: &Plan, parent: &Metadata, coco: &Path) ->
         start_from: Some(options.parent.clone()),
         losses: LossConfig::default(),
         accumulate: 1,
+        recompute: false,
         stages: vec![StageConfig {
             layer_decay: 1.0,
             name: "fine-tuning".into(),

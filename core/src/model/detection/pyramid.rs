@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::super::Features;
 use super::super::config::ModelConfig;
-use super::super::convolution::ConvNorm;
+use super::super::convolution::{ConvNorm, Statistics};
 use super::super::heads::{add_coarse, conv3, token_map};
 use super::super::layers::Pointwise;
 use super::DetectionConfig;
@@ -74,7 +74,7 @@ impl FeaturePyramid {
         let stages = features.stages.iter().skip(self.first_stage - 1);
         for ((stage, lateral), smooth) in stages.zip(&self.laterals).zip(&self.smooth).rev() {
             coarser = add_coarse(&lateral.forward(stage)?, &coarser)?;
-            levels.push(smooth.forward(&coarser, false)?);
+            levels.push(smooth.forward(&coarser, Statistics::Running)?);
         }
         levels.reverse();
         if let Some(last) = levels.last() {
@@ -113,7 +113,7 @@ impl ProposalHead {
         let (mut all, mut starts) = (Vec::new(), vec![0]);
         for ((level, stride), size) in levels.iter().zip(&strides).zip(&self.config.anchor_sizes) {
             let (_, _, rows, columns) = level.dims4()?;
-            let x = self.conv.forward(level, false)?;
+            let x = self.conv.forward(level, Statistics::Running)?;
             let by_place = |map: Tensor| map.permute((0, 2, 3, 1))?.contiguous();
             objectness.push(by_place(self.objectness.forward(&x)?)?.reshape((batch, ()))?);
             deltas.push(by_place(self.deltas.forward(&x)?)?.reshape((batch, (), 4))?);
