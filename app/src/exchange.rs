@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use bifocal_core::project::{
-    ExportFormat, ExportOptions, Exported, Imported, Project, Side, SplitShares, export, import_file, split_patients,
+    Deed, ExportFormat, ExportOptions, Exported, Imported, Project, Side, SplitShares, export, import_file,
+    split_patients,
 };
 use bifocal_core::report::{dicom_date_time, iso_date};
 
 use crate::app::{App, Outcome};
 use crate::jobs::JobKind;
+use crate::project::ProjectPanel;
 use crate::state::Tone;
 
 /// The panels of export and import.
@@ -187,12 +189,16 @@ impl App {
             deidentify: form.deidentify,
             date_time: dicom_date_time(SystemTime::now()),
         };
-        let project = work.project.clone();
+        let (project, reader) = (work.project.clone(), work.reader.clone());
         self.text_done();
         let index = self.open_index();
         self.state.exchange.exported = None;
         self.jobs.start(JobKind::Export, "Exporting", move |task| {
             let exported = export(&project, &index, &options, &folder, task)?;
+            if !exported.parts.is_empty() {
+                let format = options.format.name().to_owned();
+                project.record(&reader, &Deed::Exported { format, folder })?;
+            }
             Ok(Outcome::Exported(exported))
         });
     }
@@ -206,7 +212,9 @@ impl App {
         };
         self.state.exchange.exported = Some(Ok(exported));
         self.state.history.stale = true;
-        self.toast(if sets == 0 { Tone::Warning } else { Tone::Info }, text);
+        if self.state.panel != Some(ProjectPanel::Export) {
+            self.toast(if sets == 0 { Tone::Warning } else { Tone::Info }, text);
+        }
     }
 
     /// An export that was cancelled, or that failed with a message.
@@ -242,7 +250,9 @@ impl App {
             1 => "1 annotation was imported.".to_owned(),
             n => format!("{n} annotations were imported."),
         };
-        self.toast(Tone::Info, text);
+        if self.state.panel != Some(ProjectPanel::Import) {
+            self.toast(Tone::Info, text);
+        }
         self.state.exchange.imported = Some((file, Ok(imported)));
     }
 

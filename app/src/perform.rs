@@ -172,6 +172,10 @@ impl App {
                 if !shown && width < ROOM_FOR_BOTH_PANELS {
                     self.state.settings.findings_open = false;
                 }
+                // A panel of a project gives way to the list where there is no room for both.
+                if !shown && !self.state.panels_shown(width).0 && self.state.panel.is_some() {
+                    self.show_panel(None);
+                }
             }
             Action::ToggleFindings => {
                 let shown = self.state.panels_shown(self.ctx.content_rect().width()).1;

@@ -187,14 +187,18 @@ impl State {
 
 /// Below this width, points, the panel of findings and the list of studies take turns.
 pub const ROOM_FOR_BOTH_PANELS: f32 = 1000.0;
+/// The same for the panels of a project, which are wider: the image stays the biggest thing.
+const ROOM_FOR_PROJECT_PANEL: f32 = 1240.0;
 
 impl State {
     /// Whether the list of studies and the panel of findings are shown in a window of that width.
     pub fn panels_shown(&self, width: f32) -> (bool, bool) {
         let report = self.report.is_some();
-        let panel = self.panel.is_some();
+        let panel = self.panel.is_some() && !report;
         let findings = self.settings.findings_open && self.reading.is_some() && !report && !panel;
-        let browser = self.settings.browser_open && !((findings || report || panel) && width < ROOM_FOR_BOTH_PANELS);
+        let narrow =
+            ((findings || report) && width < ROOM_FOR_BOTH_PANELS) || (panel && width < ROOM_FOR_PROJECT_PANEL);
+        let browser = self.settings.browser_open && !narrow;
         (browser, findings)
     }
 }
@@ -552,6 +556,8 @@ mod tests {
         state.report = None;
         state.settings.findings_open = false;
         assert_eq!(state.panels_shown(800.0), (true, false));
+        state.panel = Some(ProjectPanel::Comparison);
+        assert_eq!((state.panels_shown(1100.0), state.panels_shown(1400.0)), ((false, false), (true, false)));
     }
 
     #[test]

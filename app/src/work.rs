@@ -1,5 +1,6 @@
 //! The project that is open: whose work list it is, how far each series is, which of them are listed, and what is next.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bifocal_core::project::{Case, CaseState, Project, ProjectError, WorkList};
@@ -42,6 +43,15 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::All,
+        Self::State(CaseState::New),
+        Self::State(CaseState::InProgress),
+        Self::State(CaseState::Done),
+        Self::Flagged,
+    ];
+
     /// Whether a case is shown.
     pub fn shows(self, case: &Case) -> bool {
         match self {
@@ -68,10 +78,18 @@ impl Work {
         self.cases.get(series).cloned().unwrap_or_default()
     }
 
-    /// How many series with images a filter shows.
-    pub fn count(&self, studies: &[Arc<Study>], filter: Filter) -> usize {
+    /// How many series with images each filter shows.
+    pub fn counts(&self, studies: &[Arc<Study>]) -> [usize; Filter::ALL.len()] {
         let all = studies.iter().flat_map(|study| &study.series).filter(|series| series.frame_count() > 0);
-        all.filter(|series| filter.shows(&self.case(&series.reading_uid()))).count()
+        let new = Case::default();
+        let mut counts = [0; Filter::ALL.len()];
+        for series in all {
+            let case = self.cases.get(&series.reading_uid()).unwrap_or(&new);
+            for (count, filter) in counts.iter_mut().zip(Filter::ALL) {
+                *count += usize::from(filter.shows(case));
+            }
+        }
+        counts
     }
 }
 
@@ -115,6 +133,15 @@ impl State {
 
     fn is_open(&self, study: &Study, series: usize) -> bool {
         self.reading.as_ref().is_some_and(|reading| reading.series_index == series && reading.study.uid == study.uid)
+    }
+
+    /// Places of all series among the open studies: (study, series).
+    pub fn places(&self) -> HashMap<SeriesUid, (usize, usize)> {
+        let studies = self.library.studies.iter().enumerate();
+        let of = studies.flat_map(|(study, entry)| {
+            entry.series.iter().enumerate().map(move |(index, series)| (series.reading_uid(), (study, index)))
+        });
+        of.collect()
     }
 
     /// Place of a series among the open studies: (study, series).

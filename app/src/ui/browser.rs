@@ -232,7 +232,7 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
         painter.text(pos2(left, y), Align2::LEFT_CENTER, &title, theme.body(), color);
         y += line;
         let work = work_list::mark(cx, series).unwrap_or_default();
-        let detail = text::join([series.modality.clone(), text::series_size(series), work]);
+        let detail = text::join([work, series.modality.clone(), text::series_size(series)]);
         painter.text(pos2(left, y), Align2::LEFT_CENTER, detail, theme.small(), palette.weak);
         if let Some(note) = series.notes.first() {
             y += line;
@@ -246,6 +246,12 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
     }
     let notes: Vec<String> = series.notes.iter().map(ToString::to_string).collect();
     let mut hover = text::join([title.clone(), series.modality.clone(), text::series_size(series)]);
+    if let Some(work) = &cx.state.work {
+        let note = work.case(&series.reading_uid()).note;
+        if !note.is_empty() {
+            hover.push_str(&format!("\n“{note}”"));
+        }
+    }
     for note in &notes {
         hover.push_str("\n△ ");
         hover.push_str(note);

@@ -2,7 +2,7 @@
 
 use bifocal_core::project::{Agreement, CaseAgreement, CaseState, Comparison};
 use eframe::egui::{
-    Align, ComboBox, CornerRadius, Frame, Grid, Layout, Margin, RichText, Sense, Stroke, Ui, UiBuilder, vec2,
+    self, Align, ComboBox, CornerRadius, Frame, Grid, Layout, Margin, RichText, Sense, Stroke, Ui, UiBuilder, vec2,
 };
 use lucide_icons::Icon;
 
@@ -138,8 +138,20 @@ fn outcome(ui: &mut Ui, cx: &Cx<'_>, comparing: &Comparing, comparison: &Compari
     if cases.is_empty() {
         lines(ui, cx, "Neither has drawn on a series, and none is done by both.", theme.palette.weak);
     }
+    let places = cx.state.places();
     for case in cases {
-        row(ui, cx, comparing, case);
+        // What is out of sight only takes its room.
+        let id = egui::Id::unique(("height of case", &case.series.0, case.labels.len()));
+        let (top, width) = (ui.cursor().min, ui.available_width());
+        if let Some(height) = ui.data(|data| data.get_temp::<f32>(id))
+            && !ui.is_rect_visible(egui::Rect::from_min_size(top, vec2(width, height)))
+        {
+            ui.allocate_space(vec2(width, height - ui.spacing().item_spacing.y));
+            continue;
+        }
+        row(ui, cx, comparing, case, places.get(&case.series).copied());
+        let height = ui.cursor().min.y - top.y;
+        ui.data_mut(|data| data.insert_temp(id, height));
     }
     side::problems(ui, cx, "Could not be taken", &comparison.problems);
 }
@@ -185,10 +197,9 @@ fn table(ui: &mut Ui, cx: &Cx<'_>, comparing: &Comparing, rows: &[&Agreement]) {
 }
 
 /// A case; a click opens it where the two differ most.
-fn row(ui: &mut Ui, cx: &Cx<'_>, comparing: &Comparing, case: &CaseAgreement) {
+fn row(ui: &mut Ui, cx: &Cx<'_>, comparing: &Comparing, case: &CaseAgreement, place: Option<(usize, usize)>) {
     let theme = &cx.theme;
     let (palette, space) = (theme.palette, theme.space());
-    let place = cx.state.place_of(&case.series);
     let study = place.and_then(|(study, _)| cx.state.library.studies.get(study));
     let series = place.zip(study).and_then(|((_, index), study)| study.series.get(index));
     let title = series.map_or_else(|| case.series.to_string(), text::series_title);

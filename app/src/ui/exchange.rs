@@ -183,16 +183,19 @@ fn written(ui: &mut Ui, cx: &Cx<'_>, exchange: &Exchange, exported: &Exported) {
             ui.label(theme.icon(Icon::CircleCheck, palette.success).size(theme.tokens.text.title));
             ui.label(RichText::new(format!("{format} was written")).color(palette.text));
         });
-        place(ui, cx, &crate::project::typed_path(&exchange.form.folder));
+        let root = crate::project::typed_path(&exchange.form.folder);
+        place(ui, cx, &root);
         ui.add_space(theme.space().s);
         Grid::new("what was exported").striped(true).spacing(vec2(theme.space().m, theme.space().xs)).show(ui, |ui| {
-            for head in ["Reader", "Side", "Patients", "Written"] {
+            for head in ["Reader", "Folder", "Patients", "Written"] {
                 cell(ui, cx, head);
             }
             ui.end_row();
             for part in &exported.parts {
                 ui.label(&part.reader);
-                ui.label(part.side.map_or("all", |side| side.name()));
+                let inside = part.folder.strip_prefix(&root).map(|inside| inside.display().to_string());
+                let inside = inside.ok().filter(|inside| !inside.is_empty());
+                ui.label(inside.unwrap_or_else(|| "–".to_owned()));
                 ui.label(part.patients.to_string());
                 ui.label(&part.written).on_hover_text(part.folder.display().to_string());
                 ui.end_row();

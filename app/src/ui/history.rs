@@ -9,6 +9,9 @@ use super::{Cx, text, widgets};
 use crate::command::Command;
 use crate::history::{HistoryCommand, sentence};
 
+/// Rows of the list.
+const SHOWN: usize = 2000;
+
 /// Draws the panel.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
     side::show(ui, cx, (Icon::History, "History"), "times in UTC", |ui| {
@@ -56,8 +59,13 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
             widgets::empty(ui, theme, Icon::History, title, next);
             return;
         }
-        for entry in entries {
+        for entry in entries.iter().take(SHOWN) {
             row(ui, cx, entry);
+        }
+        if entries.len() > SHOWN {
+            let words =
+                format!("and {} older ones: search, or bifocal project history lists all", entries.len() - SHOWN);
+            widgets::caption(ui, theme, words);
         }
     });
 }

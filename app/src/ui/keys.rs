@@ -60,9 +60,9 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, editor: &KeyEditor) {
             // The scroll bar has room of its own.
             ui.set_max_width(ui.available_width() - space.m);
             ui.columns(3, |columns| {
-                column(&mut columns[0], cx, editor, &[Group::View, Group::Navigate]);
+                column(&mut columns[0], cx, editor, &[Group::View, Group::Navigate, Group::Project]);
                 column(&mut columns[1], cx, editor, &[Group::Draw]);
-                column(&mut columns[2], cx, editor, &[Group::Read, Group::Window, Group::Project, Group::General]);
+                column(&mut columns[2], cx, editor, &[Group::Read, Group::Window, Group::General]);
                 if editor.search.trim().is_empty() {
                     mouse(&mut columns[1], cx);
                 }

@@ -22,9 +22,10 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
     let Some(work) = &cx.state.work else { return };
     let space = cx.theme.space();
     ui.spacing_mut().item_spacing.y = space.xs;
-    head(ui, cx, work);
+    let counts = work.counts(&cx.state.library.studies);
+    head(ui, cx, work, counts);
     case(ui, cx, work);
-    filters(ui, cx, work);
+    filters(ui, cx, work, counts);
     panels(ui, cx);
     ui.add_space(space.xs);
 }
@@ -33,11 +34,12 @@ fn send(cx: &Cx<'_>, command: WorkCommand) {
     cx.send(Command::Work(command));
 }
 
-fn head(ui: &mut Ui, cx: &Cx<'_>, work: &Work) {
+/// How many series each filter shows.
+type Counts = [usize; Filter::ALL.len()];
+
+fn head(ui: &mut Ui, cx: &Cx<'_>, work: &Work, counts: Counts) {
     let theme = &cx.theme;
-    let studies = &cx.state.library.studies;
-    let done = work.count(studies, Filter::State(CaseState::Done));
-    let all = work.count(studies, Filter::All);
+    let [all, _, _, done, _] = counts;
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.spacing_mut().item_spacing.x = 0.0;
@@ -112,17 +114,18 @@ fn case(ui: &mut Ui, cx: &Cx<'_>, work: &Work) {
 }
 
 /// Which series are listed.
-fn filters(ui: &mut Ui, cx: &Cx<'_>, work: &Work) {
+fn filters(ui: &mut Ui, cx: &Cx<'_>, work: &Work, counts: Counts) {
     let theme = &cx.theme;
-    let studies = &cx.state.library.studies;
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(theme.space().xs, theme.space().xs);
         ui.spacing_mut().button_padding.x = theme.space().xs;
-        let all = std::iter::once((Filter::All, "All"));
-        let states = STATES.into_iter().map(|(state, word)| (Filter::State(state), word));
-        for (filter, word) in all.chain(states).chain([(Filter::Flagged, "Set aside")]) {
+        for (filter, count) in Filter::ALL.into_iter().zip(counts) {
+            let word = match filter {
+                Filter::All => "All",
+                Filter::Flagged => "Set aside",
+                Filter::State(of) => STATES.iter().find(|(state, _)| *state == of).map_or("", |(_, word)| word),
+            };
             let on = work.filter == filter;
-            let count = work.count(studies, filter);
             let color = if on { theme.palette.text } else { theme.palette.weak };
             let words = |text: String| RichText::new(text).font(theme.small()).color(color);
             let button = match filter {

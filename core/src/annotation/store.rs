@@ -166,7 +166,7 @@ impl Store {
         };
         let mut recovered = None;
         let carried = if bytes.is_empty() { carried_over(folder, &path, series, weights_sha256) } else { None };
-        let empty = || carried.clone().unwrap_or_else(fresh);
+        let empty = || carried.as_ref().map_or_else(fresh, |carried| carried.document.clone());
         let replayed = replay(&bytes);
         let restored = replayed.is_ok() && !bytes.is_empty();
         let mut past = 0;
@@ -193,7 +193,8 @@ impl Store {
             write_snapshot(&path, past, &document)?;
         }
         let file = OpenOptions::new().append(true).open(&path).map_err(|source| io_error(&path, "open", source))?;
-        Ok(Self { document, path, file, restored, carried: carried.is_some(), recovered })
+        let carried = carried.is_some_and(|carried| carried.by_others);
+        Ok(Self { document, path, file, restored, carried, recovered })
     }
 
     /// The document.
@@ -349,14 +350,22 @@ fn session_in(path: &Path, series: &SeriesUid) -> Option<Session> {
     (replay.document.session.series_uid == *series).then_some(replay.document.session)
 }
 
+/// What is taken over from another reading.
+struct Carried {
+    document: Document,
+    /// Whether that was by other weights, and not by none: what was imported is.
+    by_others: bool,
+}
+
 /// What the reader drew and wrote on the series while other weights were in use, as a document of its own: shapes, paint,
 /// calibrations, key images and impression do not depend on the network, its findings' reviews do. The latest such file counts.
-fn carried_over(folder: &Path, own: &Path, series: &SeriesUid, weights_sha256: &str) -> Option<Document> {
+fn carried_over(folder: &Path, own: &Path, series: &SeriesUid, weights_sha256: &str) -> Option<Carried> {
     let files = session_files(folder).ok()?;
     let session = files.iter().rev().filter(|path| *path != own).find_map(|path| session_in(path, series))?;
     let fresh = Session::new(series.clone(), weights_sha256.to_owned());
+    let by_others = !session.weights_sha256.is_empty();
     let session = Session { weights_sha256: fresh.weights_sha256.clone(), reviews: fresh.reviews.clone(), ..session };
-    (session != fresh).then(|| Document::new(session))
+    (session != fresh).then(|| Carried { document: Document::new(session), by_others })
 }
 
 /// `x.history.jsonl` beside `x.session.jsonl`.
@@ -768,6 +777,10 @@ mod tests {
         assert!(other.session().reviews.is_empty(), "reviews of other findings do");
         other.apply(impression("for def")).expect("kept");
         assert_eq!(Store::open(folder.path(), &series(), "abc").expect("opens").session().impression, "for abc");
+        let imported = SeriesUid("1.2.840.2".to_owned());
+        Store::open(folder.path(), &imported, "").expect("opens").apply(impression("by none")).expect("kept");
+        let opened = Store::open(folder.path(), &imported, "abc").expect("opens");
+        assert!(!opened.was_carried_over() && opened.session().impression == "by none", "there were no other weights");
         let stranger = Store::open(folder.path(), &SeriesUid("1.2.840.12".to_owned()), "def").expect("opens");
         assert!(!stranger.was_carried_over() && stranger.session().impression.is_empty());
         assert!(!one.path().display().to_string().contains("840"), "no UID in the file name");

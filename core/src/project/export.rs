@@ -13,9 +13,7 @@ use super::outside::{Burned, Outside};
 use super::segmentations::SegmentationWriter;
 use super::table::TableWriter;
 use super::yolo::{YoloWriter, write_data_file};
-use super::{
-    AnnotatedFrame, CaseState, Deed, EMPTY_UP_TO, Project, ProjectError, membership, read_series, replace, visit,
-};
+use super::{AnnotatedFrame, CaseState, EMPTY_UP_TO, Project, ProjectError, membership, read_series, replace, visit};
 use crate::dataset::hold_out;
 use crate::study::{Series, SeriesUid, StudyIndex};
 use crate::task::Task;
@@ -216,10 +214,6 @@ pub fn export(
     let counted = left_out.into_iter().map(|(reason, count)| format!("{count} {reason}"));
     exported.problems.extend(counted.chain(burned.told()));
     exported.problems.dedup();
-    for reader in &options.readers {
-        let format = options.format.name().to_owned();
-        project.record(reader, &Deed::Exported { format, folder: folder.to_path_buf() })?;
-    }
     Ok(exported)
 }
 

@@ -112,6 +112,7 @@ pub fn visit<'a>(
         let with_empty = complete && series.frame_count() <= empty_up_to;
         let mut open: Option<(InstanceKey, FrameReader)> = None;
         for position in 0..series.frame_count() {
+            task.check()?;
             let Some((instance, frame)) = series.frame_at(position) else { continue };
             let key = instance.key();
             let mut shapes = Vec::new();

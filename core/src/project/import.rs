@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::frames::sessions_of;
+use super::outside::Images;
 use super::{Deed, Project, ProjectError, import_label_map, import_structure_set};
 use crate::annotation::{Edit, Label, MaskKey, Shape, ShapeId, ShapeKind, Store};
 use crate::dataset::{CocoDataset, Geometry};
@@ -45,12 +46,12 @@ pub fn import_file(
     let imported = if name.ends_with(".nii") || name.ends_with(".nii.gz") {
         import_label_map(project, reader, index, file, task)?
     } else if name.ends_with(".json") {
-        import_coco(project, reader, index, file)?
+        import_coco(project, reader, index, file, task)?
     } else {
         let source = Source::file(file);
         match DicomFile::read_headers(&source).is_ok_and(|file| is_structure_set(&file)) {
-            true => import_structure_set(project, reader, index, &source)?,
-            false => import_segmentation(project, reader, index, &source)?,
+            true => import_structure_set(project, reader, index, &source, task)?,
+            false => import_segmentation(project, reader, index, &source, task)?,
         }
     };
     let annotations = imported.annotations;
@@ -68,6 +69,7 @@ pub fn import_segmentation(
     reader: &str,
     index: &StudyIndex,
     source: &Source,
+    task: &Task,
 ) -> Result<Imported, ProjectError> {
     let segmentation = read_segmentation(source).map_err(|error| ProjectError::content(&source.file, error))?;
     let mut imported = Imported::default();
@@ -77,14 +79,16 @@ pub fn import_segmentation(
         keys.insert(segment.number, key);
     }
     let half = segmentation.kind.maximum().div_ceil(2);
+    let images = Images::of(project, index);
     let mut painted = Painted::default();
-    for mask in &segmentation.masks {
+    for (number, mask) in segmentation.masks.iter().enumerate() {
+        task.check()?;
+        task.progress("Importing", number as u64, segmentation.masks.len() as u64);
         let Some(origin) = &mask.source else {
             imported.problems.push(format!("a mask of segment {} names no image", mask.segment));
             continue;
         };
-        let found = instances(index).find(|(_, instance)| instance.uid == origin.sop_instance_uid);
-        let Some((series, instance)) = found else {
+        let Some((series, instance)) = images.find(&origin.sop_instance_uid.0) else {
             imported.problems.push(format!("image {} is not in the project", origin.sop_instance_uid));
             continue;
         };
@@ -127,6 +131,7 @@ pub fn import_coco(
     reader: &str,
     index: &StudyIndex,
     file: &Path,
+    task: &Task,
 ) -> Result<Imported, ProjectError> {
     let dataset = CocoDataset::load(file).map_err(|error| ProjectError::content(file, error))?;
     let text = std::fs::read(file).map_err(ProjectError::file(file))?;
@@ -136,10 +141,13 @@ pub fn import_coco(
     let mut imported = Imported::default();
     let mut edits: BTreeMap<String, (&Series, Vec<Edit>)> = BTreeMap::new();
     let mut next: HashMap<String, u64> = HashMap::new();
-    for image in dataset.images.iter().filter(|image| !image.shapes.is_empty()) {
+    let images = Images::of(project, index);
+    for (number, image) in dataset.images.iter().enumerate().filter(|(_, image)| !image.shapes.is_empty()) {
+        task.check()?;
+        task.progress("Importing", number as u64, dataset.images.len() as u64);
         let Some(origin) = origins.get(&image.id) else { continue };
         let found = match &origin.instance {
-            Some(key) => instances(index).find(|(_, instance)| instance.key().0 == *key),
+            Some(key) => images.find(key),
             None => {
                 let name = stem(Path::new(&origin.file_name));
                 let named =

@@ -9,8 +9,8 @@ use nifti::writer::WriterOptions;
 use nifti::{IntoNdArray, NiftiHeader, NiftiObject, ReaderOptions};
 use serde::{Deserialize, Serialize};
 
-use super::import::{instances, keep, label_for};
-use super::outside::Outside;
+use super::import::{keep, label_for};
+use super::outside::{Images, Outside};
 use super::{AnnotatedFrame, Imported, Project, ProjectError, file_stem, replace};
 use crate::annotation::{Edit, MaskKey};
 use crate::dicom::pixels::FrameReader;
@@ -378,7 +378,9 @@ pub fn import_label_map(
     }
     let sidecar = read_sidecar(&beside(file))?;
     let placed = header.sform_code > 0 || header.qform_code > 0;
-    let target = find(index, &values, placed.then(|| lps_affine(&header)), &sidecar, task).map_err(wrong)?;
+    let target = find(project, index, &values, placed.then(|| lps_affine(&header)), &sidecar, task);
+    task.check()?;
+    let target = target.map_err(wrong)?;
 
     let mut imported = Imported::default();
     let mut numbers: Vec<u16> = values.iter().map(|value| *value as u16).filter(|value| *value > 0).collect();
@@ -442,6 +444,7 @@ impl Target<'_> {
 
 /// The frames that the map lies on, or why there are none.
 fn find<'a>(
+    project: &Project,
     index: &'a StudyIndex,
     values: &Array3<f32>,
     affine: Option<Affine>,
@@ -452,8 +455,8 @@ fn find<'a>(
         return Err("it does not say where it lies (no qform, no sform)".to_owned());
     };
     if let Some(wanted) = &sidecar.instance {
-        let found = instances(index).find(|(_, instance)| instance.key().0 == *wanted);
-        let (series, instance) = found.ok_or_else(|| format!("image {wanted} is not in the project"))?;
+        let (series, instance) =
+            Images::of(project, index).find(wanted).ok_or_else(|| format!("image {wanted} is not in the project"))?;
         let frame = FrameReader::open(&instance.source).and_then(|reader| reader.frame(sidecar.frame));
         let place = Place::of_frame(&frame.map_err(|error| error.to_string())?);
         let [columns, rows, slices] = place.shape;
@@ -465,8 +468,10 @@ fn find<'a>(
         return Ok(Target { series, slices, shape: (rows, columns), origin, steps });
     }
     let all = index.studies.iter().flat_map(|study| &study.series);
+    let outside = Outside::new(project, true);
+    let is_named = |uid: &str| sidecar.series == uid || sidecar.series == outside.uid(uid);
     let named: Vec<&Series> =
-        all.filter(|series| sidecar.series.is_empty() || series.reading_uid().0 == sidecar.series).collect();
+        all.filter(|series| sidecar.series.is_empty() || is_named(&series.reading_uid().0)).collect();
     if named.is_empty() {
         return Err(format!("series {} is not in the project", sidecar.series));
     }

@@ -1,12 +1,12 @@
 //! What patients, images and readers are called in what leaves a project, and copies of images without identifiers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
 use super::{Project, ProjectError};
 use crate::dicom::{Deidentifier, DicomError, DicomFile, pixel_warnings};
-use crate::study::{Source, Study};
+use crate::study::{Instance, Series, Source, Study, StudyIndex};
 
 /// Names for the world outside.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +59,30 @@ impl Outside {
         let file = folder.join(format!("{number:05}.dcm"));
         fs::write(&file, copy.bytes).map_err(ProjectError::file(&file))?;
         Ok(Ok(()))
+    }
+}
+
+/// The images of a project by the names that files of other programs may have for them: the project's own, and those of exports without
+/// identifiers, so that what was drawn on these comes back.
+pub(super) struct Images<'i>(HashMap<String, (&'i Series, &'i Instance)>);
+
+impl<'i> Images<'i> {
+    pub(super) fn of(project: &Project, index: &'i StudyIndex) -> Self {
+        let outside = Outside::new(project, true);
+        let mut all = HashMap::new();
+        for series in index.studies.iter().flat_map(|study| &study.series) {
+            for instance in &series.instances {
+                let (key, uid) = (instance.key().0, &instance.uid.0);
+                for name in [outside.uid(&key), outside.uid(uid), key, uid.clone()] {
+                    all.entry(name).or_insert((series, instance));
+                }
+            }
+        }
+        Self(all)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<(&'i Series, &'i Instance)> {
+        self.0.get(name).copied()
     }
 }
 

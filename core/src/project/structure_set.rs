@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::import::{Imported, Painted, instances, label_for};
+use super::outside::Images;
 use super::{Project, ProjectError};
 use crate::dicom::pixels::FrameReader;
 use crate::dicom::{Contour, ContourKind, read_structure_set};
 use crate::measure::{Runs, polygon};
 use crate::study::{Instance, PixelSpacing, PlaneGeometry, Series, Source, StudyIndex};
+use crate::task::Task;
 
 /// A contour that lies further from its image than this is none of it, mm.
 const FURTHEST_MM: f64 = 0.5;
@@ -31,19 +33,23 @@ pub fn import_structure_set(
     reader: &str,
     index: &StudyIndex,
     source: &Source,
+    task: &Task,
 ) -> Result<Imported, ProjectError> {
     let set = read_structure_set(source).map_err(|error| ProjectError::content(&source.file, error))?;
     let mut imported = Imported { problems: set.problems, ..Imported::default() };
     let mut places: HashMap<(String, usize), Option<Place>> = HashMap::new();
     let mut painted = Painted::default();
-    for region in &set.regions {
+    let images = Images::of(project, index);
+    for (number, region) in set.regions.iter().enumerate() {
+        task.check()?;
+        task.progress("Importing", number as u64, set.regions.len() as u64);
         let mut drawings: BTreeMap<(String, usize), (&Series, &Instance, Runs)> = BTreeMap::new();
         for contour in &region.contours {
             if contour.kind != ContourKind::ClosedPlanar {
                 imported.problems.push(format!("{}: points and open lines enclose nothing", region.name));
                 continue;
             }
-            let found = match find(index, contour) {
+            let found = match find(&images, index, contour) {
                 Ok(found) => found,
                 Err(cause) => {
                     imported.problems.push(format!("{}: {cause}", region.name));
@@ -83,9 +89,13 @@ pub fn import_structure_set(
 }
 
 /// The image that a contour names; without a name, the one that it lies on.
-fn find<'i>(index: &'i StudyIndex, contour: &Contour) -> Result<(&'i Series, &'i Instance, usize), String> {
+fn find<'i>(
+    images: &Images<'i>,
+    index: &'i StudyIndex,
+    contour: &Contour,
+) -> Result<(&'i Series, &'i Instance, usize), String> {
     if let Some(uid) = &contour.image {
-        let found = instances(index).find(|(_, instance)| instance.uid == *uid && instance.frames > 0);
+        let found = images.find(&uid.0).filter(|(_, instance)| instance.frames > 0);
         let (series, instance) = found.ok_or_else(|| format!("image {uid} is not in the project"))?;
         return Ok((series, instance, contour.frame.unwrap_or(0)));
     }

@@ -100,7 +100,8 @@ fn contours_of_a_structure_set_are_painted_on_their_images_holes_left_out() {
     ];
     let file = folder.path().join("rt.dcm");
     crate::dicom::structure_set::tests::write(&file, &contours);
-    let imported = import_structure_set(&mut project, "ben", &index, &Source::file(&file)).expect("imported");
+    let imported =
+        import_structure_set(&mut project, "ben", &index, &Source::file(&file), &Task::new()).expect("imported");
     assert_eq!((imported.frames, imported.annotations), (2, 2), "{imported:?}");
     assert_eq!(imported.problems.len(), 2, "{imported:?}");
     assert!(imported.problems.iter().any(|p| p.contains("5.0 mm beside")), "{imported:?}");
@@ -127,13 +128,13 @@ fn a_segmentation_and_a_coco_file_bring_the_same_pixels_to_another_reader() {
     let (written, problems) =
         export_segmentations(&project, "anna", &drawn.frames, &out, ("20260101", "120000")).expect("written");
     assert_eq!((written, problems.len()), (1, 0), "one series, one object");
-    let imported =
-        import_segmentation(&mut project, "ben", &index, &Source::file(out.join("001-ct.dcm"))).expect("imported");
+    let imported = import_segmentation(&mut project, "ben", &index, &Source::file(out.join("001-ct.dcm")), &task)
+        .expect("imported");
     assert_eq!((imported.frames, imported.annotations, imported.new_labels.len()), (3, 4, 0), "{imported:?}");
 
     let out = folder.path().join("coco");
     assert_eq!(export_coco(&project, &drawn.frames, &out).expect("written"), (3, 4), "a length has no place in COCO");
-    let imported = import_coco(&mut project, "cleo", &index, &out.join("coco.json")).expect("imported");
+    let imported = import_coco(&mut project, "cleo", &index, &out.join("coco.json"), &task).expect("imported");
     assert_eq!((imported.frames, imported.annotations), (3, 4), "{imported:?}");
 
     // COCO has no ellipse: the polygon in its place may differ by a pixel here and there along the rim.
@@ -386,7 +387,7 @@ fn the_session_that_was_changed_last_counts_and_takes_what_is_imported() {
 
     let out = folder.path().join("coco");
     export_coco(&project, &drawn.frames, &out).expect("written");
-    import_coco(&mut project, "anna", &index, &out.join("coco.json")).expect("imported");
+    import_coco(&mut project, "anna", &index, &out.join("coco.json"), &task).expect("imported");
     let again = collect(&project, "anna", &index, 0, &task).expect("gathered");
     assert_eq!(again.frames[0].shapes.len(), 2, "the polygon in the ellipse's place has joined it");
     assert_eq!(

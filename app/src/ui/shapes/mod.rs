@@ -59,12 +59,14 @@ pub fn show(
     let shown = if visible { shown(cx, &on, map, active) } else { Vec::new() };
     if visible {
         masks::paint(painter, cx, &on, map);
-        beside::paint(painter, cx, reading, &on, map);
     }
     let placed = captions::place(painter, cx, reading, loaded, map, &shown);
     let taken = if active { input(ui, cx, map, response, &shown, &placed) } else { in_hand(cx).is_some() };
     for item in &shown {
         paint::shape(painter, cx, map, item);
+    }
+    if visible {
+        beside::paint(painter, cx, reading, &on, map);
     }
     captions::paint(painter, cx, &shown, &placed);
     if let Tool::Draw(tool) = cx.state.tool
