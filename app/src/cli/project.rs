@@ -295,8 +295,8 @@ pub(super) struct ExportArgs {
     #[arg(long)]
     without_flagged: bool,
     /// Splits the patients into folders train, validation and test: shares of the last two.
-    #[arg(long, value_delimiter = ',', num_args = 2, value_name = "VALIDATION,TEST")]
-    split: Option<Vec<f64>>,
+    #[arg(long, value_parser = shares, value_name = "VALIDATION,TEST")]
+    split: Option<(f64, f64)>,
     /// The same seed splits the same patients in the same way.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -326,6 +326,13 @@ impl From<Format> for ExportFormat {
     }
 }
 
+/// `0.15,0.15`.
+fn shares(text: &str) -> Result<(f64, f64), String> {
+    let parts = text.split_once(',').ok_or("two shares are wanted, such as 0.15,0.15")?;
+    let share = |part: &str| part.trim().parse::<f64>().map_err(|error| format!("{part}: {error}"));
+    Ok((share(parts.0)?, share(parts.1)?))
+}
+
 /// Runs `bifocal export`. Exit code 0, or 1 where something had to be left out (named).
 pub(super) fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let project = Project::open(&args.project)?;
@@ -334,10 +341,7 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<ExitCode> {
     }
     let task = progress::task();
     let index = project.index(&task)?;
-    let split = args.split.as_deref().and_then(|shares| match shares {
-        [validation, test] => Some(SplitShares { validation: *validation, test: *test, seed: args.seed }),
-        _ => None,
-    });
+    let split = args.split.map(|(validation, test)| SplitShares { validation, test, seed: args.seed });
     let options = ExportOptions {
         format: args.format.into(),
         readers: args.reader,
