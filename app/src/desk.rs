@@ -380,6 +380,7 @@ impl App {
                 VolumeError::Cancelled(_) => JobError::Cancelled,
                 other => JobError::failed(other),
             })?;
+            let volume = volume.in_usual_units();
             let sample = middle_slice(&volume)
                 .ok_or_else(|| JobError::Failed("its slices lie outside of their own volume".to_owned()))?;
             Ok(Outcome::Volume(Arc::new(volume), Arc::new(sample)))

@@ -350,6 +350,14 @@ impl Images {
         }
     }
 
+    /// Unit of a frame's values; empty where there is none, and before it is decoded.
+    pub fn units(&self, key: Option<&FrameKey>) -> String {
+        match key.map(|key| self.frame(key)) {
+            Some(FrameState::Ready(frame)) => frame.frame().display.units.clone(),
+            _ => String::new(),
+        }
+    }
+
     /// The texture of a frame through a curve, at the size that suits `scale` physical pixels an image pixel.
     pub fn texture(&self, key: &FrameKey, frame: &LoadedFrame, voi: &Voi, scale: f32) -> FrameTexture {
         let max_side = self.ctx.input(|input| input.max_texture_side);

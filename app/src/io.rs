@@ -21,17 +21,17 @@ pub struct FrameSource {
 }
 
 impl FrameSource {
-    /// Decodes one frame of `source`.
+    /// Decodes one frame of `source`, in the unit that readers expect (PET as SUV where the file allows it).
     ///
     /// # Errors
     /// One sentence that names the file and the cause.
     pub fn read(&mut self, source: &Source, frame: usize) -> Result<Frame, String> {
         if let Some((_, reader)) = self.last.as_ref().filter(|(last, _)| last == source) {
-            return reader.frame(frame).map_err(|error| error.to_string());
+            return reader.frame(frame).map(Frame::in_usual_units).map_err(|error| error.to_string());
         }
         self.last = None;
         let reader = FrameReader::open(source).map_err(|error| error.to_string())?;
-        let decoded = reader.frame(frame).map_err(|error| error.to_string());
+        let decoded = reader.frame(frame).map(Frame::in_usual_units).map_err(|error| error.to_string());
         if reader.frames() > 1 {
             self.last = Some((source.clone(), reader));
         }

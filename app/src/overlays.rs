@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 
 use crate::measured::MeasuredShapes;
+use crate::ui::plane_masks::PaintedVolumes;
 use crate::ui::shapes::MaskTextures;
 use bifocal_core::analysis::Analysis;
 use bifocal_core::analysis::contour::contours;
@@ -76,14 +77,16 @@ pub struct Overlays {
     pub area: Cell<Rect>,
     /// Painted regions on the graphics card.
     pub masks: MaskTextures,
+    /// Painted regions as volumes.
+    pub painted: PaintedVolumes,
     /// What shapes measure.
     pub measured: MeasuredShapes,
 }
 
 /// Longest side of an overlay's texture. Maps are smooth: more shows nothing more.
 const LONGEST_SIDE: usize = 1024;
-/// One a viewport of the largest grid, and those of the lenses.
-const LAYERS_KEPT: usize = 16;
+/// One a viewport of the largest grid and those of the lenses; in three planes what is laid over, and each label.
+const LAYERS_KEPT: usize = 32;
 const BARS_KEPT: usize = 4;
 
 impl Overlays {
@@ -95,6 +98,7 @@ impl Overlays {
             pane: Cell::new(Vec2::splat(512.0)),
             area: Cell::new(Rect::NOTHING),
             masks: MaskTextures::default(),
+            painted: PaintedVolumes::default(),
             measured: MeasuredShapes::default(),
         }
     }
@@ -244,7 +248,7 @@ mod tests {
         assert_eq!(overlays.layer(&map, &HeatStyle::LESION).handle.id(), first);
         let fainter = HeatStyle { opacity: 0.2, ..HeatStyle::LESION };
         assert_eq!(overlays.layer(&map, &fainter).handle.id(), first, "the same texture, with other contents");
-        for _ in 0..20 {
+        for _ in 0..LAYERS_KEPT + 4 {
             overlays.layer(&Arc::new(Array2::zeros((8, 8))), &HeatStyle::ATTENTION);
         }
         assert_eq!(overlays.inner.borrow().layers.len(), LAYERS_KEPT);

@@ -110,6 +110,17 @@ impl App {
         self.follow(&before, &edit);
     }
 
+    fn choose_preset(&mut self, digit: u8) {
+        let Some(reading) = &self.state.reading else { return };
+        let units = self.images.units(reading.key_at(reading.view.position).as_ref());
+        match WindowChoice::preset(digit, &units) {
+            Some(window) => self.edit_view(ViewEdit::Window(window)),
+            None => {
+                self.toast(Tone::Info, "Only values in HU or SUV have presets: 0 is automatic, 1 and 2 are the file's.")
+            }
+        }
+    }
+
     fn act(&mut self, action: Action) {
         // Esc closes what lies on top, and resets the view only where nothing does.
         if action != Action::Escape && action != Action::ShowKeys {
@@ -224,11 +235,7 @@ impl App {
             Action::LayOver => self.next_fusion(),
             Action::OverlayFainter => self.step_opacity(-1.0),
             Action::OverlayStronger => self.step_opacity(1.0),
-            Action::Preset(digit) => {
-                if let Some(window) = WindowChoice::preset(digit) {
-                    self.edit_view(ViewEdit::Window(window));
-                }
-            }
+            Action::Preset(digit) => self.choose_preset(digit),
             Action::Escape => self.escape(),
             Action::NextMap => self.step_map(1),
             Action::PreviousMap => self.step_map(-1),

@@ -2,7 +2,7 @@
 //!
 //! This is view state, not document state: it is not undoable.
 
-use bifocal_core::render::{PRESETS, Placement, ViewTransform};
+use bifocal_core::render::{Placement, Preset, ViewTransform};
 use bifocal_core::study::{DisplayAttributes, Window};
 use eframe::egui::{Pos2, Rect, Vec2, pos2, vec2};
 
@@ -44,15 +44,15 @@ pub enum WindowChoice {
 pub const FIRST_PRESET_DIGIT: u8 = 3;
 
 impl WindowChoice {
-    /// The choice behind a digit key.
-    pub fn preset(digit: u8) -> Option<Self> {
+    /// The choice behind a digit key, for values in `units`.
+    pub fn preset(digit: u8, units: &str) -> Option<Self> {
         match digit {
             0 => Some(Self::Auto),
             1 => Some(Self::FromFile),
             2 => Some(Self::FileWindow(1)),
             _ => {
                 let index = digit.checked_sub(FIRST_PRESET_DIGIT)?;
-                PRESETS.get(usize::from(index)).map(|preset| Self::Fixed(preset.window()))
+                Preset::of_units(units).get(usize::from(index)).map(|preset| Self::Fixed(preset.window()))
             }
         }
     }
@@ -361,9 +361,10 @@ mod tests {
 
     #[test]
     fn presets_are_those_of_the_reading_room() {
-        let Some(WindowChoice::Fixed(lung)) = WindowChoice::preset(7) else { panic!("no lung preset") };
+        let Some(WindowChoice::Fixed(lung)) = WindowChoice::preset(7, "HU") else { panic!("no lung preset") };
         assert_eq!((lung.center, lung.width), (-500.0, 1500.0));
-        assert_eq!(WindowChoice::preset(0), Some(WindowChoice::Auto));
-        assert_eq!(WindowChoice::preset(9), None);
+        assert_eq!(WindowChoice::preset(0, ""), Some(WindowChoice::Auto));
+        assert_eq!(WindowChoice::preset(7, ""), None, "what is air on one scanner is fat on the other");
+        assert_eq!(WindowChoice::preset(9, "HU"), None);
     }
 }

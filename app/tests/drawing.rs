@@ -1,5 +1,7 @@
 //! Measuring and annotating as a reader does: by pointer and keys, read back by the names that a screen reader hears.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -333,6 +335,70 @@ fn the_brush_paints_a_label_and_is_kept() {
     let store = Store::open(&sessions, &session.series_uid, &session.weights_sha256).expect("opens");
     assert_eq!(store.session(), &session, "on the disk is what is in the window");
     assert!(folder.path().join("labels.json").exists());
+}
+
+/// Closed lines of a colour that the last frame drew within `pane`.
+fn outlines(harness: &Harness<'_, App>, pane: egui::Rect, color: egui::Color32) -> Vec<egui::Rect> {
+    let lines = harness.output().shapes.iter().filter_map(|clipped| match &clipped.shape {
+        egui::Shape::Path(path) if path.closed && path.stroke.color == egui::epaint::ColorMode::Solid(color) => {
+            Some(path.visual_bounding_rect())
+        }
+        _ => None,
+    });
+    lines.filter(|line| pane.contains_rect(*line)).collect()
+}
+
+#[test]
+fn what_was_painted_on_a_slice_is_shown_on_planes_through_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut harness = open(sample("ct"), Some(folder.path().join("settings.json")));
+    let at = middle(&harness);
+    key(&mut harness, Modifiers::NONE, Key::U);
+    key(&mut harness, Modifiers::NONE, Key::Num2);
+    drag(&mut harness, at, at + vec2(60.0, 0.0));
+    key(&mut harness, Modifiers::NONE, Key::Escape);
+    let (frame, _) = frame_and_map(&harness);
+    let reading = harness.state().state().reading.as_ref().expect("a reading");
+    let (mask, pixels) = reading.document.session().masks.iter().next().expect("it is painted");
+    let [r, g, b] = harness.state().state().drawing.label_of(&mask.label).expect("a label").rgb();
+    let color = egui::Color32::from_rgb(r, g, b);
+    let [top, left, bottom, right] = pixels.bounds(frame.shape().1).expect("pixels");
+    let (geometry, spacing) = frame.display.geometry.zip(frame.display.spacing).expect("it has a place");
+    let middle = geometry.patient_from_pixel((top + bottom) as f64 / 2.0, (left + right) as f64 / 2.0, spacing);
+
+    key(&mut harness, Modifiers::NONE, Key::V);
+    support::until(&mut harness, "the volume", |app| app.state().desk.planes().is_some());
+    harness.run_steps(4);
+    let pane = harness.get_by_label("Plane axial").rect();
+    let planes = harness.state().state().desk.planes().expect("planes");
+    let nominal = planes.nominal(0);
+    let placement = planes.placement(0, &nominal, pane.size());
+    let (row, column) = bifocal_app::planes::pixel_of(&nominal, middle);
+    let (x, y) = placement.screen_from_image(row, column);
+    let place = pane.min + vec2(x as f32, y as f32);
+    let points_per_mm = placement.scale();
+    let found = outlines(&harness, pane, color);
+    let [line] = found[..] else { panic!("one region, but {found:?}") };
+    assert!(line.center().distance(place) < 3.0, "{line} is not at {place}");
+    let width = (right - left + 1) as f64 * spacing.column_mm * points_per_mm;
+    assert!((f64::from(line.width()) - width).abs() < 6.0, "{line} is not {width} wide");
+
+    // Across: as thick as a slice where the coronal plane goes through, nothing where it does not.
+    let coronal = harness.get_by_label("Plane coronal").rect();
+    let through = (place, place - vec2(0.0, 120.0));
+    click(&mut harness, through.0);
+    assert_eq!(outlines(&harness, coronal, color).len(), 1);
+    click(&mut harness, through.1);
+    assert_eq!(outlines(&harness, coronal, color).len(), 0);
+    assert_eq!(outlines(&harness, pane, color).len(), 1, "the axial plane has not moved");
+
+    key(&mut harness, Modifiers::NONE, Key::Space);
+    assert_eq!(outlines(&harness, pane, color).len(), 0, "hidden with the overlays");
+    key(&mut harness, Modifiers::NONE, Key::Space);
+    key(&mut harness, Modifiers::COMMAND, Key::Z);
+    assert_eq!(outlines(&harness, pane, color).len(), 0, "undone");
+    key(&mut harness, Modifiers::COMMAND, Key::Y);
+    assert_eq!(outlines(&harness, pane, color).len(), 1, "and done again");
 }
 
 /// Pixels of all painted regions, and how many regions there are.

@@ -141,6 +141,37 @@ fn texts(harness: &Harness<'_, App>) -> Vec<String> {
 }
 
 #[test]
+fn a_pet_is_read_in_suv_and_has_windows_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut harness = open(&patient(folder.path()));
+    show(&mut harness, "SIMULATED FDG PET", "PT");
+    until(&mut harness, "the image", App::first_image_shown);
+    let lens = harness.get_by_label("Local lens").rect();
+    harness.hover_at(lens.center());
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !texts(&harness).iter().any(|text| text.starts_with("x ") && text.contains(Suv::UNITS)) {
+        assert!(std::time::Instant::now() < end, "no readout in SUV: {:?}", texts(&harness));
+        harness.step();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    harness.key_press(Key::Num4);
+    harness.run_steps(4);
+    assert!(texts(&harness).iter().any(|text| text == "W 7.00 L 3.50"), "{:?}", texts(&harness));
+    harness.key_press(Key::V);
+    until(&mut harness, "the volume", |app| app.state().desk.planes().is_some());
+    let planes = harness.state().state().desk.planes().expect("planes");
+    assert_eq!(planes.volume.display.units, Suv::UNITS);
+    harness.run_steps(4);
+    assert!(texts(&harness).iter().any(|text| text == "W 7.00 L 3.50"), "one window for images and planes");
+    // What means nothing from one scanner to the next has no presets, and says so.
+    show(&mut harness, "SIMULATED chest PA", "DX");
+    until(&mut harness, "the image", App::first_image_shown);
+    harness.key_press(Key::Num4);
+    harness.run_steps(4);
+    assert!(texts(&harness).iter().any(|text| text.contains("Only values in HU or SUV have presets")));
+}
+
+#[test]
 fn the_probe_reads_both_values_at_one_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut harness = open(&patient(folder.path()));

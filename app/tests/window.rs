@@ -120,10 +120,10 @@ fn keys_and_buttons_change_the_view() {
     let mut harness = reading(folder.path());
     let view = |harness: &Harness<'_, App>| harness.state().state().reading.as_ref().expect("a reading").view.clone();
 
-    harness.key_press(Key::Num7);
+    harness.key_press(Key::Num0);
     harness.step();
     harness.step();
-    assert!(matches!(view(&harness).window, WindowChoice::Fixed(ref window) if window.width == 1500.0));
+    assert_eq!(view(&harness).window, WindowChoice::Auto);
 
     harness.get_by_label("Invert").click();
     harness.step();
@@ -140,6 +140,13 @@ fn keys_and_buttons_change_the_view() {
     harness.step();
     assert_eq!(view(&harness).transform.quarter_turns, 0);
     assert!(!view(&harness).inverted);
+
+    // A picture has no unit that a preset could be for.
+    harness.key_press(Key::Num7);
+    harness.step();
+    harness.step();
+    assert_eq!(view(&harness).window, WindowChoice::FromFile);
+    assert!(harness.state().state().toasts.iter().any(|toast| toast.text.contains("presets")));
 }
 
 #[test]

@@ -12,8 +12,8 @@ const EDGES: &[(&str, &[&str])] = &[
     // For bytes of files and archive members, and for images beside DICOM files in one folder.
     ("dicom", &["study", "task", "image_io"]),
     ("image_io", &["study", "task"]),
-    // Slices are decoded straight into the volume.
-    ("volume", &["study", "task", "dicom"]),
+    // Slices are decoded straight into the volume; what was painted on them is made of runs of pixels.
+    ("volume", &["study", "task", "dicom", "measure"]),
     ("render", &["study", "analysis"]),
     ("measure", &["study"]),
     ("segment", &["study", "measure"]),
@@ -31,7 +31,10 @@ const EDGES: &[(&str, &[&str])] = &[
         &["dataset", "task", "model", "explain", "analysis", "render", "image_io", "study", "nn", "phantom", "volume"],
     ),
     // A project on one side, training and measuring on the other: they do not know each other.
-    ("tune", &["project", "annotation", "study", "task", "dataset", "model", "analysis", "train", "evaluate"]),
+    (
+        "tune",
+        &["project", "annotation", "study", "task", "dataset", "model", "analysis", "train", "evaluate", "volume"],
+    ),
     ("experiment", &["train", "evaluate", "model", "dataset", "task"]),
     ("bench", &["model", "nn", "train", "task"]),
     // Slabs are written as a data set.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/scans.rs"]
+mod scans;
 #[path = "support/spots.rs"]
 mod spots;
 
@@ -143,6 +145,64 @@ fn a_project_fine_tunes_a_bundle_without_its_held_out_patients() {
     other.choice.seed = 2;
     let error = tune(&project, &index, &other, &Task::new(), &|_| {}).unwrap_err().to_string();
     assert!(error.contains("other cases"), "{error}");
+}
+
+#[test]
+fn a_bundle_of_slabs_is_shown_slabs_of_the_projects_volumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (project, index) = scans::project(folder);
+    let parent = scans::parent(folder);
+    let options = TuneOptions { steps: 4, ..options(folder, "tuned-slabs", &project, &parent) };
+    let tuned = tune(&project, &index, &options, &Task::new(), &|_| {}).unwrap();
+    assert!(tuned.problems.is_empty(), "{:?}", tuned.problems);
+    assert_eq!(tuned.metadata.config.slab, read_metadata(&parent).unwrap().config.slab);
+
+    // Each picture is a slice between its neighbours, the one towards the feet first, through the bundle's window: as `analyze` shows it.
+    let folder = options.run.join("training");
+    let dataset = CocoDataset::load(&folder.join("coco.json")).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("coco.json")).unwrap()).unwrap();
+    let images = json["images"].as_array().unwrap();
+    let mut slices: BTreeMap<(usize, usize), bool> = BTreeMap::new();
+    for (image, record) in images.iter().zip(&dataset.images) {
+        let found = index.studies.iter().find_map(|study| {
+            let instances = &study.series[0].instances;
+            let slice =
+                instances.iter().position(|instance| Some(instance.key().0.as_str()) == image["instance"].as_str())?;
+            Some((study.patient.id["scan".len()..].parse::<usize>().unwrap(), slice))
+        });
+        let (patient, slice) = found.unwrap();
+        let picture = image::open(folder.join(image["file_name"].as_str().unwrap())).unwrap();
+        let picture = picture.as_rgb8().expect("three channels");
+        for (channel, neighbour) in
+            [slice.saturating_sub(1), slice, (slice + 1).min(scans::SLICES - 1)].into_iter().enumerate()
+        {
+            let hu = scans::hu(patient, neighbour);
+            for (x, y) in [(40, 20), (3, 60), (50, 9)] {
+                let [low, high] = scans::WINDOW;
+                let expected = (f32::from(hu[[y, x]]) - low) / (high - low) * 255.0;
+                let found = f32::from(picture.get_pixel(x as u32, y as u32)[channel]);
+                assert!((found - expected).abs() < 1.0, "{patient} {slice} {channel}: {found} is not {expected}");
+            }
+        }
+        slices.insert((patient, slice), !record.shapes.is_empty());
+    }
+    // All slices of the ball, and of each scan some without anything, from all over it.
+    let patients: BTreeSet<usize> = slices.keys().map(|(patient, _)| *patient).collect();
+    assert!(patients.len() > 3);
+    for patient in patients {
+        let of = |boxed: bool| -> Vec<usize> {
+            slices
+                .iter()
+                .filter(|((of, _), is)| *of == patient && **is == boxed)
+                .map(|((_, slice), _)| *slice)
+                .collect()
+        };
+        assert_eq!(of(true), if patient.is_multiple_of(2) { Vec::from_iter(scans::BALL) } else { Vec::new() });
+        let empty = of(false);
+        assert!((8..=16).contains(&empty.len()) && empty[0] < 4 && empty[empty.len() - 1] > 34, "{empty:?}");
+    }
 }
 
 #[test]

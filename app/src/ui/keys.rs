@@ -1,5 +1,6 @@
 //! The map of keys, drawn from the same table that the keyboard reads, and where keys are changed.
 
+use bifocal_core::study::Suv;
 use eframe::egui::{self, Align, Button, Frame, Id, Layout, Margin, Modal, RichText, Sense, Stroke, TextEdit, Ui};
 use lucide_icons::Icon;
 
@@ -152,8 +153,10 @@ fn column(ui: &mut Ui, cx: &Cx<'_>, editor: &KeyEditor, groups: &[Group]) {
 
 fn label_of(cx: &Cx<'_>, entry: &Entry) -> String {
     match entry.action {
-        Action::Preset(digit) => match WindowChoice::preset(digit) {
-            Some(WindowChoice::Fixed(w)) => format!("{}  {} / {}", w.name, w.width, w.center),
+        Action::Preset(digit) => match ["HU", Suv::UNITS].map(|units| WindowChoice::preset(digit, units)) {
+            [Some(WindowChoice::Fixed(ct)), Some(WindowChoice::Fixed(pet))] => {
+                format!("{}  {} / {};  PET: {}", ct.name, ct.width, ct.center, pet.name)
+            }
             _ => entry.label.to_owned(),
         },
         action => cx.state.settings.keys.label(action),

@@ -11,11 +11,16 @@ use super::{Cx, widgets};
 use crate::reformat::Laid;
 
 /// Draws a whole texture between four corners: top left, top right, bottom right, bottom left of the texture.
-pub fn texture(painter: &Painter, texture: TextureId, corners: [Pos2; 4]) {
+pub fn texture(painter: &Painter, id: TextureId, corners: [Pos2; 4]) {
+    texture_in(painter, id, corners, Color32::WHITE);
+}
+
+/// As [`texture`], its colours multiplied by one.
+fn texture_in(painter: &Painter, texture: TextureId, corners: [Pos2; 4], color: Color32) {
     let mut mesh = Mesh::with_texture(texture);
     let uvs = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
     for (pos, uv) in corners.into_iter().zip(uvs) {
-        mesh.vertices.push(Vertex { pos, uv, color: Color32::WHITE });
+        mesh.vertices.push(Vertex { pos, uv, color });
     }
     mesh.add_triangle(0, 1, 2);
     mesh.add_triangle(0, 2, 3);
@@ -24,8 +29,13 @@ pub fn texture(painter: &Painter, texture: TextureId, corners: [Pos2; 4]) {
 
 /// Draws what is laid over a plane, where it lies.
 pub fn laid(painter: &Painter, cx: &Cx<'_>, map: &PlaneMap, laid: &Laid, style: &HeatStyle) {
+    tinted(painter, cx, map, laid, style, Color32::WHITE);
+}
+
+/// As [`laid`], its colours multiplied by one.
+pub fn tinted(painter: &Painter, cx: &Cx<'_>, map: &PlaneMap, laid: &Laid, style: &HeatStyle, color: Color32) {
     let layer = cx.overlays.layer(&laid.values, style);
-    texture(painter, layer.handle.id(), map.corners(&laid.plane, layer.covers));
+    texture_in(painter, layer.handle.id(), map.corners(&laid.plane, layer.covers), color);
 }
 
 /// A colour bar on the left edge of a pane.

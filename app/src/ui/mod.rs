@@ -25,6 +25,7 @@ mod organs;
 mod palette;
 mod plane_lines;
 mod plane_maps;
+pub mod plane_masks;
 mod plane_shapes;
 mod planes;
 mod probe;

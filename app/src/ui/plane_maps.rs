@@ -8,7 +8,7 @@ use bifocal_core::analysis::{MapKind, ProbabilityVolume, VolumeAnalysis};
 use bifocal_core::annotation::Decision;
 use bifocal_core::render::{Colormap, HeatStyle};
 use bifocal_core::volume::{Vector, Volume, dot, minus};
-use eframe::egui::{Align, Button, Layout, Painter, Pos2, Rect, Ui, containers::menu, vec2};
+use eframe::egui::{Align, Button, Layout, Painter, Rect, Ui, containers::menu, vec2};
 use lucide_icons::Icon;
 
 use super::layers::{self, ColorBar, SHARES};
@@ -51,18 +51,11 @@ impl PlaneMaps<'_> {
     pub fn paint(&self, painter: &Painter, cx: &Cx<'_>, reading: &Reading, map: &PlaneMap, laid: &[Laid]) {
         let Some((lesion, organs)) = laid.split_first() else { return };
         layers::laid(painter, cx, map, lesion, &self.style);
-        let lines = |laid: &Laid, level: f32| -> Vec<Vec<Pos2>> {
-            let place = |(row, column): &(f32, f32)| {
-                map.screen(laid.plane.patient_from_pixel(f64::from(*row), f64::from(*column)))
-            };
-            let contours = cx.overlays.contours(&laid.values, level);
-            contours.iter().map(|contour| lens_maps::thinned(contour.iter().map(place))).collect()
-        };
         for (organ, laid) in self.analysis.organs.iter().zip(organs) {
-            lens_maps::paint_organ(painter, cx, &organ.organ, lines(laid, 0.5));
+            lens_maps::paint_organ(painter, cx, &organ.organ, map.contours(cx, laid, 0.5));
         }
         if reading.overlays.finding_contours {
-            for line in lines(lesion, self.lesion.threshold) {
+            for line in map.contours(cx, lesion, self.lesion.threshold) {
                 lens_maps::closed(painter, cx, line, 1.5, cx.theme.viewport().warm);
             }
             self.paint_numbers(painter, cx, reading, map);

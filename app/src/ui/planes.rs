@@ -13,13 +13,14 @@ use lucide_icons::Icon;
 
 use super::plane_lines::{self, Grab};
 use super::plane_maps::{self, PlaneMaps};
-use super::{Cx, fusion, layers, lenses, plane_shapes, text, viewport, widgets};
+use super::plane_masks::{self, PlaneMasks};
+use super::{Cx, fusion, layers, lens_maps, lenses, plane_shapes, text, viewport, widgets};
 use crate::command::Command;
 use crate::desk::{DeskCommand, VolumeState};
 use crate::jobs::JobKind;
 use crate::keymap::{self, Action};
 use crate::planes::{PlaneEdit, Planes, THICKEST_MM, pixel_of};
-use crate::reformat::{Over, Wanted};
+use crate::reformat::{Laid, Over, Wanted};
 use crate::state::Reading;
 use crate::view::{Tool, ViewEdit, corner};
 
@@ -88,14 +89,15 @@ fn panes(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, rect: Rec
         let strip = Rect::from_min_max(below.left_bottom(), rect.max);
         plane_maps::strip(ui, cx, reading, analysis, strip);
     }
+    let masks = plane_masks::shown(cx, reading, planes);
     if planes.maximised {
-        pane(ui, cx, reading, planes, planes.active, below);
+        pane(ui, cx, reading, planes, &masks, planes.active, below);
         return true;
     }
     let gap = theme.size().hairline;
     ui.painter().rect_filled(below, 0.0, theme.palette.line);
     for (index, rect) in divide(below, gap).into_iter().enumerate() {
-        pane(ui, cx, reading, planes, index, rect);
+        pane(ui, cx, reading, planes, &masks, index, rect);
     }
     true
 }
@@ -175,7 +177,7 @@ fn controls(ui: &mut Ui, cx: &Cx<'_>, planes: &Planes, rect: Rect) {
     });
 }
 
-fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usize, rect: Rect) {
+fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, masks: &PlaneMasks, index: usize, rect: Rect) {
     let theme = &cx.theme;
     let id = ui.scope_id().with(("plane", index));
     let response = ui.interact(rect, id, Sense::click_and_drag());
@@ -204,6 +206,7 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usi
             .iter()
             .map(|(volume, _)| Over { volume: Arc::clone(volume), outline: false })
             .chain(maps.iter().flat_map(PlaneMaps::over))
+            .chain(masks.over())
             .collect(),
     };
     let cut = cx.reformatter.cut(index, &wanted, &voi);
@@ -211,13 +214,15 @@ fn pane(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, planes: &Planes, index: usi
         layers::texture(&painter, cut.texture.id(), map.corners(&cut.plane, (cut.plane.rows, cut.plane.columns)));
         let clip = Rect::from_points(&map.corners(&cut.plane, (cut.plane.rows, cut.plane.columns)));
         let painter = painter.with_clip_rect(clip.intersect(rect));
-        let (over, of_maps) = cut.over.split_at(usize::from(fused.is_some()));
+        let (over, rest) = cut.over.split_at(usize::from(fused.is_some()));
+        let (of_maps, of_masks) = masks.split(rest);
         for (laid, (_, style)) in over.iter().zip(fused) {
             layers::laid(&painter, cx, &map, laid, style);
         }
         if let Some(maps) = &maps {
             maps.paint(&painter, cx, reading, &map, of_maps);
         }
+        masks.paint(&painter, cx, &map, of_masks);
         if reading.view.overlays {
             plane_shapes::paint(&painter, cx, reading, planes, &map);
         }
@@ -270,6 +275,15 @@ impl PlaneMap {
         let (bottom, right) = (rows as f64 - 0.5, columns as f64 - 0.5);
         let corners = [(-0.5, -0.5), (-0.5, right), (bottom, right), (bottom, -0.5)];
         corners.map(|(row, column)| self.screen(plane.patient_from_pixel(row, column)))
+    }
+
+    /// Where the contours of what is laid over the plane are drawn, at a level of its values.
+    pub fn contours(&self, cx: &Cx<'_>, laid: &Laid, level: f32) -> Vec<Vec<Pos2>> {
+        let place = |(row, column): &(f32, f32)| {
+            self.screen(laid.plane.patient_from_pixel(f64::from(*row), f64::from(*column)))
+        };
+        let contours = cx.overlays.contours(&laid.values, level);
+        contours.iter().map(|contour| lens_maps::thinned(contour.iter().map(place))).collect()
     }
 
     /// Points for one mm.

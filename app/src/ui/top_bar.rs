@@ -1,5 +1,6 @@
 //! The bar above the lenses: what is read, the tools, and what can be asked of the network.
 
+use bifocal_core::render::Preset;
 use eframe::egui::{self, Align, Frame, Margin, Panel, RichText, Sense};
 use lucide_icons::Icon;
 
@@ -9,7 +10,7 @@ use crate::desk::Layout;
 use crate::keymap::{self, Action};
 use crate::settings;
 use crate::state::{LensLayout, ROOM_FOR_BOTH_PANELS};
-use crate::view::{FIRST_PRESET_DIGIT, Tool, ViewEdit, WindowChoice};
+use crate::view::{FIRST_PRESET_DIGIT, Tool, WindowChoice};
 
 /// Width of the buttons for invert, rotate, flip, ..., points.
 const VIEW_BUTTONS: f32 = 250.0;
@@ -210,18 +211,20 @@ pub fn window_items(ui: &mut egui::Ui, cx: &Cx<'_>) {
     let small = |text: String| RichText::new(text).font(cx.theme.small()).color(cx.theme.palette.faint);
     let item = |ui: &mut egui::Ui, digit: u8, label: String| {
         if ui.add(egui::Button::new(label).shortcut_text(small(cx.key(Action::Preset(digit))))).clicked() {
-            if let Some(window) = WindowChoice::preset(digit) {
-                cx.send(Command::View(ViewEdit::Window(window)));
-            }
+            cx.act(Action::Preset(digit));
             ui.close();
         }
     };
     item(ui, 0, "Auto".to_owned());
     item(ui, 1, "First of the file".to_owned());
     item(ui, 2, "Second of the file".to_owned());
-    ui.separator();
-    for (digit, preset) in (FIRST_PRESET_DIGIT..).zip(bifocal_core::render::PRESETS) {
-        item(ui, digit, format!("{}   {} / {}", preset.name, preset.width_hu, preset.center_hu));
+    let key = cx.state.reading.as_ref().and_then(|reading| reading.key_at(reading.view.position));
+    let presets = Preset::of_units(&cx.images.units(key.as_ref()));
+    if !presets.is_empty() {
+        ui.separator();
+    }
+    for (digit, preset) in (FIRST_PRESET_DIGIT..).zip(presets) {
+        item(ui, digit, format!("{}   {} / {}", preset.name, preset.width, preset.center));
     }
 }
 

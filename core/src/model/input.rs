@@ -1,7 +1,7 @@
 //! From an image to what the network sees.
 
 use candle_core::{Device, Tensor};
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 
 use crate::study::{Affine, letterbox, warp};
 
@@ -50,6 +50,11 @@ impl NetworkImage {
     /// Whether there is nothing to see.
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty()
+    }
+
+    /// All of it, `[channel, row, column]`, 0 to 1: one channel, or three of a slab.
+    pub fn channels(&self) -> ArrayView3<'_, f32> {
+        self.channels.view()
     }
 
     /// What is asked about, 0 to 1: the image, or the middle slice.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array2, Array3, ArrayView2};
 use serde_json::{Value, json};
 
 use super::outside::Outside;
@@ -13,7 +13,7 @@ use crate::annotation::{Shape, ShapeKind};
 use crate::dataset::Rle;
 use crate::measure::Runs;
 use crate::render::{Voi, gray_image};
-use crate::study::{Affine, Frame, warp};
+use crate::study::{Affine, warp};
 
 /// Vertices of the polygon that stands for an ellipse.
 const ELLIPSE_VERTICES: usize = 72;
@@ -26,27 +26,17 @@ pub fn export_coco(
     frames: &[AnnotatedFrame<'_>],
     folder: &Path,
 ) -> Result<(usize, usize), ProjectError> {
-    let mut writer = CocoWriter::new(project, folder, None)?;
+    let mut writer = CocoWriter::new(project, folder)?;
     for frame in frames {
         writer.add(frame)?;
     }
     writer.finish()
 }
 
-/// Pictures as a network wants them, in place of full-sized ones through the frame's own window.
-#[derive(Debug, Clone, Copy)]
-pub struct Pictures {
-    /// Larger images are made smaller, and annotations with them.
-    pub longest_side: usize,
-    /// Gray values, `[row, column]` in the size of the frame.
-    pub gray: fn(&Frame) -> Array2<u8>,
-}
-
 /// Writes a COCO file frame by frame, so that only one of them need be in memory.
 pub struct CocoWriter<'p> {
     project: &'p Project,
     folder: PathBuf,
-    pictures: Option<Pictures>,
     outside: Outside,
     images: Vec<Value>,
     annotations: Vec<Value>,
@@ -54,12 +44,12 @@ pub struct CocoWriter<'p> {
 
 impl<'p> CocoWriter<'p> {
     /// Begins a data set in `folder`, which is made where it is missing.
-    pub fn new(project: &'p Project, folder: &Path, pictures: Option<Pictures>) -> Result<Self, ProjectError> {
+    pub fn new(project: &'p Project, folder: &Path) -> Result<Self, ProjectError> {
         let images = folder.join("images");
         fs::create_dir_all(&images).map_err(ProjectError::file(&images))?;
         let folder = folder.to_path_buf();
         let outside = Outside::default();
-        Ok(Self { project, folder, pictures, outside, images: Vec::new(), annotations: Vec::new() })
+        Ok(Self { project, folder, outside, images: Vec::new(), annotations: Vec::new() })
     }
 
     /// Calls images by these names.
@@ -67,20 +57,35 @@ impl<'p> CocoWriter<'p> {
         Self { outside, ..self }
     }
 
-    /// Writes the picture of a frame and takes in what is drawn on it.
+    /// Writes the picture of a frame, full-sized through its own window, and takes in what is drawn on it.
     pub fn add(&mut self, frame: &AnnotatedFrame<'_>) -> Result<(), ProjectError> {
+        let name = write_picture(&self.folder.join("images"), self.images.len(), frame)?;
+        self.take_in(frame, name, frame.image.shape());
+        Ok(())
+    }
+
+    /// Writes a picture as a network wants it, one channel or three, `[channel, row, column]` in the size of the frame, and takes in what is drawn on the
+    /// frame. Where the longest side is longer than `longest_side` the picture is made smaller, and annotations with it.
+    pub fn add_picture(
+        &mut self,
+        frame: &AnnotatedFrame<'_>,
+        picture: &Array3<u8>,
+        longest_side: usize,
+    ) -> Result<(), ProjectError> {
+        let (rows, columns) = frame.image.shape();
+        let share = (longest_side.max(1) as f64 / rows.max(columns).max(1) as f64).min(1.0);
+        let shrunk = |side: usize| ((side as f64 * share).round() as usize).max(1);
+        let size = (shrunk(rows), shrunk(columns));
+        let name = picture_name(self.images.len(), frame);
+        write_channels(&self.folder.join("images").join(&name), picture, size)?;
+        self.take_in(frame, name, size);
+        Ok(())
+    }
+
+    fn take_in(&mut self, frame: &AnnotatedFrame<'_>, name: String, size: (usize, usize)) {
         let labels = &self.project.labels().labels;
         let id_of = |key: &str| labels.iter().position(|label| label.key == key).map(|index| index + 1);
         let (rows, columns) = frame.image.shape();
-        let longest = self.pictures.map_or(usize::MAX, |pictures| pictures.longest_side.max(1));
-        let share = (longest as f64 / rows.max(columns).max(1) as f64).min(1.0);
-        let shrunk = |side: usize| ((side as f64 * share).round() as usize).max(1);
-        let size = (shrunk(rows), shrunk(columns));
-        let folder = self.folder.join("images");
-        let name = match self.pictures {
-            None => write_picture(&folder, self.images.len(), frame)?,
-            Some(pictures) => write_gray(&folder, self.images.len(), frame, (pictures.gray)(&frame.image), size)?,
-        };
         let image_id = self.images.len() + 1;
         let mut here: Vec<(usize, Value)> = Vec::new();
         // A labelled point or length says that it is there, but not where it ends: the image counts neither way.
@@ -121,7 +126,6 @@ impl<'p> CocoWriter<'p> {
             image["frame"] = json!(frame.frame);
         }
         self.images.push(image);
-        Ok(())
     }
 
     /// Writes `coco.json`; returns how many images and annotations there are.
@@ -154,30 +158,28 @@ fn picture_name(index: usize, frame: &AnnotatedFrame<'_>) -> String {
     format!("{:06}-{}.png", index + 1, file_stem(&frame.series.modality).to_ascii_lowercase())
 }
 
-/// Gray values in another size, as PNG; returns its name.
-fn write_gray(
-    folder: &Path,
-    index: usize,
-    frame: &AnnotatedFrame<'_>,
-    gray: Array2<u8>,
-    size: (usize, usize),
-) -> Result<String, ProjectError> {
-    let name = picture_name(index, frame);
-    let file = folder.join(&name);
-    let gray = if gray.dim() == size {
-        gray
-    } else {
-        let scale = [gray.nrows() as f32 / size.0 as f32, gray.ncols() as f32 / size.1 as f32];
+/// One channel or three in another size, as PNG.
+fn write_channels(file: &Path, channels: &Array3<u8>, size: (usize, usize)) -> Result<(), ProjectError> {
+    let sized = |channel: ArrayView2<'_, u8>| {
+        if channel.dim() == size {
+            return channel.to_owned();
+        }
+        let scale = [channel.nrows() as f32 / size.0 as f32, channel.ncols() as f32 / size.1 as f32];
         let linear = [[scale[0], 0.0], [0.0, scale[1]]];
         let offset = scale.map(|scale| (scale - 1.0) / 2.0);
-        warp(gray.view(), &Affine { linear, offset }, size, 0.0).mapv(|v| v.round() as u8)
+        warp(channel, &Affine { linear, offset }, size, 0.0).mapv(|v| v.round() as u8)
     };
+    let channels: Vec<Array2<u8>> = channels.outer_iter().map(sized).collect();
     let (width, height) = (size.1 as u32, size.0 as u32);
-    image::GrayImage::from_raw(width, height, gray.iter().copied().collect())
-        .ok_or_else(|| "the picture has another size".to_owned())
-        .and_then(|picture| picture.save(&file).map_err(|error| error.to_string()))
-        .map_err(|error| ProjectError::content(&file, error))?;
-    Ok(name)
+    let at = |channel: &Array2<u8>, x: u32, y: u32| channel[[y as usize, x as usize]];
+    let saved = match &channels[..] {
+        [gray] => image::GrayImage::from_fn(width, height, |x, y| image::Luma([at(gray, x, y)])).save(file),
+        [a, b, c] => {
+            image::RgbImage::from_fn(width, height, |x, y| image::Rgb([a, b, c].map(|c| at(c, x, y)))).save(file)
+        }
+        other => return Err(ProjectError::content(file, format!("a picture of {} channels", other.len()))),
+    };
+    saved.map_err(|error| ProjectError::content(file, error))
 }
 
 /// A region as polygon, a box as box, on an image of that size; other shapes have no place in COCO.

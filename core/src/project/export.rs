@@ -13,7 +13,7 @@ use super::outside::{Burned, Outside};
 use super::segmentations::SegmentationWriter;
 use super::table::TableWriter;
 use super::yolo::{YoloWriter, write_data_file};
-use super::{AnnotatedFrame, CaseState, EMPTY_UP_TO, Project, ProjectError, membership, read_series, replace, visit};
+use super::{AnnotatedFrame, CaseState, MOST_EMPTY, Project, ProjectError, membership, read_series, replace, visit};
 use crate::dataset::hold_out;
 use crate::study::{Series, SeriesUid, StudyIndex};
 use crate::task::Task;
@@ -281,7 +281,7 @@ impl<'p> Run<'p> {
         let mut open: BTreeMap<Option<Side>, Open<'p>> = BTreeMap::new();
         // Frames of one series at a time are in memory.
         let mut held: Vec<AnnotatedFrame<'i>> = Vec::new();
-        let empty = if options.format.has_pictures() { EMPTY_UP_TO } else { 0 };
+        let empty = if options.format.has_pictures() { MOST_EMPTY } else { 0 };
         let is_wanted = |series: &Series| wanted.contains(&series.reading_uid());
         let take = &mut |frame: AnnotatedFrame<'i>| {
             let same = held.first().is_none_or(|first| first.series.reading_uid() == frame.series.reading_uid());
@@ -343,7 +343,7 @@ impl<'p> Run<'p> {
         let (project, outside) = (self.project, self.outside.clone());
         fs::create_dir_all(folder).map_err(ProjectError::file(folder))?;
         Ok(match self.options.format {
-            ExportFormat::Coco => Writer::Coco(CocoWriter::new(project, folder, None)?.outside(outside)),
+            ExportFormat::Coco => Writer::Coco(CocoWriter::new(project, folder)?.outside(outside)),
             ExportFormat::Yolo => Writer::Yolo(YoloWriter::new(project, folder)?),
             ExportFormat::Csv => Writer::Csv(TableWriter::new(project, folder, outside)),
             ExportFormat::Nifti => Writer::Nifti(LabelMapWriter::new(project, folder, outside)),

@@ -10,8 +10,8 @@ use crate::measure::{Runs, Spacing};
 use crate::study::{Frame, Instance, InstanceKey, Problem, Series, SeriesUid, Study, StudyIndex};
 use crate::task::Task;
 
-/// Frames without anything drawn are gathered from finished series of up to this many frames: negatives teach, a thousand empty slices do not.
-pub const EMPTY_UP_TO: usize = 16;
+/// So many frames without anything are gathered of a finished series at most: negatives teach, a thousand empty slices do not.
+pub const MOST_EMPTY: usize = 16;
 
 /// One frame with what one reader drew on it.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct AnnotatedFrame<'a> {
     pub instance: &'a Instance,
     /// The frame, from 0.
     pub frame: usize,
+    /// Its place in the reading order of the series, from 0.
+    pub position: usize,
     /// The image.
     pub image: Frame,
     /// The reader is done with the series: labels that are not here are known to be absent.
@@ -61,13 +63,13 @@ pub struct Collected<'a> {
     pub problems: Vec<String>,
 }
 
-/// Gathers what `reader` drew. Of series that the reader is done with, frames without anything are gathered too where the series has at most
-/// `empty_up_to` frames (negatives teach; a thousand empty slices do not).
+/// Gathers what `reader` drew. Of series that the reader is done with, frames without anything are gathered too, at most `most_empty` of each, spread
+/// evenly.
 pub fn collect<'a>(
     project: &Project,
     reader: &str,
     index: &'a StudyIndex,
-    empty_up_to: usize,
+    most_empty: usize,
     task: &Task,
 ) -> Result<Collected<'a>, ProjectError> {
     let mut frames = Vec::new();
@@ -75,7 +77,7 @@ pub fn collect<'a>(
         frames.push(frame);
         Ok(())
     };
-    let problems = visit(project, reader, index, empty_up_to, &|_| true, task, take)?;
+    let problems = visit(project, reader, index, most_empty, &|_| true, task, take)?;
     Ok(Collected { frames, problems })
 }
 
@@ -85,7 +87,7 @@ pub fn visit<'a>(
     project: &Project,
     reader: &str,
     index: &'a StudyIndex,
-    empty_up_to: usize,
+    most_empty: usize,
     wanted: &dyn Fn(&Series) -> bool,
     task: &Task,
     take: &mut dyn FnMut(AnnotatedFrame<'a>) -> Result<(), ProjectError>,
@@ -109,7 +111,8 @@ pub fn visit<'a>(
         }
         let session = sessions.get(&series.reading_uid());
         let complete = work_list.get(&series.reading_uid()).is_some_and(|case| case.state == CaseState::Done);
-        let with_empty = complete && series.frame_count() <= empty_up_to;
+        // Every so many frames one may be empty, from the middle of the first such stretch on.
+        let stretch = if complete { series.frame_count().div_ceil(most_empty.max(1)) } else { 0 };
         let mut open: Option<(InstanceKey, FrameReader)> = None;
         for position in 0..series.frame_count() {
             task.check()?;
@@ -128,7 +131,8 @@ pub fn visit<'a>(
                 calibration = calibration.or(session.calibrations.get(&key).copied());
             }
             painted.retain(|_, runs| !runs.is_empty());
-            if shapes.is_empty() && painted.is_empty() && !with_empty {
+            let may_be_empty = most_empty > 0 && stretch > 0 && position % stretch == stretch / 2;
+            if shapes.is_empty() && painted.is_empty() && !may_be_empty {
                 continue;
             }
             if open.as_ref().is_none_or(|(at, _)| *at != key) {
@@ -148,7 +152,19 @@ pub fn visit<'a>(
                 }
                 None => continue,
             };
-            take(AnnotatedFrame { study, series, instance, frame, image, complete, shapes, painted, calibration })?;
+            let read = AnnotatedFrame {
+                study,
+                series,
+                instance,
+                frame,
+                position,
+                image,
+                complete,
+                shapes,
+                painted,
+                calibration,
+            };
+            take(read)?;
         }
     }
     let absent = index.problems.iter().map(Problem::to_string);

@@ -36,11 +36,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use agreement::{Agreement, CaseAgreement, Comparison, LabelAgreement, compare};
-pub use coco::{CocoWriter, Pictures, export_coco};
+pub use coco::{CocoWriter, export_coco};
 pub use export::{
     ExportFormat, ExportOptions, Exported, Part, PatientSplit, Side, SplitShares, export, split_patients,
 };
-pub use frames::{AnnotatedFrame, Collected, EMPTY_UP_TO, ReadSeries, collect, read_series, visit};
+pub use frames::{AnnotatedFrame, Collected, MOST_EMPTY, ReadSeries, collect, read_series, visit};
 pub use history::{Deed, Entry, Told, history};
 pub use import::{Imported, import_coco, import_file, import_segmentation};
 pub use label_map::{export_label_maps, import_label_map};

@@ -26,4 +26,4 @@ pub use slice::{
 };
 pub use text::{Face, Glyph, Weight, draw_text, faces, glyphs, text_width, wrap};
 pub use view::{Placement, ViewTransform, ZOOM_RANGE, edge_letters, pixel_size, pixel_size_mm, ruler_mm};
-pub use voi::{PRESETS, Preset, Voi, VoiMapping, automatic_window, gray_image};
+pub use voi::{Preset, Voi, VoiMapping, automatic_window, gray_image};

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Rgba;
-use crate::study::{DisplayAttributes, Frame, GrayPixels, LookupTable, Pixels, VoiFunction, Window};
+use crate::study::{DisplayAttributes, Frame, GrayPixels, LookupTable, Pixels, Suv, VoiFunction, Window};
 use crate::with_gray;
 
 /// How values in the modality's units become gray.
@@ -32,25 +32,45 @@ pub enum VoiMapping {
 pub struct Preset {
     /// Its name.
     pub name: &'static str,
-    /// Window width, HU.
-    pub width_hu: f64,
-    /// Window centre, HU.
-    pub center_hu: f64,
+    /// Window width, in the unit that it is for.
+    pub width: f64,
+    /// Window centre.
+    pub center: f64,
 }
 
-/// The CT windows on the keys 3 to 7.
-pub const PRESETS: [Preset; 5] = [
-    Preset { name: "Brain", width_hu: 110.0, center_hu: 35.0 },
-    Preset { name: "Abdomen", width_hu: 320.0, center_hu: 50.0 },
-    Preset { name: "Mediastinum", width_hu: 400.0, center_hu: 80.0 },
-    Preset { name: "Bone", width_hu: 2000.0, center_hu: 350.0 },
-    Preset { name: "Lung", width_hu: 1500.0, center_hu: -500.0 },
+const CT: [Preset; 5] = [
+    Preset { name: "Brain", width: 110.0, center: 35.0 },
+    Preset { name: "Abdomen", width: 320.0, center: 50.0 },
+    Preset { name: "Mediastinum", width: 400.0, center: 80.0 },
+    Preset { name: "Bone", width: 2000.0, center: 350.0 },
+    Preset { name: "Lung", width: 1500.0, center: -500.0 },
+];
+
+/// From none to so much uptake, as PET is read.
+const PET: [Preset; 5] = [
+    Preset { name: "SUV 0 to 5", width: 5.0, center: 2.5 },
+    Preset { name: "SUV 0 to 7", width: 7.0, center: 3.5 },
+    Preset { name: "SUV 0 to 10", width: 10.0, center: 5.0 },
+    Preset { name: "SUV 0 to 15", width: 15.0, center: 7.5 },
+    Preset { name: "SUV 0 to 20", width: 20.0, center: 10.0 },
 ];
 
 impl Preset {
+    /// The windows on the keys 3 to 7 for values in `units`: of CT for HU, of PET for SUV, none for others, whose values mean nothing from one
+    /// scanner to the next.
+    pub fn of_units(units: &str) -> &'static [Self] {
+        match units {
+            "HU" => &CT,
+            Suv::UNITS => &PET,
+            _ => &[],
+        }
+    }
+
     /// The window.
     pub fn window(&self) -> Window {
-        Window { name: self.name.to_owned(), ..Window::linear(self.center_hu, self.width_hu) }
+        // The usual function counts by whole units: narrow windows need the exact one.
+        let function = if self.width < 100.0 { VoiFunction::LinearExact } else { VoiFunction::Linear };
+        Window { name: self.name.to_owned(), function, ..Window::linear(self.center, self.width) }
     }
 }
 
@@ -71,24 +91,6 @@ impl Voi {
         }
     }
 
-    /// Everything a reader may choose for the frame, each with its name: the file's windows and table, automatic, and
-    /// the presets where the unit is HU.
-    pub fn choices(frame: &Frame) -> Vec<(String, Self)> {
-        let mut choices = Vec::new();
-        for (index, window) in frame.display.windows.iter().filter(|window| is_usable(window)).enumerate() {
-            let name = if window.name.is_empty() { format!("File {}", index + 1) } else { window.name.clone() };
-            choices.push((name, Self::window(window.clone())));
-        }
-        if let Some(lut) = &frame.display.voi_lut {
-            choices.push(("File table".to_owned(), Self { mapping: VoiMapping::Lut(lut.clone()), inverted: false }));
-        }
-        choices.push(("Automatic".to_owned(), Self::window(automatic_window(frame))));
-        if frame.display.units == "HU" {
-            choices.extend(PRESETS.iter().map(|preset| (preset.name.to_owned(), Self::window(preset.window()))));
-        }
-        choices
-    }
-
     /// Display value, 0 to 1, of `value` in the modality's units, before any inversion.
     pub fn apply(&self, value: f64) -> f32 {
         match &self.mapping {
@@ -107,7 +109,11 @@ impl Voi {
     pub fn describe(&self) -> String {
         match &self.mapping {
             VoiMapping::Window(window) => {
-                let digits = if window.width.abs() < 10.0 { 2 } else { 0 };
+                let digits = match window.width.abs() {
+                    width if width < 10.0 => 2,
+                    width if width < 40.0 => 1,
+                    _ => 0,
+                };
                 format!("W {:.digits$} L {:.digits$}", window.width, window.center)
             }
             VoiMapping::Lut(_) => "VOI LUT".to_owned(),
@@ -399,8 +405,21 @@ mod tests {
         };
         let frame = frame(GrayPixels::U8(array![[0]]), display);
         assert_eq!(Voi::of_frame(&frame), Voi::window(Window::linear(50.0, 350.0)));
-        let names: Vec<String> = Voi::choices(&frame).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["File 1", "Automatic", "Brain", "Abdomen", "Mediastinum", "Bone", "Lung"]);
+    }
+
+    #[test]
+    fn presets_go_with_the_unit() {
+        let names = |units| Preset::of_units(units).iter().map(|preset| preset.name).collect::<Vec<_>>();
+        assert_eq!(names("HU"), ["Brain", "Abdomen", "Mediastinum", "Bone", "Lung"]);
+        assert_eq!(names(Suv::UNITS).first(), Some(&"SUV 0 to 5"));
+        assert!(names("Bq/mL").is_empty() && names("").is_empty());
+        let of = |units, at: usize| Voi::window(Preset::of_units(units)[at].window());
+        assert_eq!(
+            (of("HU", 4).describe(), of(Suv::UNITS, 3).describe()),
+            ("W 1500 L -500".into(), "W 15.0 L 7.5".into())
+        );
+        // Exact: half of the uptake is half way to white.
+        assert_eq!(of(Suv::UNITS, 0).apply(2.5), 0.5);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
-use super::{LookupTable, ModalityTransform, PixelSpacing, PlaneGeometry, Window};
+use super::{LookupTable, ModalityTransform, PixelSpacing, PlaneGeometry, VoiFunction, Window};
 
 /// One decoded frame: stored values and how to show them.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,7 +124,33 @@ impl Default for DisplayAttributes {
     }
 }
 
+impl DisplayAttributes {
+    /// Takes to the unit that readers expect: SUV by body weight for PET where the file allows it, else the modality's own. Returns what values
+    /// in the modality's units are multiplied by.
+    pub(crate) fn take_usual_units(&mut self) -> f64 {
+        let Some(Suv::Factor(factor)) = self.suv else { return 1.0 };
+        let ModalityTransform::Rescale { slope, intercept } = &mut self.modality else { return 1.0 };
+        (*slope, *intercept) = (*slope * factor, *intercept * factor);
+        self.units = Suv::UNITS.to_owned();
+        self.suv = Some(Suv::Factor(1.0));
+        self.voi_lut = None;
+        for window in &mut self.windows {
+            // The usual function counts by whole units, of which SUV has few.
+            let (center, width) = (window.center * factor, window.width * factor);
+            *window = Window { center, width, function: VoiFunction::LinearExact, ..window.clone() };
+        }
+        factor
+    }
+}
+
 impl Frame {
+    /// The same pixels in the unit that readers expect: SUV by body weight for PET where the file allows it, else the modality's own.
+    #[must_use]
+    pub fn in_usual_units(mut self) -> Self {
+        self.display.take_usual_units();
+        self
+    }
+
     /// Rows and columns.
     pub fn shape(&self) -> (usize, usize) {
         match &self.pixels {

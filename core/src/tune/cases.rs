@@ -9,7 +9,7 @@ use super::labels::{Labels, classes, labels_of};
 use crate::dataset::hold_out;
 use crate::evaluate::LEAST_PATIENTS;
 use crate::model::Metadata;
-use crate::project::{CaseState, EMPTY_UP_TO, Project, ReadSeries, read_series};
+use crate::project::{CaseState, Project, ReadSeries, read_series};
 use crate::study::{SeriesUid, StudyIndex};
 
 /// Share of the patients that are not held out whose loss says when to stop.
@@ -30,8 +30,6 @@ pub struct Candidate {
     pub state: CaseState,
     /// Set aside.
     pub flagged: bool,
-    /// Images in it.
-    pub frames: usize,
     /// Labels of regions on it.
     pub labels: BTreeSet<String>,
     /// Labels of what has no outline: points, lengths.
@@ -45,8 +43,7 @@ impl Candidate {
         if any(&self.labels) {
             return Some(true);
         }
-        let gathered = self.frames <= EMPTY_UP_TO || !self.labels.is_empty();
-        (self.state == CaseState::Done && gathered && !labels.is_empty() && !any(&self.unplaced)).then_some(false)
+        (self.state == CaseState::Done && !labels.is_empty() && !any(&self.unplaced)).then_some(false)
     }
 }
 
@@ -63,7 +60,6 @@ pub fn candidates(
         modality: read.series.modality.clone(),
         state: read.case.state,
         flagged: read.case.flagged,
-        frames: read.series.frame_count(),
         labels: read.labels,
         unplaced: read.unplaced,
     };

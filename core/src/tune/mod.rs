@@ -11,6 +11,7 @@
 mod card;
 mod cases;
 mod labels;
+mod pictures;
 mod run;
 
 use std::path::PathBuf;

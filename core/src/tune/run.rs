@@ -1,25 +1,25 @@
 //! The run: data sets of the three sides, training, the new bundle, the comparison.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::card::card;
 use super::cases::{Candidate, Choice, Plan, plan};
 use super::labels::{class_map, classes, labels_of};
+use super::pictures::NetworkPictures;
 use super::{TuneError, candidates};
-use crate::analysis::network_values;
 use crate::dataset::CocoDataset;
 use crate::evaluate::{Classes, Comparison, EvaluateOptions, compare, write_comparison};
 use crate::model::{
-    Bundle, DeviceChoice, FineTuning, Metadata, MetricValue, WeightPrecision, open_device, read_metadata, sha256_file,
-    stretch, write_bundle,
+    Bundle, DeviceChoice, FineTuning, Metadata, MetricValue, ModelConfig, WeightPrecision, open_device, read_metadata,
+    sha256_file, write_bundle,
 };
-use crate::project::{CocoWriter, EMPTY_UP_TO, Pictures, Project, visit};
-use crate::study::{Frame, StudyIndex};
+use crate::project::{AnnotatedFrame, CocoWriter, MOST_EMPTY, Project, visit};
+use crate::study::StudyIndex;
 use crate::task::Task;
 use crate::train::{
     BundleText, DataConfig, LogSplit, LossConfig, Report, SamplingConfig, StageConfig, TrainConfig, train_watched,
@@ -100,7 +100,7 @@ pub fn tune(
     let (candidates, mut problems) = candidates(project, &options.reader, index)?;
     let plan = plan(&candidates, &options.choice, &metadata)?;
     let (learn, held) = (options.run.join("training"), options.run.join("held-out"));
-    write_data(project, index, options, &plan, [&learn, &held], metadata.config.input_size, task, &mut problems)?;
+    write_data(project, index, options, &plan, [&learn, &held], &metadata.config, task, &mut problems)?;
     begin(options, &plan, &metadata, &candidates, [&learn, &held])?;
 
     let (device, device_name, _) = open_device(options.device);
@@ -145,11 +145,6 @@ pub fn tune(
     Ok(Tuned { folder: options.out.clone(), metadata: bundle.metadata, parent: old, plan, comparison, steps, problems })
 }
 
-/// What the network is given of a frame, as gray: the window shows it no other values.
-fn network_picture(frame: &Frame) -> Array2<u8> {
-    stretch(network_values(frame).view()).mapv(|v| (v * 255.0).round() as u8)
-}
-
 /// Writes two data sets: what training may see, and what it may not.
 #[allow(clippy::too_many_arguments)]
 fn write_data(
@@ -158,19 +153,27 @@ fn write_data(
     options: &TuneOptions,
     plan: &Plan,
     [learn, held]: [&Path; 2],
-    input_size: usize,
+    config: &ModelConfig,
     task: &Task,
     problems: &mut Vec<String>,
 ) -> Result<(), TuneError> {
-    let pictures = Pictures { longest_side: PICTURE_SCALE * input_size, gray: network_picture };
+    let mut pictures = NetworkPictures::new(config, task);
+    let mut refused = BTreeSet::new();
     for (folder, sides) in [(learn, vec![&plan.training, &plan.validation]), (held, vec![&plan.held_out])] {
-        let mut writer = CocoWriter::new(project, folder, Some(pictures))?;
+        let mut writer = CocoWriter::new(project, folder)?;
         let wanted =
             |series: &crate::study::Series| sides.iter().any(|side| side.series.contains(&series.reading_uid()));
-        let take = &mut |frame| writer.add(&frame);
-        let found = visit(project, &options.reader, index, EMPTY_UP_TO, &wanted, task, take)?;
+        let take = &mut |frame: AnnotatedFrame<'_>| match pictures.of(&frame)? {
+            Ok(picture) => writer.add_picture(&frame, &picture, PICTURE_SCALE * config.input_size),
+            Err(cause) => {
+                refused.insert(cause);
+                Ok(())
+            }
+        };
+        let found = visit(project, &options.reader, index, MOST_EMPTY, &wanted, task, take)?;
         writer.finish()?;
-        problems.extend(found.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
+        let found = found.into_iter().chain(std::mem::take(&mut refused));
+        problems.extend(found.filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
     }
     Ok(())
 }

@@ -232,6 +232,21 @@ impl Grid {
         gap.checked_sub(1).and_then(at).or_else(|| at(gap + 1)).unwrap_or(0.0)
     }
 
+    /// The `shape` (slices, at least two; rows; columns) of this lattice from a voxel on.
+    ///
+    /// # Panics
+    /// Where the part does not lie in the lattice.
+    pub(super) fn part(&self, first: [usize; 3], shape: [usize; 3]) -> Self {
+        let depths = &self.depths[first[0]..first[0] + shape[0]];
+        Self {
+            shape,
+            origin: self.patient_from_voxel(first.map(|v| v as f64)),
+            depths: depths.iter().map(|depth| depth - depths[0]).collect(),
+            holes: self.holes[first[0]..first[0] + shape[0] - 1].to_vec(),
+            ..self.clone()
+        }
+    }
+
     /// The one distance of neighbouring slices, where there is one.
     pub(super) fn even_step(&self) -> Option<f64> {
         self.even

@@ -9,10 +9,12 @@
 //! | `build.rs` | a series to a volume, decoded in parallel |
 //! | `plane.rs` | planes: axial, coronal, sagittal, as acquired, oblique |
 //! | `sample.rs` | trilinear interpolation and projections |
+//! | `painted.rs` | what was painted on slices, as a volume |
 //! | `section.rs` | where a plane cuts what was drawn on another |
 
 mod build;
 mod grid;
+mod painted;
 mod plane;
 mod sample;
 mod section;
@@ -25,7 +27,7 @@ pub use sample::{Projection, Slab, UnknownProjection};
 pub use section::{Section, section};
 pub use vector::{Vector, along, cross, dot, length, minus, rotate, unit};
 
-use crate::study::{DisplayAttributes, Suv, VoiFunction, Window};
+use crate::study::DisplayAttributes;
 
 /// Values of voxels, `[slice, row, column]`, before the linear rescale.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,17 +96,8 @@ impl Volume {
     /// The same voxels in the unit that readers expect: SUV by body weight for PET where the file allows it, else the modality's own.
     #[must_use]
     pub fn in_usual_units(mut self) -> Self {
-        if let Some(Suv::Factor(factor)) = self.display.suv {
-            self.rescale = (self.rescale.0 * factor, self.rescale.1 * factor);
-            self.display.units = Suv::UNITS.to_owned();
-            self.display.suv = Some(Suv::Factor(1.0));
-            self.display.voi_lut = None;
-            for window in &mut self.display.windows {
-                // The usual function counts by whole units, of which SUV has few.
-                let (center, width) = (window.center * factor, window.width * factor);
-                *window = Window { center, width, function: VoiFunction::LinearExact, ..window.clone() };
-            }
-        }
+        let factor = self.display.take_usual_units();
+        self.rescale = (self.rescale.0 * factor, self.rescale.1 * factor);
         self
     }
 

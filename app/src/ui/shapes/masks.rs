@@ -12,7 +12,7 @@ use crate::ui::Cx;
 use crate::view::ScreenFromImage;
 
 /// Share of the colour inside a region, and on its rim.
-const INSIDE: f32 = 0.38;
+pub const INSIDE: f32 = 0.38;
 const RIM: f32 = 0.9;
 /// Share of the colour inside a region that is on offer.
 const OFFERED: f32 = 0.25;

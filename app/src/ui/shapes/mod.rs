@@ -8,7 +8,7 @@ mod masks;
 mod offer;
 mod paint;
 
-pub use masks::MaskTextures;
+pub use masks::{INSIDE, MaskTextures};
 
 use bifocal_core::annotation::{Measured, Shape, ShapeId};
 use bifocal_core::measure::{Pixel, Unit};
