@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bifocal_core::annotation::Session;
 use bifocal_core::project::{Case, CaseState, Project, ProjectError, WorkList};
 use bifocal_core::study::{Series, SeriesUid, Study};
 
@@ -11,7 +12,7 @@ use crate::compare::Beside;
 use crate::keymap::Action;
 use crate::listing::{Listed, listed};
 use crate::project::{ProjectCommand, ProjectPanel};
-use crate::state::{State, Tone};
+use crate::state::{Reading, State, Tone};
 
 /// A project in one reader's hands.
 #[derive(Debug)]
@@ -133,6 +134,12 @@ impl State {
 
     fn is_open(&self, study: &Study, series: usize) -> bool {
         self.reading.as_ref().is_some_and(|reading| reading.series_index == series && reading.study.uid == study.uid)
+    }
+
+    /// The other reader who is laid beside, and what they drew on the series, where that is to be shown.
+    pub fn beside(&self, reading: &Reading) -> Option<(&str, &Session)> {
+        let beside = self.work.as_ref()?.beside.as_ref()?;
+        Some((&beside.reader, beside.on(&reading.series()?.reading_uid())?))
     }
 
     /// Places of all series among the open studies: (study, series).

@@ -9,15 +9,14 @@ use crate::state::Reading;
 use crate::ui::{Cx, widgets};
 use crate::view::ScreenFromImage;
 
-/// Dashes and the gaps between them, points.
-const DASH: f32 = 6.0;
-const GAP: f32 = 4.0;
+/// Length of dashes, points.
+pub const DASH: f32 = 6.0;
+/// Gaps between them, points.
+pub const GAP: f32 = 4.0;
 
 /// Draws it.
 pub(super) fn paint(painter: &Painter, cx: &Cx<'_>, reading: &Reading, on: &Canvas<'_>, map: &ScreenFromImage) {
-    let beside = cx.state.work.as_ref().and_then(|work| work.beside.as_ref()).filter(|beside| beside.shown);
-    let (Some(beside), Some(series)) = (beside, reading.series()) else { return };
-    let Some(session) = beside.on(&series.reading_uid()) else { return };
+    let Some((reader, session)) = cx.state.beside(reading) else { return };
     for (_, shape) in session.shapes_on(on.instance, on.frame_index).filter(|(_, shape)| !shape.hidden) {
         let outlines = shape.outlines(&on.frame.display);
         let mut lowest: Option<Pos2> = None;
@@ -31,7 +30,7 @@ pub(super) fn paint(painter: &Painter, cx: &Cx<'_>, reading: &Reading, on: &Canv
             dashes(painter, cx, &points, shape.label.as_deref());
         }
         if let Some(at) = lowest {
-            name(painter, cx, at, &beside.reader, shape.label.as_deref());
+            name(painter, cx, at, reader, shape.label.as_deref());
         }
     }
     for (label, pixels) in session.masks_on(on.instance, on.frame_index) {
@@ -45,7 +44,7 @@ pub(super) fn paint(painter: &Painter, cx: &Cx<'_>, reading: &Reading, on: &Canv
             dashes(painter, cx, &points, Some(label));
         }
         if let Some(at) = lowest {
-            name(painter, cx, at, &beside.reader, Some(label));
+            name(painter, cx, at, reader, Some(label));
         }
     }
 }

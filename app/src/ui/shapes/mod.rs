@@ -8,6 +8,7 @@ mod masks;
 mod offer;
 mod paint;
 
+pub use beside::{DASH, GAP};
 pub use masks::{INSIDE, MaskTextures};
 
 use bifocal_core::annotation::{Measured, Shape, ShapeId};
