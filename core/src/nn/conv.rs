@@ -170,6 +170,11 @@ impl Sizes {
         (COLUMN_VALUES / (self.taps() * self.out_width).max(1)).clamp(1, self.out_height.max(1))
     }
 
+    /// Whether threads share the work on an image, since there are fewer images than threads. Sums have one order either way.
+    fn shares_images(&self) -> bool {
+        self.batch < rayon::current_num_threads()
+    }
+
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (rows, total) = (self.block_rows(), self.out_height);
         (0..total).step_by(rows).map(move |start| (start, (start + rows).min(total)))
@@ -224,30 +229,40 @@ fn im2col(sizes: &Sizes, image: &[f32], rows: (usize, usize), columns: &mut [f32
 }
 
 /// Adds the column matrix back onto the image it was gathered from.
-fn col2im(sizes: &Sizes, columns: &[f32], rows: (usize, usize), image: &mut [f32]) {
-    let ConvShape { stride, padding, dilation, .. } = sizes.shape;
+fn col2im(sizes: &Sizes, columns: &[f32], rows: (usize, usize), image: &mut [f32], parallel: bool) {
     let pixels = (rows.1 - rows.0) * sizes.out_width;
     let kernel = sizes.kernel_height * sizes.kernel_width;
-    for (tap, src) in columns.chunks_exact(pixels).enumerate() {
-        let (channel, offset) = (tap / kernel, tap % kernel);
-        let (kh, kw) = (offset / sizes.kernel_width, offset % sizes.kernel_width);
-        let plane = &mut image[channel * sizes.in_plane()..(channel + 1) * sizes.in_plane()];
-        let (start, end) = inside(sizes.out_width, sizes.width, kw * dilation, stride, padding);
-        for (out_row, src) in (rows.0..rows.1).zip(src.chunks_exact(sizes.out_width)) {
-            let row = (out_row * stride + kh * dilation).wrapping_sub(padding);
-            if row >= sizes.height || start == end {
-                continue;
+    let add = |(plane, columns): (&mut [f32], &[f32])| {
+        for (offset, src) in columns.chunks_exact(pixels).enumerate() {
+            add_tap(sizes, src, offset / sizes.kernel_width, offset % sizes.kernel_width, rows, plane);
+        }
+    };
+    if parallel {
+        let planes = image.par_chunks_exact_mut(sizes.in_plane()).zip(columns.par_chunks_exact(kernel * pixels));
+        planes.with_min_len(4).for_each(add);
+    } else {
+        image.chunks_exact_mut(sizes.in_plane()).zip(columns.chunks_exact(kernel * pixels)).for_each(add);
+    }
+}
+
+/// Adds one row of the column matrix to the plane that [`gather_tap`] took it from.
+fn add_tap(sizes: &Sizes, src: &[f32], kh: usize, kw: usize, rows: (usize, usize), plane: &mut [f32]) {
+    let ConvShape { stride, padding, dilation, .. } = sizes.shape;
+    let (start, end) = inside(sizes.out_width, sizes.width, kw * dilation, stride, padding);
+    for (out_row, src) in (rows.0..rows.1).zip(src.chunks_exact(sizes.out_width)) {
+        let row = (out_row * stride + kh * dilation).wrapping_sub(padding);
+        if row >= sizes.height || start == end {
+            continue;
+        }
+        let first = row * sizes.width + start * stride + kw * dilation - padding;
+        let dst = &mut plane[first..];
+        if stride == 1 {
+            for (d, s) in dst.iter_mut().zip(&src[start..end]) {
+                *d += *s;
             }
-            let first = row * sizes.width + start * stride + kw * dilation - padding;
-            let dst = &mut plane[first..];
-            if stride == 1 {
-                for (d, s) in dst.iter_mut().zip(&src[start..end]) {
-                    *d += *s;
-                }
-            } else {
-                for (d, s) in dst.iter_mut().step_by(stride).zip(&src[start..end]) {
-                    *d += *s;
-                }
+        } else {
+            for (d, s) in dst.iter_mut().step_by(stride).zip(&src[start..end]) {
+                *d += *s;
             }
         }
     }
@@ -294,7 +309,7 @@ pub(super) fn forward(sizes: &Sizes, x: &[f32], w: &[f32], bias: Option<&[f32]>)
     }
     let in_image = (sizes.in_channels * sizes.in_plane()).max(1);
     let out_image = (sizes.out_channels * sizes.out_plane()).max(1);
-    if sizes.batch >= rayon::current_num_threads() {
+    if !sizes.shares_images() {
         let images = y.par_chunks_exact_mut(out_image).zip(x.par_chunks_exact(in_image));
         images.for_each(|(y, x)| forward_image(sizes, x, w, bias, y, false));
     } else {
@@ -315,6 +330,7 @@ pub(super) fn input_gradient(sizes: &Sizes, w: &[f32], dy: &[f32]) -> Vec<f32> {
         return dx;
     }
     let group_dy = sizes.group_out() * plane;
+    let parallel = sizes.shares_images();
     dx.par_chunks_exact_mut(in_image.max(1)).zip(dy.par_chunks_exact(sizes.out_channels * plane)).for_each(
         |(dx, dy)| {
             let groups = dx.chunks_exact_mut(sizes.group_in() * sizes.in_plane());
@@ -322,15 +338,15 @@ pub(super) fn input_gradient(sizes: &Sizes, w: &[f32], dy: &[f32]) -> Vec<f32> {
                 let w_t = Mat::rows(w, sizes.group_out(), taps, taps).t();
                 if sizes.is_pointwise() {
                     let dst = MatMut::rows(dx, taps, plane, plane);
-                    multiply(dst, w_t, Mat::rows(dy, sizes.group_out(), plane, plane), 1.0, Into::Set, false);
+                    multiply(dst, w_t, Mat::rows(dy, sizes.group_out(), plane, plane), 1.0, Into::Set, parallel);
                     continue;
                 }
                 for rows in sizes.blocks() {
                     let pixels = (rows.1 - rows.0) * sizes.out_width;
                     with_scratch(taps * pixels, |columns| {
                         let dy = Mat::rows(&dy[rows.0 * sizes.out_width..], sizes.group_out(), pixels, plane);
-                        multiply(MatMut::rows(columns, taps, pixels, pixels), w_t, dy, 1.0, Into::Set, false);
-                        col2im(sizes, columns, rows, dx);
+                        multiply(MatMut::rows(columns, taps, pixels, pixels), w_t, dy, 1.0, Into::Set, parallel);
+                        col2im(sizes, columns, rows, dx, parallel);
                     });
                 }
             }
@@ -346,12 +362,13 @@ pub(super) fn weight_gradient(sizes: &Sizes, x: &[f32], dy: &[f32]) -> Vec<f32> 
     let (plane, taps) = (sizes.out_plane(), sizes.taps());
     let in_image = sizes.in_channels * sizes.in_plane();
     let out_image = sizes.out_channels * plane;
+    let parallel = sizes.shares_images();
     let per_part = sizes.batch.div_ceil(PARTS).max(1);
     let parts = x.par_chunks(per_part * in_image).zip(dy.par_chunks(per_part * out_image));
     if let Some(winograd) = sizes.winograd() {
         let parts = parts.map(|(x, dy)| {
             let mut du = vec![0.0; winograd.points()];
-            winograd.add_point_gradient(x, dy, &mut du);
+            winograd.add_point_gradient(x, dy, &mut du, parallel);
             du
         });
         return winograd.weight_gradient(&sum_in_order(parts.collect()));
@@ -366,16 +383,16 @@ pub(super) fn weight_gradient(sizes: &Sizes, x: &[f32], dy: &[f32]) -> Vec<f32> 
                     if sizes.is_pointwise() {
                         let dst = MatMut::rows(dw, sizes.group_out(), taps, taps);
                         let dy = Mat::rows(dy, sizes.group_out(), plane, plane);
-                        multiply(dst, dy, Mat::rows(x, taps, plane, plane).t(), 1.0, Into::Add, false);
+                        multiply(dst, dy, Mat::rows(x, taps, plane, plane).t(), 1.0, Into::Add, parallel);
                         continue;
                     }
                     for rows in sizes.blocks() {
                         let pixels = (rows.1 - rows.0) * sizes.out_width;
                         with_scratch(taps * pixels, |columns| {
-                            im2col(sizes, x, rows, columns, false);
+                            im2col(sizes, x, rows, columns, parallel);
                             let dst = MatMut::rows(dw, sizes.group_out(), taps, taps);
                             let dy = Mat::rows(&dy[rows.0 * sizes.out_width..], sizes.group_out(), pixels, plane);
-                            multiply(dst, dy, Mat::rows(columns, taps, pixels, pixels).t(), 1.0, Into::Add, false);
+                            multiply(dst, dy, Mat::rows(columns, taps, pixels, pixels).t(), 1.0, Into::Add, parallel);
                         });
                     }
                 }

@@ -146,19 +146,19 @@ impl Norm {
         let mut dx = vec![0.0; x.len()];
         let row_len = self.row_len(gamma.len());
         let weights_per_row = gamma.len() / self.rows_per_item;
-        let item = row_len * self.rows_per_item;
         // Layers normalise thousands of short rows: sums of weights are taken over parts of fixed size, in order.
-        let items_per_part = (16384 / item).max(1);
-        let part = item * items_per_part;
+        let rows_per_part = (16384 / row_len).max(1);
+        let part = row_len * rows_per_part;
         let rows = dx.par_chunks_mut(part).zip(x.par_chunks(part)).zip(y.par_chunks(part).zip(dy.par_chunks(part)));
         let sums: Vec<(Vec<f32>, Vec<f32>)> = rows
-            .map(|((dx, x), (y, dy))| {
+            .enumerate()
+            .map(|(part, ((dx, x), (y, dy)))| {
                 let (mut dgamma, mut dbeta) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
                 let mut masked = vec![0.0; if self.relu { row_len } else { 0 }];
                 let rows = dx.chunks_exact_mut(row_len).zip(x.chunks_exact(row_len));
                 let rows = rows.zip(y.chunks_exact(row_len).zip(dy.chunks_exact(row_len)));
                 for (index, ((dx, x), (y, dy))) in rows.enumerate() {
-                    let first = index % self.rows_per_item * weights_per_row;
+                    let first = (part * rows_per_part + index) % self.rows_per_item * weights_per_row;
                     let weights = first..first + weights_per_row;
                     vectorised(|| {
                         let dy = if self.relu {

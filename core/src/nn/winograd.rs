@@ -19,6 +19,8 @@ pub(super) const IN: usize = 6;
 pub(super) const POINTS: usize = IN * IN;
 /// Tiles transformed at once: a vector register's width.
 const LANES: usize = 8;
+/// Pairs of channels whose weights a thread transforms at once.
+const PAIRS: usize = 1024;
 
 /// Sizes of one convolution: square kernel 3, stride 1, one group.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,15 @@ pub(super) struct Winograd {
     pub height: usize,
     pub width: usize,
     pub padding: usize,
+}
+
+/// Calls `f` with each piece of `len` values and its index, on this thread or on all.
+fn each(values: &mut [f32], len: usize, parallel: bool, f: impl Fn((usize, &mut [f32])) + Send + Sync) {
+    if parallel {
+        values.par_chunks_exact_mut(len).enumerate().for_each(f);
+    } else {
+        values.chunks_exact_mut(len).enumerate().for_each(f);
+    }
 }
 
 /// One block of work: tile rows `rows` of `images` images.
@@ -141,11 +152,7 @@ impl Winograd {
         with_scratch((self.in_channels + self.out_channels) * piece, |scratch| {
             let (v, m) = scratch.split_at_mut(self.in_channels * piece);
             let fill = |(channel, v): (usize, &mut [f32])| self.transform_input(block, x, channel, v);
-            if parallel {
-                v.par_chunks_exact_mut(piece).enumerate().for_each(fill);
-            } else {
-                v.chunks_exact_mut(piece).enumerate().for_each(fill);
-            }
+            each(v, piece, parallel, fill);
             let v = &*v;
             let product = |first: usize, m: &mut [f32]| {
                 let count = m.len() / piece;
@@ -170,11 +177,7 @@ impl Winograd {
                 let bias = bias.and_then(|bias| bias.get(channel)).copied().unwrap_or(0.0);
                 self.transform_output(block, image, m, bias, y);
             };
-            if parallel {
-                y.par_chunks_exact_mut(plane).enumerate().for_each(out);
-            } else {
-                y.chunks_exact_mut(plane).enumerate().for_each(out);
-            }
+            each(y, plane, parallel, out);
         });
     }
 
@@ -183,8 +186,8 @@ impl Winograd {
         POINTS * self.out_channels * self.in_channels
     }
 
-    /// Adds the gradient with respect to the transformed weights to `du` (36, out, in).
-    pub(super) fn add_point_gradient(&self, x: &[f32], dy: &[f32], du: &mut [f32]) {
+    /// Adds the gradient with respect to the transformed weights to `du` (36, out, in); with `parallel`, channels and points are shared out.
+    pub(super) fn add_point_gradient(&self, x: &[f32], dy: &[f32], du: &mut [f32], parallel: bool) {
         let batch = x.len() / self.in_image().max(1);
         let (images, rows) = self.block(batch);
         for (x, dy) in x.chunks(images * self.in_image()).zip(dy.chunks(images * self.out_image())) {
@@ -192,18 +195,15 @@ impl Winograd {
                 let piece = POINTS * block.tiles;
                 with_scratch((self.in_channels + self.out_channels) * piece, |scratch| {
                     let (v, dm) = scratch.split_at_mut(self.in_channels * piece);
-                    for (channel, v) in v.chunks_exact_mut(piece).enumerate() {
-                        self.transform_input(block, x, channel, v);
-                    }
-                    for (channel, dm) in dm.chunks_exact_mut(piece).enumerate() {
-                        self.transform_gradient(block, dy, channel, dm);
-                    }
-                    for (point, du) in du.chunks_exact_mut(self.out_channels * self.in_channels).enumerate() {
+                    each(v, piece, parallel, |(channel, v)| self.transform_input(block, x, channel, v));
+                    each(dm, piece, parallel, |(channel, dm)| self.transform_gradient(block, dy, channel, dm));
+                    let (v, dm) = (&*v, &*dm);
+                    each(du, self.out_channels * self.in_channels, parallel, |(point, du)| {
                         let dm = Mat::rows(&dm[point * block.tiles..], self.out_channels, block.tiles, piece);
                         let v = Mat::rows(&v[point * block.tiles..], self.in_channels, block.tiles, piece).t();
                         let du = MatMut::rows(du, self.out_channels, self.in_channels, self.in_channels);
                         multiply(du, dm, v, 1.0, Into::Add, false);
-                    }
+                    });
                 });
             }
         }
@@ -239,10 +239,28 @@ impl Winograd {
     pub(super) fn transform_weights(&self, w: &[f32], turned: bool) -> Vec<f32> {
         let pairs = self.out_channels * self.in_channels;
         let mut u = vec![0.0; POINTS * pairs];
-        for first in (0..pairs).step_by(LANES) {
-            let count = LANES.min(pairs - first);
+        // A thread's pairs, of every point.
+        let mut pieces: Vec<Vec<&mut [f32]>> = (0..pairs.div_ceil(PAIRS)).map(|_| Vec::with_capacity(POINTS)).collect();
+        for point in u.chunks_exact_mut(pairs.max(1)) {
+            pieces.iter_mut().zip(point.chunks_mut(PAIRS)).for_each(|(piece, part)| piece.push(part));
+        }
+        pieces.into_par_iter().enumerate().for_each(|(index, mut piece)| {
+            vectorised(
+                #[inline(always)]
+                || self.transform_pairs(w, turned, index * PAIRS, &mut piece),
+            );
+        });
+        u
+    }
+
+    /// `G g Gᵀ` of the pairs from `first` on, by point.
+    #[inline(always)]
+    fn transform_pairs(&self, w: &[f32], turned: bool, first: usize, u: &mut [&mut [f32]]) {
+        let pairs = u.first().map_or(0, |u| u.len());
+        for start in (0..pairs).step_by(LANES) {
+            let count = LANES.min(pairs - start);
             let mut taps = [[0.0f32; LANES]; 9];
-            for (lane, pair) in (first..first + count).enumerate() {
+            for (lane, pair) in (first + start..first + start + count).enumerate() {
                 let (out, input) = (pair / self.in_channels, pair % self.in_channels);
                 let source = if turned { input * self.out_channels + out } else { pair };
                 for (tap, w) in w[source * 9..source * 9 + 9].iter().enumerate() {
@@ -258,12 +276,10 @@ impl Winograd {
                 for (column, g) in G.iter().enumerate() {
                     let values: [f32; LANES] =
                         std::array::from_fn(|l| half[0][l] * g[0] + half[1][l] * g[1] + half[2][l] * g[2]);
-                    let at = (row * IN + column) * pairs + first;
-                    store(&mut u[at..at + count], &values);
+                    store(&mut u[row * IN + column][start..start + count], &values);
                 }
             }
         }
-        u
     }
 
     /// `Bᵀ d B` of all tiles of one channel: (36, tile).

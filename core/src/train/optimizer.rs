@@ -123,10 +123,14 @@ impl Optimizer {
     pub(super) fn step(&mut self, gathered: &Gathered, rates: &StepRates<'_>) -> Result<f64> {
         let found = &gathered.0;
         let on_host = |(name, gradient): (_, &Tensor)| Ok((name, values(gradient)?));
-        let host: BTreeMap<&String, Vec<f32>> =
-            found.iter().filter(|(_, gradient)| !gradient.device().is_cuda()).map(on_host).collect::<Result<_>>()?;
-        let squares = |g: &Vec<f32>| g.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();
-        let mut norm = host.values().map(squares).sum::<f64>();
+        let host: BTreeMap<&String, Vec<f32>> = found
+            .par_iter()
+            .filter(|(_, gradient)| !gradient.device().is_cuda())
+            .map(on_host)
+            .collect::<Result<_>>()?;
+        // Summed in the order of the names, whichever thread is done first.
+        let squares: Vec<f64> = host.par_iter().map(|(_, gradient)| sum_of_squares(gradient)).collect();
+        let mut norm = squares.into_iter().sum::<f64>();
         #[cfg(feature = "cuda")]
         if host.is_empty() {
             norm = crate::nn::sum_of_squares(found.values())?;
@@ -184,6 +188,15 @@ impl Optimizer {
             })
             .collect()
     }
+}
+
+/// In several sums at once, for the processor's vectors.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut sums = [0.0f64; 16];
+    for values in values.chunks(sums.len()) {
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value).powi(2));
+    }
+    sums.iter().sum()
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f32>> {
