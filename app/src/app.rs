@@ -16,6 +16,7 @@ use bifocal_core::tune::{Candidate, Tuned};
 use bifocal_core::volume::Volume;
 use eframe::egui;
 
+use crate::ahead::Ahead;
 use crate::command::{Command, Queue};
 use crate::document::ReadingDocument;
 use crate::drive::Drive;
@@ -25,6 +26,7 @@ use crate::jobs::{Ended, JobError, JobKind, Jobs};
 use crate::keymap::{self, Action};
 use crate::keys::{KeyCommand, KeyEditor};
 use crate::label_editor::LabelCommand;
+use crate::listing::Listing;
 use crate::network::{Analysed, Network, Objected};
 use crate::overlays::Overlays;
 use crate::picture::Pictured;
@@ -89,10 +91,6 @@ pub enum Outcome {
     LabelsSaved(Option<PathBuf>),
 }
 
-/// Bytes of decoded frames that are kept.
-const FRAME_BYTES: usize = 512 << 20;
-/// Images decoded ahead of the one in view, to each side.
-const PREFETCH: usize = 12;
 /// Seconds that a message stays.
 const TOAST_SECONDS: f64 = 6.0;
 
@@ -101,6 +99,7 @@ pub struct App {
     pub(crate) state: State,
     pub(crate) jobs: Jobs<Outcome>,
     pub(crate) images: Images,
+    pub(crate) ahead: Ahead,
     pub(crate) overlays: Overlays,
     pub(crate) reformatter: Reformatter,
     pub(crate) ctx: egui::Context,
@@ -128,7 +127,8 @@ impl App {
         let mut app = Self {
             state: State::new(settings.clone()),
             jobs: Jobs::new(ctx.clone()),
-            images: Images::new(ctx.clone(), FRAME_BYTES),
+            images: Images::new(ctx.clone(), settings.frames_mib << 20),
+            ahead: Ahead::default(),
             overlays: Overlays::new(ctx.clone()),
             reformatter: Reformatter::new(ctx.clone()),
             ctx: ctx.clone(),
@@ -322,6 +322,7 @@ impl App {
         library.problems = index.problems;
         library.remarks = RemarkKind::all(&index.remarks);
         library.paths = paths;
+        library.listing = Listing::default();
         self.images.forget_all();
         self.state.reading = None;
         self.clear_desk();
@@ -437,7 +438,7 @@ impl App {
 
     fn take_in(&mut self, ui: &egui::Ui) {
         self.now = ui.input(|input| input.time);
-        self.images.poll();
+        self.tend_images();
         for ended in self.jobs.poll() {
             self.ended(ended);
         }
@@ -470,11 +471,7 @@ impl App {
             {
                 self.ctx.request_repaint_after(std::time::Duration::from_secs_f64(wait));
             }
-            let mut wanted = reading.wanted(PREFETCH);
-            let others = self.wanted_by_grid(PREFETCH / 4);
-            // What is in view everywhere comes before what may be next.
-            wanted.splice(1.min(wanted.len())..1.min(wanted.len()), others);
-            self.images.want(wanted);
+            self.tend_ahead();
         }
         self.tend_desk();
         self.tend_analysis();

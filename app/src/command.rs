@@ -115,6 +115,10 @@ pub enum Command {
     AnalyseOnOpen(bool),
     /// Threads that compute from the next start on; 0 is automatic.
     Threads(usize),
+    /// Memory that decoded images may take, MiB.
+    FrameMemory(usize),
+    /// Memory that volumes of analysed series may take which are not in view, MiB.
+    VolumeMemory(usize),
     /// Device of the network: `auto`, `cpu`, `cuda` or `metal`.
     Device(String),
     /// The bundle that is asked: an id, or a folder.

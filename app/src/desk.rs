@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bifocal_core::study::{SeriesUid, Study};
+use bifocal_core::study::{Series, SeriesUid, Study};
 use bifocal_core::volume::{Plane, PlaneKind, Slab, Volume, VolumeError};
 use serde::{Deserialize, Serialize};
 
@@ -359,31 +359,38 @@ impl App {
     }
 
     fn tend_volume(&mut self) {
-        if self.state.settings.layout != Layout::Planes {
-            return;
-        }
         let Some(reading) = &self.state.reading else { return };
-        let Some(series) = reading.series() else { return };
-        let uid = series.reading_uid();
+        let Some(uid) = reading.series().map(Series::reading_uid) else { return };
         if self.state.desk.volume_of.as_ref() == Some(&uid) {
             return;
         }
-        let (series, position) = (series.clone(), reading.view.position);
-        self.reformatter.forget();
-        if let VolumeState::Ready(planes) = &self.state.desk.volume {
-            self.state.desk.carried = Some(planes.carried());
+        // The volume of the series before is not held beside this one.
+        if self.state.desk.volume_of.take().is_some() {
+            self.jobs.abandon(JobKind::Volume);
+            self.reformatter.forget();
+            if let VolumeState::Ready(planes) = std::mem::take(&mut self.state.desk.volume) {
+                self.state.desk.carried = Some(planes.carried());
+            }
         }
+        if self.state.settings.layout != Layout::Planes {
+            return;
+        }
+        let (study, series_index) = (Arc::clone(&reading.study), reading.series_index);
+        let position = reading.view.position;
+        let analysed = reading.series().and_then(|series| self.state.analysed_volume(series)).cloned();
+        let held = analysed.filter(|volume| volume.slice_at(position).is_some());
         self.state.desk.volume_of = Some(uid);
         self.state.desk.volume = VolumeState::Building;
         self.jobs.start(JobKind::Volume, "Building the volume", move |task| {
-            let volume = Volume::build(&series, position, task).map_err(|error| match error {
+            let series = study.series.get(series_index).ok_or(JobError::Cancelled)?;
+            let build = || Volume::build(series, position, task).map(|volume| Arc::new(volume.in_usual_units()));
+            let volume = held.map_or_else(build, Ok).map_err(|error| match error {
                 VolumeError::Cancelled(_) => JobError::Cancelled,
                 other => JobError::failed(other),
             })?;
-            let volume = volume.in_usual_units();
             let sample = middle_slice(&volume)
                 .ok_or_else(|| JobError::Failed("its slices lie outside of their own volume".to_owned()))?;
-            Ok(Outcome::Volume(Arc::new(volume), Arc::new(sample)))
+            Ok(Outcome::Volume(volume, Arc::new(sample)))
         });
     }
 
@@ -394,6 +401,11 @@ impl App {
             linked::plane_at(series, reading.view.position)
         });
         let near = in_view.map_or_else(|| volume.grid.center(), |plane| plane.position);
+        // Where the network has read the series meanwhile, its volume is enough.
+        let series = self.state.reading.as_ref().and_then(Reading::series);
+        let analysed = series.and_then(|series| self.state.analysed_volume(series)).cloned();
+        let volume =
+            analysed.filter(|held| held.places == volume.places && held.rescale == volume.rescale).unwrap_or(volume);
         let mut planes = Planes::new(volume, sample, near);
         if let Some(carried) = self.state.desk.carried.take() {
             planes.take_over(carried);

@@ -48,6 +48,9 @@ pub struct Explained {
     made: Made,
 }
 
+/// Seconds that an image of a volume stands still before anything of it is explained.
+const REST: f64 = 0.2;
+
 /// Explanations of the analyses that are kept.
 #[derive(Default)]
 pub struct Explaining {
@@ -55,6 +58,8 @@ pub struct Explaining {
     /// Of the last analysis that anything was explained of: what it has computed is used again.
     explainer: Option<Arc<Explainer>>,
     running: Option<(Arc<Analysis>, Step)>,
+    /// The image of a volume that rests in view, and since when.
+    resting: Option<(Arc<Analysis>, f64)>,
     /// Steps that failed or were cancelled, with the reason: not tried again unasked.
     given_up: Vec<(Arc<Analysis>, Step, String)>,
 }
@@ -188,9 +193,13 @@ impl State {
 impl App {
     /// Each frame: starts the next step that the lenses wait for, and stops one that nobody waits for any more.
     pub(crate) fn tend_explanations(&mut self) {
-        let next = self.state.reading.as_ref().and_then(|reading| {
-            let analysis = reading.analysis_in_view()?;
-            Some((Arc::clone(analysis), self.state.steps(reading, analysis)))
+        // Behind the planes nobody waits for the maps of an image.
+        let lenses = self.state.reading.as_ref().filter(|_| self.state.planes_in_front().is_none());
+        let analysis = lenses.and_then(Reading::analysis_in_view).cloned();
+        let rests = analysis.filter(|analysis| self.rests(analysis));
+        let next = rests.and_then(|analysis| {
+            let steps = self.state.steps(self.state.reading.as_ref()?, &analysis);
+            Some((analysis, steps))
         });
         if let Some((of, running)) = &self.state.explaining.running {
             let wanted = next.as_ref().is_some_and(|(analysis, steps)| {
@@ -213,6 +222,23 @@ impl App {
         {
             self.start_explanation(analysis, step);
         }
+    }
+
+    /// Whether an image of a volume has stood still for a moment: for those that are scrolled past nothing is begun.
+    fn rests(&mut self, analysis: &Arc<Analysis>) -> bool {
+        if analysis.place.is_none() {
+            return true;
+        }
+        let since = match &self.state.explaining.resting {
+            Some((resting, since)) if Arc::ptr_eq(resting, analysis) => *since,
+            _ => self.now,
+        };
+        self.state.explaining.resting = Some((Arc::clone(analysis), since));
+        let wait = since + REST - self.now;
+        if wait > 0.0 {
+            self.ctx.request_repaint_after(std::time::Duration::from_secs_f64(wait));
+        }
+        wait <= 0.0
     }
 
     fn start_explanation(&mut self, analysis: Arc<Analysis>, step: Step) {

@@ -65,8 +65,9 @@ pub fn run(mut paths: Vec<PathBuf>, work: Option<Work>) -> ExitCode {
     }
 }
 
-/// Opens a window of 1920 x 1080 on `paths`, without settings and sessions, drives it as a reader would, and prints what was measured.
-pub fn drive(paths: Vec<PathBuf>) -> ExitCode {
+/// Opens a window of a size (width and height, points) on `paths`, without settings and sessions, drives it as a reader would, and prints what
+/// was measured; with `analyses` the series is analysed, too.
+pub fn drive(paths: Vec<PathBuf>, size: [f32; 2], analyses: bool) -> ExitCode {
     let started = Instant::now();
     if !has_display() {
         eprintln!("bifocal: no display (neither WAYLAND_DISPLAY nor DISPLAY is set): a window is what is measured");
@@ -75,7 +76,7 @@ pub fn drive(paths: Vec<PathBuf>) -> ExitCode {
     if let Err(error) = bifocal_core::task::limit_threads(automatic_threads()) {
         tracing::warn!("computing with all cores: {error}");
     }
-    let viewport = egui::ViewportBuilder::default().with_title("Bifocal").with_inner_size([1920.0, 1080.0]);
+    let viewport = egui::ViewportBuilder::default().with_title("Bifocal").with_inner_size(size);
     // Frames come as fast as they are drawn, not as the screen shows them.
     let mut options = eframe::NativeOptions { viewport, persist_window: false, ..Default::default() };
     options.glow_options.vsync = false;
@@ -84,7 +85,7 @@ pub fn drive(paths: Vec<PathBuf>) -> ExitCode {
         options,
         Box::new(move |creation| {
             let mut app = App::new(&creation.egui_ctx, None, paths);
-            app.drive(started);
+            app.drive(started, analyses);
             Ok(Box::new(app))
         }),
     );

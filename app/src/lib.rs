@@ -35,6 +35,7 @@
 //! | [`theme`] | design tokens |
 //! | [`ui`] | the panels |
 
+pub mod ahead;
 #[cfg(test)]
 mod analysis_fixture;
 pub mod app;
@@ -70,6 +71,7 @@ pub mod linked;
 pub mod listing;
 pub mod mask_commands;
 pub mod measured;
+pub mod memory;
 pub mod network;
 pub mod overlays;
 mod perform;
@@ -79,6 +81,7 @@ pub mod probe;
 pub mod project;
 pub mod proposal;
 pub mod reader;
+pub mod reading_order;
 pub mod reformat;
 pub mod report;
 pub mod settings;

@@ -72,8 +72,11 @@ pub fn plane_at(series: &Series, position: usize) -> Option<PlaneGeometry> {
 /// The position of the image that lies nearest to a patient position, among those parallel to the one in view.
 pub fn nearest(series: &Series, in_view: usize, point: Vector) -> Option<usize> {
     let normal = plane_at(series, in_view)?.normal();
-    let candidates = (0..series.frame_count()).filter_map(|position| {
-        let plane = plane_at(series, position)?;
+    let mut after = 0;
+    let candidates = series.instances.iter().filter_map(|instance| {
+        let position = after;
+        after += instance.frames;
+        let plane = instance.geometry.filter(|_| instance.frames == 1)?;
         let parallel = dot(plane.normal(), normal) > 0.999;
         parallel.then(|| (dot(minus(point, plane.position), normal).abs(), position))
     });

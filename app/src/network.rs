@@ -125,13 +125,14 @@ impl Network {
             .find(|volume| volume.series_uid == *series && volume.model.weights_sha256 == self.weights_sha256())
     }
 
-    /// Keeps a volume in place of an older one of the same series.
-    pub fn keep_volume(&mut self, analysis: Arc<VolumeAnalysis>) {
+    /// Keeps a volume in place of an older one of the same series, and of those before it no more than `bytes` of voxels.
+    pub fn keep_volume(&mut self, analysis: Arc<VolumeAnalysis>, bytes: usize) {
         self.volumes.retain(|other| other.series_uid != analysis.series_uid);
-        self.volumes.push(analysis);
-        if self.volumes.len() > VOLUMES_KEPT {
+        let held = |volumes: &[Arc<VolumeAnalysis>]| volumes.iter().map(|other| other.volume.bytes()).sum::<usize>();
+        while self.volumes.len() >= VOLUMES_KEPT || held(&self.volumes) > bytes {
             self.volumes.remove(0);
         }
+        self.volumes.push(analysis);
     }
 
     /// Whether findings are boxes of a detector; then the heat map's threshold decides nothing.

@@ -22,6 +22,8 @@ pub struct LayerTexture {
     pub handle: TextureHandle,
     /// Rows and columns of the map's own grid that it covers; a little more than the map where its size was reduced.
     pub covers: (usize, usize),
+    /// The part of the texture, 0 to 1, outside of which it is clear; of no size where all of it is.
+    pub seen: Rect,
 }
 
 struct Layer {
@@ -31,6 +33,7 @@ struct Layer {
     step: usize,
     style: HeatStyle,
     texture: TextureHandle,
+    seen: Rect,
     used: u64,
 }
 
@@ -112,14 +115,17 @@ impl Overlays {
             layer.used = clock;
             if layer.style != *style {
                 layer.style = *style;
-                layer.texture.set(color_image(&render::heat_layer(&layer.reduced, style)), TextureOptions::LINEAR);
+                let image = render::heat_layer(&layer.reduced, style);
+                layer.seen = seen(&image);
+                layer.texture.set(color_image(&image), TextureOptions::LINEAR);
             }
             return layer.handed_out();
         }
         let (reduced, step) = reduce(values);
-        let image = color_image(&render::heat_layer(&reduced, style));
-        let texture = self.ctx.load_texture("overlay", image, TextureOptions::LINEAR);
-        let layer = Layer { values: Arc::clone(values), reduced, step, style: *style, texture, used: clock };
+        let image = render::heat_layer(&reduced, style);
+        let seen = seen(&image);
+        let texture = self.ctx.load_texture("overlay", color_image(&image), TextureOptions::LINEAR);
+        let layer = Layer { values: Arc::clone(values), reduced, step, style: *style, texture, seen, used: clock };
         let handed_out = layer.handed_out();
         inner.layers.push(layer);
         if inner.layers.len() > LAYERS_KEPT {
@@ -203,12 +209,33 @@ impl Overlays {
 impl Layer {
     fn handed_out(&self) -> LayerTexture {
         let (rows, columns) = self.reduced.dim();
-        LayerTexture { handle: self.texture.clone(), covers: (rows * self.step, columns * self.step) }
+        LayerTexture { handle: self.texture.clone(), covers: (rows * self.step, columns * self.step), seen: self.seen }
     }
 }
 
 fn color_image(image: &render::Rgba) -> ColorImage {
     ColorImage::from_rgba_unmultiplied([image.width, image.height], image.as_bytes())
+}
+
+/// The part of an image, 0 to 1, that holds all its pixels that are not clear, with a pixel around them for the interpolation.
+fn seen(image: &render::Rgba) -> Rect {
+    let (mut top, mut left, mut bottom, mut right) = (usize::MAX, usize::MAX, 0, 0);
+    for (row, line) in image.pixels.chunks_exact(image.width.max(1)).enumerate() {
+        let opaque = |pixel: &[u8; 4]| pixel[3] > 0;
+        if let (Some(first), Some(last)) = (line.iter().position(opaque), line.iter().rposition(opaque)) {
+            (top, bottom) = (top.min(row), row + 1);
+            (left, right) = (left.min(first), right.max(last + 1));
+        }
+    }
+    if top == usize::MAX {
+        return Rect::NOTHING;
+    }
+    let share = |pixel: usize, count: usize| pixel as f32 / count as f32;
+    let (width, height) = (image.width, image.height);
+    Rect::from_min_max(
+        egui::pos2(share(left.saturating_sub(1), width), share(top.saturating_sub(1), height)),
+        egui::pos2(share((right + 1).min(width), width), share((bottom + 1).min(height), height)),
+    )
 }
 
 /// Means over blocks of `step` × `step` values, so that neither side is longer than [`LONGEST_SIDE`].
@@ -237,6 +264,17 @@ mod tests {
         assert_eq!((step, reduced.dim()), (3, (834, 334)));
         assert_eq!(reduced[[0, 0]], 1.0);
         assert_eq!(reduced[[833, 0]], 2499.0);
+    }
+
+    #[test]
+    fn only_the_part_of_a_map_that_is_seen_is_drawn() {
+        let overlays = Overlays::new(egui::Context::default());
+        let map =
+            Arc::new(Array2::from_shape_fn((10, 20), |(r, c)| if r == 4 && (8..=11).contains(&c) { 0.9 } else { 0.0 }));
+        let seen = overlays.layer(&map, &HeatStyle::LESION).seen;
+        assert_eq!(seen, Rect::from_min_max(egui::pos2(0.35, 0.3), egui::pos2(0.65, 0.6)));
+        let higher = HeatStyle { threshold: 0.95, ..HeatStyle::LESION };
+        assert!(!overlays.layer(&map, &higher).seen.is_positive(), "all of it is clear");
     }
 
     #[test]

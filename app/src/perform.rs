@@ -77,6 +77,8 @@ impl App {
                 self.ctx.set_zoom_factor(self.state.settings.ui_scale);
             }
             Command::Threads(threads) => self.state.settings.threads = threads.min(settings::cores()),
+            Command::FrameMemory(mib) => self.state.settings.frames_mib = settings::memory_mib(mib),
+            Command::VolumeMemory(mib) => self.state.settings.volumes_mib = settings::memory_mib(mib),
             Command::ForgetRecent(index) => {
                 if index < self.state.settings.recents.len() {
                     self.state.settings.recents.remove(index);
@@ -370,11 +372,10 @@ impl App {
             let series = library.studies.get(study).and_then(|entry| entry.series.get(series));
             series.is_some_and(|series| series.frame_count() > 0)
         };
-        let all: Vec<(usize, usize)> = self
-            .state
-            .listed()
-            .into_iter()
-            .flat_map(|item| item.series.into_iter().map(move |series| (item.study, series)))
+        let list = self.state.listed();
+        let all: Vec<(usize, usize)> = list
+            .iter()
+            .flat_map(|item| item.series.iter().map(move |series| (item.study, *series)))
             .filter(|(study, series)| with_images(*study, *series))
             .collect();
         let current = all.iter().position(|(study, series)| {

@@ -238,12 +238,8 @@ impl App {
 
     pub(crate) fn go_to(&mut self, instance: &InstanceKey, frame: usize) {
         let Some(reading) = &mut self.state.reading else { return };
-        let frames = reading.frame_count();
-        let found = (0..frames).find(|position| {
-            reading.instance_at(*position).is_some_and(|(other, f)| other.key() == *instance && f == frame)
-        });
-        if let Some(position) = found {
-            reading.view.apply(ViewEdit::Position(position), frames, self.now);
+        if let Some(position) = reading.position_of(instance, frame) {
+            reading.view.apply(ViewEdit::Position(position), reading.frame_count(), self.now);
         }
     }
 

@@ -154,6 +154,17 @@ struct Inner {
     slots: Vec<Option<Cached>>,
     /// Time of one sample on this machine, all cores together, nanoseconds.
     nanoseconds: f64,
+    /// For each slot the frame in which it was cut last.
+    cut_in: [u64; SLOTS],
+}
+
+impl Inner {
+    /// Milliseconds that cutting a slot may take in a frame: what moves in this frame, or did in the last one, shares the budget.
+    fn budget(&mut self, slot: usize, frame: u64) -> f64 {
+        self.cut_in[slot] = frame;
+        let moving = self.cut_in.iter().filter(|cut| **cut + 1 >= frame).count();
+        BUDGET / moving as f64
+    }
 }
 
 /// The store of pictures, one a pane.
@@ -168,8 +179,8 @@ pub struct Reformatter {
 
 /// Panes that can show planes at once.
 pub const SLOTS: usize = 3;
-/// Milliseconds that cutting one plane may take of a frame.
-const BUDGET: f64 = 6.0;
+/// Milliseconds that cutting planes may take of a frame, all panes together.
+const BUDGET: f64 = 8.0;
 /// How long a plane must rest before it is cut finely.
 const REST: Duration = Duration::from_millis(90);
 /// Samples that the thread takes before it looks whether they are still wanted.
@@ -188,7 +199,7 @@ impl Reformatter {
         if let Err(error) = spawned {
             tracing::error!("no thread for planes: {error}");
         }
-        Self { ctx, inner: RefCell::new(Inner { slots: Vec::new(), nanoseconds: 8.0 }), requests, results, current }
+        Self { ctx, inner: RefCell::new(Inner { nanoseconds: 8.0, ..Inner::default() }), requests, results, current }
     }
 
     /// The picture for a pane, through a curve; coarse for a moment where the fine one would take too long. `None` where the
@@ -202,7 +213,8 @@ impl Reformatter {
         if !known {
             self.current[slot].fetch_add(1, Ordering::Relaxed);
             let texture = inner.slots[slot].take().and_then(|cached| cached.texture);
-            let mut cached = cut_at_once(wanted, &mut inner.nanoseconds);
+            let budget = inner.budget(slot, self.ctx.cumulative_frame_nr());
+            let mut cached = cut_at_once(wanted, budget, &mut inner.nanoseconds);
             cached.texture = texture.map(|(_, handle)| (Voi { inverted: !voi.inverted, ..voi.clone() }, handle));
             inner.slots[slot] = Some(cached);
         }
@@ -263,9 +275,9 @@ impl Reformatter {
     }
 }
 
-/// Cuts a plane as finely as the budget allows.
-fn cut_at_once(wanted: &Wanted, nanoseconds: &mut f64) -> Cached {
-    let most = BUDGET * 1e6 / *nanoseconds;
+/// Cuts a plane as finely as `budget` milliseconds allow.
+fn cut_at_once(wanted: &Wanted, budget: f64, nanoseconds: &mut f64) -> Cached {
+    let most = budget * 1e6 / *nanoseconds;
     let mut coarser = 1.0;
     let mut plane = wanted.plane(coarser);
     while let Some(found) = &plane
@@ -352,6 +364,17 @@ mod tests {
         let through = volume.grid.center();
         let slab = Slab { thickness_mm, projection: Projection::Mip };
         Wanted { volume: Arc::new(volume), orientation, through, anchor: through, slab, over: Vec::new() }
+    }
+
+    #[test]
+    fn what_moves_shares_the_time_of_a_frame() {
+        let mut inner = Inner::default();
+        assert_eq!(
+            [inner.budget(0, 10), inner.budget(1, 10), inner.budget(2, 10)],
+            [BUDGET, BUDGET / 2.0, BUDGET / 3.0]
+        );
+        assert_eq!(inner.budget(0, 11), BUDGET / 3.0, "the others moved a frame ago");
+        assert_eq!(inner.budget(1, 20), BUDGET);
     }
 
     #[test]

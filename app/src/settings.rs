@@ -30,6 +30,10 @@ pub struct Settings {
     pub device: String,
     /// Threads that compute; 0 is [`automatic_threads`]. Read when the program starts.
     pub threads: usize,
+    /// Memory that decoded images may take, MiB; an eighth of it beside the volume of the series.
+    pub frames_mib: usize,
+    /// Memory that volumes of analysed series may take which are not in view, MiB.
+    pub volumes_mib: usize,
     /// Id or folder of the bundle; empty takes the first that is found.
     pub model: String,
     /// What goes into a report.
@@ -109,6 +113,8 @@ impl Default for Settings {
             last_folder: None,
             device: "auto".to_owned(),
             threads: 0,
+            frames_mib: 512,
+            volumes_mib: 1024,
             model: String::new(),
             report: bifocal_core::report::ReportOptions::default(),
             report_folder: None,
@@ -137,6 +143,14 @@ pub fn cores() -> usize {
 pub fn automatic_threads() -> usize {
     let cores = cores();
     cores.saturating_sub(1).max(cores.min(2))
+}
+
+/// What the memory for images and for volumes may be set to, MiB.
+pub const MEMORY_MIB: std::ops::RangeInclusive<usize> = 64..=65_536;
+
+/// The nearest amount of memory that may be set, MiB.
+pub fn memory_mib(wish: usize) -> usize {
+    wish.clamp(*MEMORY_MIB.start(), *MEMORY_MIB.end())
 }
 
 /// How many recent openings are kept.
@@ -177,6 +191,8 @@ impl Settings {
         self.window.position = self.window.position.filter(|p| p.iter().all(|v| v.is_finite() && v.abs() < 1e5));
         self.recents.truncate(RECENTS_KEPT);
         self.threads = self.threads.min(cores());
+        self.frames_mib = memory_mib(self.frames_mib);
+        self.volumes_mib = memory_mib(self.volumes_mib);
         self.layout = self.layout.checked();
         self
     }
@@ -238,6 +254,8 @@ mod tests {
         assert_eq!(Settings::parse(r#"{"ui_scale": 1e30}"#).ui_scale, 3.0);
         let many = Settings::parse(r#"{"threads": 100000}"#);
         assert!(many.threads == cores() && automatic_threads() >= 1 && automatic_threads() <= cores());
+        let memory = Settings::parse(r#"{"frames_mib": 0, "volumes_mib": 99999999}"#);
+        assert_eq!((memory.frames_mib, memory.volumes_mib), (*MEMORY_MIB.start(), *MEMORY_MIB.end()));
         let huge = Settings::parse(r#"{"layout": {"grid": {"rows": 200, "columns": 0}}}"#);
         assert_eq!(huge.layout, Layout::Grid { rows: 3, columns: 1 });
     }

@@ -1,12 +1,13 @@
 //! Everything that the window shows. Panels read it; only [`crate::app::App`] changes it, by commands.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bifocal_core::analysis::{Analysis, FindingId};
 use bifocal_core::measure::PixelScale;
 use bifocal_core::render::{Colormap, HeatStyle};
-use bifocal_core::study::{DisplayAttributes, Instance, Problem, Series, Study};
+use bifocal_core::study::{DisplayAttributes, Instance, InstanceKey, Problem, Series, Study};
 
 use crate::compare::Comparing;
 use crate::desk::{Desk, Layout};
@@ -22,10 +23,12 @@ use crate::keymap::Action;
 use crate::keys::KeyEditor;
 use crate::label_editor::LabelEditor;
 use crate::layouts::LayoutMenu;
+use crate::listing::{Listed, Listing};
 use crate::network::Network;
 use crate::planes::Planes;
 use crate::project::{ProjectDialog, ProjectPanel};
 use crate::reader::Reader;
+use crate::reading_order::ReadingOrder;
 use crate::report::Report;
 use crate::settings::Settings;
 use crate::smart::SmartFeatures;
@@ -214,6 +217,15 @@ pub struct Library {
     pub problems: Vec<Problem>,
     /// What was odd about files that can be used, by kind, the most frequent first.
     pub remarks: Vec<RemarkKind>,
+    /// The list of them on the left.
+    pub listing: Listing,
+}
+
+impl Library {
+    /// The studies and series of the list on the left, in order.
+    pub fn listed(&self, browser: &Browser) -> Rc<Vec<Listed>> {
+        self.listing.list(&self.studies, &browser.search, browser.sort)
+    }
 }
 
 /// Equal remarks about any number of files.
@@ -326,6 +338,8 @@ pub struct Reading {
     pub study: Arc<Study>,
     /// Which of its series.
     pub series_index: usize,
+    /// Where the images of the series are.
+    order: ReadingOrder,
     /// What both lenses show of it.
     pub view: ViewState,
     /// Which lenses are shown.
@@ -354,7 +368,8 @@ impl Reading {
     /// Starts reading a series of a study; `None` where it has no image.
     pub fn new(study: Arc<Study>, series_index: usize) -> Option<Self> {
         let series = study.series.get(series_index)?;
-        let frames = series.frame_count();
+        let order = ReadingOrder::of(series);
+        let frames = order.count();
         if frames == 0 {
             return None;
         }
@@ -364,6 +379,7 @@ impl Reading {
         Some(Self {
             study,
             series_index,
+            order,
             view,
             layout: LensLayout::Both,
             active: Lens::Local,
@@ -385,12 +401,17 @@ impl Reading {
 
     /// Number of images to scroll through.
     pub fn frame_count(&self) -> usize {
-        self.series().map_or(0, Series::frame_count)
+        self.order.count()
     }
 
     /// Instance and frame at a scroll position.
     pub fn instance_at(&self, position: usize) -> Option<(&Instance, usize)> {
-        self.series()?.frame_at(position)
+        self.order.at(self.series()?, position)
+    }
+
+    /// The scroll position of a frame of an instance.
+    pub fn position_of(&self, instance: &InstanceKey, frame: usize) -> Option<usize> {
+        self.order.position_of(self.series()?, instance, frame)
     }
 
     /// The frame at a scroll position, as the store of images knows it.
@@ -413,13 +434,14 @@ impl Reading {
 
     /// Frames that should be decoded: the one in view, then its neighbours, those ahead first.
     pub fn wanted(&self, ahead: usize) -> Vec<FrameKey> {
+        self.key_at(self.view.position).into_iter().chain(self.around(1..=ahead)).collect()
+    }
+
+    /// Frames at distances from the one in view, the nearest first, those ahead before those behind.
+    pub fn around(&self, distances: std::ops::RangeInclusive<usize>) -> impl Iterator<Item = FrameKey> {
         let position = self.view.position;
-        let mut keys: Vec<FrameKey> = self.key_at(position).into_iter().collect();
-        for distance in 1..=ahead {
-            keys.extend(self.key_at(position + distance));
-            keys.extend(position.checked_sub(distance).and_then(|p| self.key_at(p)));
-        }
-        keys
+        let places = distances.flat_map(move |away| [position.checked_add(away), position.checked_sub(away)]);
+        places.flatten().filter_map(|place| self.key_at(place))
     }
 
     /// Brings an analysis into the lenses; what was selected and probed in another one is let go. A volume's findings are the same on all its

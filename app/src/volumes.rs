@@ -75,12 +75,21 @@ impl App {
 
     /// A volume is analysed: what is in view of it is shown, the rest as it is scrolled to.
     pub(crate) fn volume_analysed(&mut self, analysed: AnalysedVolume) {
-        let AnalysedVolume { analysis, bundle, device_message } = analysed;
+        let AnalysedVolume { mut analysis, bundle, device_message } = analysed;
+        // Where the planes have built the same volume meanwhile, that one is enough.
+        if let Some(planes) = self.state.desk.planes()
+            && self.state.desk.volume_of.as_ref() == Some(&analysis.series_uid)
+            && planes.volume.places == analysis.volume.places
+            && planes.volume.rescale == analysis.volume.rescale
+            && let Some(analysis) = Arc::get_mut(&mut analysis)
+        {
+            analysis.volume = Arc::clone(&planes.volume);
+        }
         self.loaded(bundle, device_message);
         let found = analysis.findings.len();
         let series = analysis.series_uid.clone();
         self.state.network.forget_images_of(&series);
-        self.state.network.keep_volume(analysis);
+        self.state.network.keep_volume(analysis, self.state.settings.volumes_mib << 20);
         if let Some(reading) = &mut self.state.reading {
             // An answer of before for the image in view makes room.
             if reading.series().is_some_and(|s| s.uid == series) {

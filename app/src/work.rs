@@ -1,6 +1,7 @@
 //! The project that is open: whose work list it is, how far each series is, which of them are listed, and what is next.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bifocal_core::annotation::Session;
@@ -10,7 +11,7 @@ use bifocal_core::study::{Series, SeriesUid, Study};
 use crate::app::App;
 use crate::compare::Beside;
 use crate::keymap::Action;
-use crate::listing::{Listed, listed};
+use crate::listing::{Listed, name_heads};
 use crate::project::{ProjectCommand, ProjectPanel};
 use crate::state::{Reading, State, Tone};
 
@@ -116,10 +117,11 @@ pub enum WorkCommand {
 impl State {
     /// The studies and series of the list on the left: those that match the search, and of a project those that its filter shows. The open series
     /// stays in sight.
-    pub fn listed(&self) -> Vec<Listed> {
+    pub fn listed(&self) -> Rc<Vec<Listed>> {
         let studies = &self.library.studies;
-        let mut list = listed(studies, &self.browser.search, self.browser.sort);
-        let Some(work) = self.work.as_ref().filter(|work| work.filter != Filter::All) else { return list };
+        let all = self.library.listed(&self.browser);
+        let Some(work) = self.work.as_ref().filter(|work| work.filter != Filter::All) else { return all };
+        let mut list = all.to_vec();
         for item in &mut list {
             let Some(study) = studies.get(item.study) else { continue };
             item.series.retain(|index| {
@@ -129,7 +131,8 @@ impl State {
             });
         }
         list.retain(|item| !item.series.is_empty());
-        list
+        name_heads(&mut list, studies);
+        Rc::new(list)
     }
 
     fn is_open(&self, study: &Study, series: usize) -> bool {
@@ -163,9 +166,11 @@ impl State {
     pub fn next_case(&self, backwards: bool) -> Option<(usize, usize)> {
         let work = self.work.as_ref()?;
         let studies = &self.library.studies;
-        let mut order: Vec<(usize, usize)> = listed(studies, &self.browser.search, self.browser.sort)
-            .into_iter()
-            .flat_map(|item| item.series.into_iter().map(move |series| (item.study, series)))
+        let mut order: Vec<(usize, usize)> = self
+            .library
+            .listed(&self.browser)
+            .iter()
+            .flat_map(|item| item.series.iter().map(move |series| (item.study, *series)))
             .collect();
         if backwards {
             order.reverse();

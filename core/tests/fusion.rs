@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use bifocal_core::dicom::pixels::read_frame;
 use bifocal_core::dicom::{ImageContext, Injection, PetSlice, index_paths, uid_from_name, write_pet};
 use bifocal_core::phantom::{LesionKind, Options, simulate_ct_alone, simulate_pet};
-use bifocal_core::render::HeatStyle;
-use bifocal_core::study::{DisplayAttributes, PixelSpacing, PlaneGeometry, Series, SpacingKind, Suv};
+use bifocal_core::render::{HeatStyle, Preset, Voi, gray_image};
+use bifocal_core::study::{
+    DisplayAttributes, Frame, GrayPixels, PixelSpacing, Pixels, PlaneGeometry, Series, SpacingKind, Suv,
+};
 use bifocal_core::task::Task;
 use bifocal_core::volume::{Grid, Orientation, Plane, Projection, Slab, Vector, Volume, Voxels};
 
@@ -215,8 +218,24 @@ fn a_pet_reads_back_in_suv_where_its_lesion_is() {
         middle = along(middle, plane.patient_from_pixel(row as f64, column as f64), weight(v) / sum);
     }
     assert!((middle[0] - lesion[0]).hypot(middle[1] - lesion[1]) < 3.0, "{middle:?} {lesion:?}");
-    let style = HeatStyle::fusion(&volume.reformat(&plane, Slab::default()));
-    assert_eq!(style.range, [0.0, 7.0]);
+    let reformatted = volume.reformat(&plane, Slab::default());
+    assert_eq!(HeatStyle::fusion(&reformatted).range, [0.0, 7.0]);
+    // Shown in SUV: the lesion is white from none to five, on planes and on the image itself.
+    let (instance, frame) = series.frame_at(series.frame_count() / 2).expect("an image");
+    let image = read_frame(&instance.source, frame).expect("decoded").in_usual_units();
+    let whitest = |frame: &Frame| {
+        let shown = gray_image(frame, &Voi::window(Preset::of_units(&frame.display.units)[0].window()));
+        shown.pixels.iter().map(|pixel| pixel[0]).max()
+    };
+    assert_eq!(whitest(&reformatted), Some(255));
+    assert!(whitest(&image) > Some(40), "{:?}", whitest(&image));
+    let Pixels::Gray(GrayPixels::U16(stored)) = &image.pixels else { panic!("16 bits") };
+    let (at, most) = stored.indexed_iter().max_by_key(|(_, v)| **v).expect("pixels");
+    let plane = Plane::of_frame(&image.display, image.shape()).expect("it has a place");
+    let place = plane.patient_from_pixel(at.0 as f64, at.1 as f64);
+    let of_volume = volume.nearest_value(place).expect("inside");
+    let of_image = image.display.modality.apply(f64::from(*most));
+    assert!((of_volume - of_image).abs() < 2e-3 * of_image, "{of_volume} on planes, {of_image} on the image");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use bifocal_core::bench::{self, Subject, Work, dump, measure};
 use bifocal_core::dicom::pixels::PixelReader;
 use bifocal_core::model::{DeviceChoice, PRESETS};
 
+use crate::memory::{forget_peak, peak_mib};
+
 /// Arguments of `bifocal bench`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -84,11 +86,17 @@ impl From<Precision> for bench::Precision {
 /// What else is measured.
 #[derive(Debug, Clone, clap::Subcommand)]
 enum What {
-    /// The window: opens PATH at 1920 x 1080, scrolls, windows, paints and moves planes as a reader would, and prints frame times and memory.
+    /// The window: opens PATH, scrolls, windows, paints, searches and moves planes as a reader would, and prints frame times and memory.
     Viewer {
         /// Files, folders or archives; the series that opens first is read.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// Width and height of the window, points.
+        #[arg(long, value_delimiter = 'x', num_args = 1, default_value = "1920x1080")]
+        size: Vec<u16>,
+        /// Analyses the series by the bundle that was made for it, and measures its maps, too.
+        #[arg(long)]
+        analyse: bool,
     },
     /// Decoding: milliseconds that each file under PATH takes on one thread, read and decoded, up to 32 frames a file.
     Decode {
@@ -150,36 +158,16 @@ fn decode(paths: &[PathBuf], runs: usize, json: bool) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// The most memory that the program has taken so far, MiB; `None` where the system does not say.
-fn peak_memory_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
-}
-
-fn viewer(paths: Vec<PathBuf>) -> anyhow::Result<ExitCode> {
-    let code = crate::launch::drive(paths.clone());
-    let peak = peak_memory_mib();
-    let index = bifocal_core::dicom::index_paths(&paths, &bifocal_core::task::Task::new())?;
-    let series = index.studies.iter().flat_map(|study| &study.series);
-    let pixels: usize = series
-        .flat_map(|series| &series.instances)
-        .map(|instance| instance.rows * instance.columns * instance.frames)
-        .sum();
-    let stored = pixels as f64 * 2.0 / f64::from(1 << 20);
-    if let Some(peak) = peak {
-        println!("memory at most {peak:.0} MiB; pixels at 16 bits {stored:.0} MiB");
-    }
-    Ok(code)
-}
-
 /// Networks of `--zoo` beside the bundled one.
 const ZOO: [&str; 3] = ["resnet50", "vit-base", "serial-r50-vit-base"];
 
 /// Runs the subcommand.
 pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
-        Some(What::Viewer { paths }) => return viewer(paths),
+        Some(What::Viewer { paths, size, analyse }) => {
+            let &[width, height] = &size[..] else { bail!("--size takes a width and a height: 1920x1080") };
+            return Ok(crate::launch::drive(paths, [f32::from(width), f32::from(height)], analyse));
+        }
         Some(What::Decode { paths, runs, json }) => return decode(&paths, runs, json),
         None => {}
     }
@@ -269,12 +257,6 @@ fn print_growth(growth: &[(f64, f64, Option<f64>)]) {
     }
 }
 
-/// Lets the peak begin anew, where the system can.
-fn forget_peak() {
-    // Linux: proc(5), clear_refs. Elsewhere the peak is that of the whole program.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
 /// Steps of the same kind and size as one line.
 fn print_profile(subject: &Subject) {
     let mut kinds: Vec<(String, usize, f64, u64)> = Vec::new();
@@ -291,11 +273,4 @@ fn print_profile(subject: &Subject) {
         let speed = 2.0 * macs as f64 / 1e6 / milliseconds;
         println!("{count:>5} {milliseconds:>9.3} {speed:>9.1}  {what}");
     }
-}
-
-/// The largest memory that this program has held since [`forget_peak`], where the system tells.
-fn peak_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
 }

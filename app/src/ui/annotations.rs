@@ -1,7 +1,5 @@
 //! The list of what was drawn and painted in the series, and the card of the shape that is selected.
 
-use std::collections::HashMap;
-
 use bifocal_core::annotation::{Edit, MaskKey, Measured, Shape, ShapeId, ShapeKind};
 use bifocal_core::measure::{PixelScale, Runs, Unit};
 use bifocal_core::study::{InstanceKey, Suv};
@@ -14,9 +12,6 @@ use crate::images::FrameState;
 use crate::reader::ReadCommand;
 use crate::shape_commands::DrawCommand;
 use crate::state::Reading;
-
-/// Position of each frame of the series.
-type Positions = HashMap<(InstanceKey, usize), usize>;
 
 /// Draws the list.
 pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
@@ -37,8 +32,7 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
         ui.add_space(theme.space().m);
         return;
     }
-    let positions = positions(reading);
-    let at = |instance: &InstanceKey, frame: usize| positions.get(&(instance.clone(), frame)).copied();
+    let at = |instance: &InstanceKey, frame: usize| reading.position_of(instance, frame);
     let mut rows: Vec<(Option<usize>, ShapeId, &Shape)> =
         session.shapes.iter().map(|(id, shape)| (at(&shape.instance, shape.frame), *id, shape)).collect();
     rows.sort_by_key(|(position, id, _)| (position.unwrap_or(usize::MAX), *id));
@@ -53,20 +47,6 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
     }
     calibration(ui, cx, reading);
     ui.add_space(theme.space().m);
-}
-
-fn positions(reading: &Reading) -> Positions {
-    let Some(series) = reading.series() else { return Positions::new() };
-    let mut all = Positions::new();
-    let mut position = 0;
-    for instance in &series.instances {
-        for frame in 0..instance.frames {
-            let stored = instance.frame_order.get(frame).copied().unwrap_or(frame);
-            all.insert((instance.key(), stored), position);
-            position += 1;
-        }
-    }
-    all
 }
 
 /// The icon of a kind of shape.

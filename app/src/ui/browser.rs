@@ -1,6 +1,6 @@
 //! The list of studies on the left: patient, study, series with thumbnails; search, order, problems.
 
-use bifocal_core::study::{Series, Study};
+use bifocal_core::study::Series;
 use eframe::egui::{
     self, Align2, CornerRadius, Frame, Margin, Panel, Rect, RichText, ScrollArea, Sense, TextEdit, Ui, pos2, vec2,
 };
@@ -12,9 +12,9 @@ use crate::command::Command;
 use crate::desk::DraggedSeries;
 use crate::images::FrameKey;
 use crate::keymap::Action;
-use crate::listing::Listed;
+use crate::listing::{Head, Listed};
 use crate::project::ProjectCommand;
-use crate::state::SortBy;
+use crate::state::{Reading, SortBy};
 use crate::work::Filter;
 
 /// Rows of the list of problems.
@@ -39,21 +39,59 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>) {
             if !cx.state.library.problems.is_empty() || !cx.state.library.remarks.is_empty() {
                 problems(ui, cx);
             }
-            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+            ScrollArea::vertical().auto_shrink(false).show_viewport(ui, |ui, sight| {
                 if shown.is_empty() {
                     nothing(ui, cx);
+                } else {
+                    studies(ui, cx, &shown, sight);
                 }
-                let mut above = None;
-                for item in shown {
-                    let patient = cx.state.library.studies.get(item.study).map(|study| &study.patient);
-                    // Studies of one patient in a row stand under one name.
-                    let named = above.is_none() || above != patient;
-                    study(ui, cx, &item, named);
-                    above = patient;
-                }
-                ui.add_space(space.l);
             });
         });
+}
+
+/// Heights of the heads of studies as they were drawn last, by [`Head::kind`], points; 0 for those that were not drawn yet.
+#[derive(Debug, Clone, Copy, Default)]
+struct HeadHeights([f32; Head::KINDS]);
+
+/// What a head takes that was not drawn yet, points.
+const LIKELY_HEAD: f32 = 60.0;
+/// Beyond the edges studies are drawn all the same, points: Tab goes on to what is just out of sight.
+const BEYOND_SIGHT: f32 = 80.0;
+
+/// Draws the studies that are in sight. The others only take their room, so that tens of thousands of them cost no more than a screenful.
+fn studies(ui: &mut Ui, cx: &Cx<'_>, shown: &[Listed], sight: Rect) {
+    let theme = &cx.theme;
+    let id = egui::Id::unique("heights of heads");
+    let before: HeadHeights = ui.data(|data| data.get_temp(id)).unwrap_or_default();
+    let mut heights = before;
+    let origin = ui.max_rect().min;
+    let width = ui.available_width();
+    let row = row_height(cx) + ui.spacing().item_spacing.y;
+    let wanted = cx.state.reading.as_ref().filter(|reading| out_of_sight(ui, reading));
+    let mut y = 0.0;
+    for item in shown {
+        let head = before.0[item.head.kind()];
+        let head = if head > 0.0 { head } else { LIKELY_HEAD };
+        let height = head + item.series.len() as f32 * row + theme.space().xs;
+        let place = Rect::from_min_size(origin + vec2(0.0, y), vec2(width, height));
+        if y + height > sight.top() - BEYOND_SIGHT && y < sight.bottom() + BEYOND_SIGHT {
+            let layout = egui::Layout::top_down(egui::Align::Min);
+            let mut ui = ui.new_child(egui::UiBuilder::new().id_salt(item.study).max_rect(place).layout(layout));
+            heights.0[item.head.kind()] = study(&mut ui, cx, item);
+        } else if wanted.is_some_and(|reading| {
+            cx.state.library.studies.get(item.study).is_some_and(|study| study.uid == reading.study.uid)
+        }) {
+            // Its rows are drawn in the next frame, and scroll on to the one that is meant.
+            ui.scroll_to_rect(place, None);
+            ui.ctx().request_repaint();
+        }
+        y += height;
+    }
+    ui.allocate_rect(Rect::from_min_size(origin, vec2(width, y + theme.space().l)), Sense::hover());
+    if heights.0 != before.0 {
+        ui.data_mut(|data| data.insert_temp(id, heights));
+        ui.ctx().request_repaint();
+    }
 }
 
 fn nothing(ui: &mut Ui, cx: &Cx<'_>) {
@@ -117,60 +155,46 @@ fn scrolled_to() -> egui::Id {
     egui::Id::unique("series that the list was scrolled to")
 }
 
-/// Whether the series in view is of that study and has not been brought into sight yet.
-fn out_of_sight(ui: &Ui, cx: &Cx<'_>, study: &Study) -> bool {
-    let Some(reading) = cx.state.reading.as_ref().filter(|reading| reading.study.uid == study.uid) else {
-        return false;
-    };
-    let now = (study.uid.0.clone(), reading.series_index);
+/// Whether the list has not been scrolled to the series that is read.
+fn out_of_sight(ui: &Ui, reading: &Reading) -> bool {
+    let now = (reading.study.uid.0.clone(), reading.series_index);
     ui.data(|data| data.get_temp::<(String, usize)>(scrolled_to())) != Some(now)
 }
 
-fn study(ui: &mut Ui, cx: &Cx<'_>, item: &Listed, named: bool) {
+/// Draws a study; returns the height of its head.
+fn study(ui: &mut Ui, cx: &Cx<'_>, item: &Listed) -> f32 {
     let theme = &cx.theme;
     let space = theme.space();
     let index = item.study;
-    let Some(study) = cx.state.library.studies.get(index) else { return };
-    // What is out of sight only takes its room, so that thousands of studies cost no more than a screenful.
-    let id = egui::Id::unique(("height of study", &study.uid.0, named, &item.series));
-    let top = ui.cursor().min;
-    let width = ui.available_width();
-    if let Some(height) = ui.data(|data| data.get_temp::<f32>(id))
-        && !ui.is_rect_visible(Rect::from_min_size(top, vec2(width, height)))
-    {
-        if out_of_sight(ui, cx, study) {
-            // Its rows are drawn in the next frame, and scroll on to the one that is meant.
-            ui.scroll_to_rect(Rect::from_min_size(top, vec2(width, height)), None);
-            ui.ctx().request_repaint();
-        }
-        ui.allocate_space(vec2(width, height - ui.spacing().item_spacing.y));
-        return;
-    }
+    let top = ui.cursor().min.y;
+    let Some(study) = cx.state.library.studies.get(index) else { return 0.0 };
     let margin = Margin { left: space.m as i8, right: space.m as i8, top: space.s as i8, bottom: space.xs as i8 };
     Frame::new().inner_margin(margin).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = 2.0;
         ui.set_width(ui.available_width());
-        if named {
+        if item.head.named {
             let name = RichText::new(text::patient_name(&study.patient)).color(theme.palette.text);
             ui.add(egui::Label::new(name).truncate());
-            let detail = text::patient_detail(&study.patient);
-            if !detail.is_empty() {
-                widgets::caption(ui, theme, detail);
-            }
         }
-        let detail = text::study_detail(study);
-        if !detail.is_empty() {
-            widgets::caption(ui, theme, detail).on_hover_text(study.description.clone());
+        if item.head.named && item.head.patient {
+            widgets::caption(ui, theme, text::patient_detail(&study.patient));
+        }
+        if item.head.study {
+            widgets::caption(ui, theme, text::study_detail(study)).on_hover_text(study.description.clone());
         }
     });
+    let height = ui.cursor().min.y - top;
     for series_index in &item.series {
         if let Some(series) = study.series.get(*series_index) {
             series_row(ui, cx, index, *series_index, series);
         }
     }
-    ui.add_space(space.xs);
-    let height = ui.cursor().min.y - top.y;
-    ui.data_mut(|data| data.insert_temp(id, height));
+    height
+}
+
+/// Height of a row of the list, points.
+fn row_height(cx: &Cx<'_>) -> f32 {
+    cx.theme.size().thumbnail + 2.0 * cx.theme.space().xs
 }
 
 fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Series) {
@@ -181,7 +205,7 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
             && cx.state.library.studies.get(study).is_some_and(|entry| entry.uid == reading.study.uid)
     });
     let side = theme.size().thumbnail;
-    let height = side + 2.0 * space.xs;
+    let height = row_height(cx);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::click_and_drag());
     let title = text::series_title(series);
     if series.frame_count() > 0 {
@@ -197,11 +221,11 @@ fn series_row(ui: &mut Ui, cx: &Cx<'_>, study: usize, index: usize, series: &Ser
         widgets::plated_text(&painter, theme, at, Align2::LEFT_TOP, &title, theme.body(), theme.viewport().text);
     }
     if open
-        && let Some(entry) = cx.state.library.studies.get(study)
-        && out_of_sight(ui, cx, entry)
+        && let Some(reading) = &cx.state.reading
+        && out_of_sight(ui, reading)
     {
         ui.scroll_to_rect(rect, None);
-        ui.data_mut(|data| data.insert_temp(scrolled_to(), (entry.uid.0.clone(), index)));
+        ui.data_mut(|data| data.insert_temp(scrolled_to(), (reading.study.uid.0.clone(), index)));
     }
     if ui.is_rect_visible(rect) {
         let row = rect.shrink2(vec2(space.s, 0.0));

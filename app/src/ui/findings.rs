@@ -356,8 +356,7 @@ fn key_images(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading) {
         return;
     }
     for (instance, frame) in &session.key_images {
-        let position = (0..reading.frame_count())
-            .find(|at| reading.instance_at(*at).is_some_and(|(other, f)| other.key() == *instance && f == *frame));
+        let position = reading.position_of(instance, *frame);
         ui.horizontal(|ui| {
             let name = position.map_or_else(|| "Image of another file".to_owned(), |at| format!("Image {}", at + 1));
             let star = theme.icon(Icon::Star, theme.palette.weak).size(theme.tokens.text.body);

@@ -173,7 +173,7 @@ pub fn paint_on_frame(painter: &Painter, cx: &Cx<'_>, reading: &Reading, map: &S
     let (bottom, right) = (layer.covers.0 as f32 * block - 0.5, layer.covers.1 as f32 * block - 0.5);
     let corners = [(-0.5, -0.5), (-0.5, right), (bottom, right), (bottom, -0.5)].map(|corner| map.row_column(corner));
     let image = Rect::from_points(&map.corners(shape));
-    layers::texture(&painter.with_clip_rect(image.intersect(painter.clip_rect())), layer.handle.id(), corners);
+    layers::layer(&painter.with_clip_rect(image.intersect(painter.clip_rect())), &layer, corners);
 }
 
 /// Draws what its colours mean; `place` bars are to the left.

@@ -8,18 +8,32 @@ use eframe::egui::{
 
 use super::planes::PlaneMap;
 use super::{Cx, widgets};
+use crate::overlays::LayerTexture;
 use crate::reformat::Laid;
 
 /// Draws a whole texture between four corners: top left, top right, bottom right, bottom left of the texture.
-pub fn texture(painter: &Painter, id: TextureId, corners: [Pos2; 4]) {
-    texture_in(painter, id, corners, Color32::WHITE);
+pub fn texture(painter: &Painter, texture: TextureId, corners: [Pos2; 4]) {
+    part(painter, texture, Rect::from_min_max(Pos2::ZERO, pos2(1.0, 1.0)), corners, Color32::WHITE);
 }
 
-/// As [`texture`], its colours multiplied by one.
-fn texture_in(painter: &Painter, texture: TextureId, corners: [Pos2; 4], color: Color32) {
+/// Draws a map whose whole texture lies between four corners, as [`texture`] does, but only the part that is not clear: most of a lesion map is, and
+/// to blend clear pixels in takes as long as any others.
+pub fn layer(painter: &Painter, over: &LayerTexture, corners: [Pos2; 4]) {
+    layer_in(painter, over, corners, Color32::WHITE);
+}
+
+/// As [`layer`], its colours multiplied by one.
+fn layer_in(painter: &Painter, layer: &LayerTexture, corners: [Pos2; 4], color: Color32) {
+    if layer.seen.is_positive() {
+        part(painter, layer.handle.id(), layer.seen, corners, color);
+    }
+}
+
+/// Draws a part of the texture, 0 to 1, that as a whole lies between four corners of a parallelogram.
+fn part(painter: &Painter, texture: TextureId, uv: Rect, [corner, right, _, below]: [Pos2; 4], color: Color32) {
     let mut mesh = Mesh::with_texture(texture);
-    let uvs = [pos2(0.0, 0.0), pos2(1.0, 0.0), pos2(1.0, 1.0), pos2(0.0, 1.0)];
-    for (pos, uv) in corners.into_iter().zip(uvs) {
+    for uv in [uv.left_top(), uv.right_top(), uv.right_bottom(), uv.left_bottom()] {
+        let pos = corner + (right - corner) * uv.x + (below - corner) * uv.y;
         mesh.vertices.push(Vertex { pos, uv, color });
     }
     mesh.add_triangle(0, 1, 2);
@@ -34,8 +48,8 @@ pub fn laid(painter: &Painter, cx: &Cx<'_>, map: &PlaneMap, laid: &Laid, style: 
 
 /// As [`laid`], its colours multiplied by one.
 pub fn tinted(painter: &Painter, cx: &Cx<'_>, map: &PlaneMap, laid: &Laid, style: &HeatStyle, color: Color32) {
-    let layer = cx.overlays.layer(&laid.values, style);
-    texture_in(painter, layer.handle.id(), map.corners(&laid.plane, layer.covers), color);
+    let over = cx.overlays.layer(&laid.values, style);
+    layer_in(painter, &over, map.corners(&laid.plane, over.covers), color);
 }
 
 /// A colour bar on the left edge of a pane.

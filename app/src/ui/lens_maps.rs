@@ -156,7 +156,7 @@ fn paint_layer(
 ) {
     let corners = [(top, left), (top, right), (bottom, right), (bottom, left)].map(|corner| map.row_column(corner));
     let image = Rect::from_points(&map.corners(shape));
-    layers::texture(&painter.with_clip_rect(image.intersect(painter.clip_rect())), layer.handle.id(), corners);
+    layers::layer(&painter.with_clip_rect(image.intersect(painter.clip_rect())), layer, corners);
 }
 
 /// A contour's vertices on the screen.

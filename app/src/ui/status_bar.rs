@@ -71,7 +71,7 @@ fn idle(ui: &mut egui::Ui, cx: &Cx<'_>) {
         widgets::caption(ui, theme, "Ready");
         return;
     }
-    let series: usize = library.studies.iter().map(|study| study.series.len()).sum();
+    let series = library.listing.series(&library.studies);
     let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     let problems = match library.problems.len() {
         0 => String::new(),

@@ -111,6 +111,10 @@ pub fn preferences(ui: &mut egui::Ui, cx: &Cx<'_>) {
             });
         });
         threads(ui, cx);
+        let tip = "Decoded images that are kept; an eighth of it beside the volume of the series";
+        memory(ui, cx, "Memory for images", tip, settings.frames_mib, Command::FrameMemory);
+        let tip = "Volumes of analysed series that are kept while another series is in view";
+        memory(ui, cx, "Memory for volumes", tip, settings.volumes_mib, Command::VolumeMemory);
         ui.separator();
         widgets::caption(ui, theme, "Model");
         for (wish, title) in &cx.state.bundles {
@@ -165,6 +169,24 @@ fn threads(ui: &mut egui::Ui, cx: &Cx<'_>) {
             }
             let text = if threads == 0 { "automatic".to_owned() } else { threads.to_string() };
             ui.label(RichText::new(text).font(theme.mono()));
+        });
+    });
+}
+
+/// How much memory something may take, doubled and halved.
+fn memory(ui: &mut egui::Ui, cx: &Cx<'_>, name: &str, tip: &str, mib: usize, command: fn(usize) -> Command) {
+    let theme = &cx.theme;
+    ui.horizontal(|ui| {
+        ui.label(name).on_hover_text(tip);
+        ui.with_layout(egui::Layout::right_to_left(Align::Center), |ui| {
+            for (icon, what, wish) in [(Icon::Plus, "more", 2 * mib), (Icon::Minus, "less", mib / 2)] {
+                let label = format!("{name}: {what}");
+                let button = |ui: &mut egui::Ui| widgets::icon_button(ui, theme, icon, &label, false).clicked();
+                if ui.add_enabled_ui(settings::MEMORY_MIB.contains(&wish), button).inner {
+                    cx.send(command(wish));
+                }
+            }
+            ui.label(RichText::new(format!("{mib} MiB")).font(theme.mono()));
         });
     });
 }

@@ -251,7 +251,8 @@ fn gray_levels(gray: &GrayPixels, display: &DisplayAttributes, voi: &Voi) -> Vec
         if stored.is_nan() || is_padding(stored, display) {
             return 0;
         }
-        let level = (voi.apply(display.modality.apply(stored)) * 255.0).round() as u8;
+        // Rounded: levels are not negative.
+        let level = (voi.apply(display.modality.apply(stored)) * 255.0 + 0.5) as u8;
         if inverted { 255 - level } else { level }
     };
     match gray {

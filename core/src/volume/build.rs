@@ -1,6 +1,7 @@
 //! A series to a volume: slices sorted by position, checked, decoded in parallel straight into place.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -373,6 +374,37 @@ fn fill_values(stack: &Stack, first: &Frame, task: &Task) -> Result<Voxels, Fill
     Ok(Voxels::F32(fill(stack, first, task, write)?))
 }
 
+/// A file and what reads its frames.
+type OpenFile = (Source, Arc<FrameReader>);
+
+/// The files of a stack. One that holds several of its slices is read once for all threads.
+struct Files {
+    /// Where files hold several slices: the one that was read last.
+    last: Option<Mutex<Option<OpenFile>>>,
+}
+
+impl Files {
+    fn of(stack: &Stack) -> Self {
+        let several = stack.slices.windows(2).any(|pair| pair[0].source == pair[1].source);
+        Self { last: several.then(Mutex::default) }
+    }
+
+    fn open(&self, source: &Source) -> Result<Arc<FrameReader>, VolumeError> {
+        let read = || FrameReader::open(source).map(Arc::new).map_err(|e| VolumeError::Unreadable(e.to_string()));
+        let Some(last) = &self.last else { return read() };
+        // Held while the file is read: the other threads wait for the same one.
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, reader)) = last.as_ref().filter(|(other, _)| other == source) {
+            return Ok(Arc::clone(reader));
+        }
+        // The one before makes room first.
+        *last = None;
+        let reader = read()?;
+        *last = Some((source.clone(), Arc::clone(&reader)));
+        Ok(reader)
+    }
+}
+
 /// Decodes all slices of a stack into one array.
 fn fill<T: Copy + Default + Send + Padded>(
     stack: &Stack,
@@ -386,21 +418,14 @@ fn fill<T: Copy + Default + Send + Padded>(
     let done = AtomicU64::new(0);
     let total = stack.slices.len() as u64;
     task.progress(STAGE, 0, total);
-    // Neighbouring frames of one file are decoded by one thread, which opens it once.
+    let files = Files::of(stack);
     let run = 16;
     let chunks = voxels.par_chunks_mut((rows * columns * run).max(1)).zip(stack.slices.par_chunks(run));
     chunks.try_for_each(|(out, slices)| {
-        let mut open: Option<(&Source, FrameReader)> = None;
         for (out, slice) in out.chunks_mut((rows * columns).max(1)).zip(slices) {
             task.check()?;
-            let reader = match open.take() {
-                Some((source, reader)) if *source == slice.source => reader,
-                _ => FrameReader::open(&slice.source).map_err(|e| VolumeError::Unreadable(e.to_string()))?,
-            };
+            let reader = files.open(&slice.source)?;
             let frame = reader.frame(slice.frame).map_err(|e| VolumeError::Unreadable(e.to_string()))?;
-            if reader.frames() > 1 {
-                open = Some((&slice.source, reader));
-            }
             fits(&frame, first, stack.shape, slice)?;
             write(&frame, out)?;
             clear_padding(&frame.display, out);

@@ -109,10 +109,12 @@ impl Grid {
 
     /// Distances of neighbouring rows, of neighbouring columns, and the usual one of neighbouring slices, mm.
     pub fn spacing(&self) -> [f64; 3] {
-        let mut gaps: Vec<f64> = self.depths.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        gaps.sort_by(f64::total_cmp);
-        let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(1.0);
-        [length(self.row_step), length(self.column_step), self.even.unwrap_or(usual)]
+        let usual = || {
+            let mut gaps: Vec<f64> = self.depths.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            gaps.sort_by(f64::total_cmp);
+            gaps.get(gaps.len() / 2).copied().unwrap_or(1.0)
+        };
+        [length(self.row_step), length(self.column_step), self.even.unwrap_or_else(usual)]
     }
 
     /// Angle between the stacking direction and the normal of the slices, degrees: the tilt of the gantry.

@@ -96,7 +96,10 @@ impl Volume {
     /// The same voxels in the unit that readers expect: SUV by body weight for PET where the file allows it, else the modality's own.
     #[must_use]
     pub fn in_usual_units(mut self) -> Self {
+        let modality = self.display.modality.clone();
         let factor = self.display.take_usual_units();
+        // Planes are cut in the modality's units already.
+        self.display.modality = modality;
         self.rescale = (self.rescale.0 * factor, self.rescale.1 * factor);
         self
     }

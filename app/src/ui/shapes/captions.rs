@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bifocal_core::study::Frame;
 use eframe::egui::{Color32, Galley, Painter, Pos2, Rect, Vec2, vec2};
 
 use super::{Shown, on_screen, paint as lines};
@@ -113,9 +114,9 @@ fn best(pane: Rect, shape: Rect, size: Vec2, taken: &[Rect], others: &[Rect], an
 /// Tells anatomy from air by how bright a place is shown.
 struct Anatomy<'a> {
     map: &'a ScreenFromImage,
-    loaded: &'a LoadedFrame,
+    /// A small copy of the frame, and how often it was halved.
+    small: (&'a Frame, usize),
     voi: bifocal_core::render::Voi,
-    level: usize,
     hounsfield: bool,
 }
 
@@ -123,13 +124,13 @@ impl<'a> Anatomy<'a> {
     fn new(reading: &Reading, loaded: &'a LoadedFrame, map: &'a ScreenFromImage) -> Self {
         let voi = loaded.voi(&reading.view.window, false);
         let hounsfield = loaded.frame().display.units == "HU";
-        Self { map, loaded, voi, level: loaded.levels.len().saturating_sub(1), hounsfield }
+        Self { map, small: loaded.smallest(), voi, hounsfield }
     }
 
     /// Share of a rectangle of the screen that lies on anatomy, 0 to 1.
     fn share(&self, rect: Rect) -> f32 {
-        let Some(frame) = self.loaded.levels.get(self.level) else { return 0.0 };
-        let shrink = (1_u32 << self.level) as f32;
+        let (frame, level) = self.small;
+        let shrink = (1_u32 << level) as f32;
         let (columns, rows) = (5, 3);
         let mut hits = 0;
         for n in 0..columns * rows {
@@ -199,7 +200,7 @@ mod tests {
         let pane = Rect::from_min_size(pos2(0.0, 0.0), vec2(500.0, 500.0));
         let map = ScreenFromImage::new(&ViewState::default(), (100, 100), &loaded.frame().display, pane);
         let voi = loaded.voi(&crate::view::WindowChoice::FromFile, false);
-        let anatomy = Anatomy { map: &map, loaded: &loaded, voi, level: 0, hounsfield: false };
+        let anatomy = Anatomy { map: &map, small: loaded.smallest(), voi, hounsfield: false };
         let shape = Rect::from_center_size(pos2(240.0, 250.0), vec2(60.0, 40.0));
         let size = vec2(90.0, 20.0);
         let first = best(pane, shape, size, &[], &[], &anatomy);

@@ -1,21 +1,21 @@
 //! Decoded frames, textures and thumbnails: background decoding with prefetch, and memory limits.
-//!
-//! A frame is kept with copies of half, quarter, ... size, so that a large radiograph shown small is windowed and sent to the
-//! graphics card at about the size it is shown in, without aliasing.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+mod frame;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bifocal_core::render::{self, Rgba, Voi, VoiMapping};
-use bifocal_core::study::{Frame, GrayPixels, Pixels, Source, Window};
+use bifocal_core::study::Source;
 use eframe::egui::{self, ColorImage, TextureHandle, TextureOptions};
-use ndarray::{Array2, Array3};
 
 use crate::io::FrameSource;
 use crate::view::WindowChoice;
+pub use frame::LoadedFrame;
+use frame::half_size;
 
 /// Names one frame of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,140 +24,6 @@ pub struct FrameKey {
     pub source: Source,
     /// The frame in it, from 0.
     pub frame: usize,
-}
-
-/// A decoded frame, ready to be shown at any size.
-#[derive(Debug)]
-pub struct LoadedFrame {
-    /// The frame itself, then copies of half the size of the one before.
-    pub levels: Vec<Arc<Frame>>,
-    /// A window from the frame's own values.
-    pub auto_window: Window,
-    /// What the file asks for, else automatic.
-    from_file: Voi,
-    bytes: usize,
-}
-
-impl LoadedFrame {
-    /// Prepares a decoded frame.
-    pub fn new(frame: Frame) -> Self {
-        let auto_window = render::automatic_window(&frame);
-        let from_file = Voi::of_frame(&frame);
-        let mut levels = vec![Arc::new(frame)];
-        while let Some(last) = levels.last() {
-            let (rows, columns) = last.shape();
-            if rows.min(columns) < 256 {
-                break;
-            }
-            let half = half_size(last);
-            levels.push(Arc::new(half));
-        }
-        let bytes = levels.iter().map(|level| frame_bytes(level)).sum();
-        Self { levels, auto_window, from_file, bytes }
-    }
-
-    /// The frame in full size.
-    pub fn frame(&self) -> &Frame {
-        &self.levels[0]
-    }
-
-    /// The curve that a choice means for this frame.
-    pub fn voi(&self, choice: &WindowChoice, inverted: bool) -> Voi {
-        let windows = &self.frame().display.windows;
-        let mut voi = match choice {
-            WindowChoice::FromFile => self.from_file.clone(),
-            WindowChoice::FileWindow(n) => match windows.get(*n).filter(|window| window.width > 0.0) {
-                Some(window) => Voi::window(window.clone()),
-                None => self.from_file.clone(),
-            },
-            WindowChoice::Auto => Voi::window(self.auto_window.clone()),
-            WindowChoice::Fixed(window) => Voi::window(window.clone()),
-        };
-        voi.inverted = inverted;
-        voi
-    }
-
-    /// The window of a curve; for a lookup table, the one that a drag starts from.
-    pub fn window_of(&self, voi: &Voi) -> Window {
-        match &voi.mapping {
-            VoiMapping::Window(window) => window.clone(),
-            VoiMapping::Lut(_) => self.auto_window.clone(),
-        }
-    }
-
-    /// The level to draw where one image pixel covers `scale` physical pixels, none larger than `max_side`.
-    fn level_for(&self, scale: f32, max_side: usize) -> usize {
-        let mut level = 0;
-        let mut level_scale = scale;
-        while level + 1 < self.levels.len() {
-            let (rows, columns) = self.levels[level].shape();
-            // A little softer than the screen at worst, never coarser than half its pixels.
-            let too_fine = level_scale < 0.6;
-            if !too_fine && rows.max(columns) <= max_side {
-                break;
-            }
-            level += 1;
-            level_scale *= 2.0;
-        }
-        level
-    }
-}
-
-fn frame_bytes(frame: &Frame) -> usize {
-    let (rows, columns) = frame.shape();
-    let sample = match &frame.pixels {
-        Pixels::Rgb(_) => 3,
-        Pixels::Gray(GrayPixels::U8(_) | GrayPixels::I8(_)) => 1,
-        Pixels::Gray(GrayPixels::U16(_) | GrayPixels::I16(_)) => 2,
-        Pixels::Gray(GrayPixels::F64(_)) => 8,
-        Pixels::Gray(_) => 4,
-    };
-    rows * columns * sample
-}
-
-/// Means of two by two values; padding stays padding where it fills most of the four.
-fn half_size(frame: &Frame) -> Frame {
-    let (rows, columns) = frame.shape();
-    let (half_rows, half_columns) = (rows / 2, columns / 2);
-    let pixels = match &frame.pixels {
-        Pixels::Rgb(rgb) => Pixels::Rgb(Array3::from_shape_fn((half_rows, half_columns, 3), |(r, c, k)| {
-            let sum: u16 = [(0, 0), (0, 1), (1, 0), (1, 1)]
-                .iter()
-                .map(|(dr, dc)| u16::from(rgb[[2 * r + dr, 2 * c + dc, k]]))
-                .sum();
-            (sum / 4) as u8
-        })),
-        Pixels::Gray(gray) => {
-            let padding = frame.display.padding;
-            macro_rules! half {
-                ($kind:ident, $array:expr, $sample:ty) => {
-                    GrayPixels::$kind(Array2::from_shape_fn((half_rows, half_columns), |(r, c)| {
-                        let four = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(dr, dc)| $array[[2 * r + dr, 2 * c + dc]]);
-                        let is_padding =
-                            |v: &$sample| padding.is_some_and(|(low, high)| (low..=high).contains(&f64::from(*v)));
-                        let padded = four.iter().filter(|v| is_padding(v)).count();
-                        if padded >= 2 {
-                            return four.iter().copied().find(is_padding).unwrap_or(four[0]);
-                        }
-                        let sum: f64 = four.iter().filter(|v| !is_padding(v)).map(|v| f64::from(*v)).sum();
-                        let mean = sum / (4 - padded) as f64;
-                        if stringify!($kind).starts_with('F') { mean as $sample } else { mean.round() as $sample }
-                    }))
-                };
-            }
-            Pixels::Gray(match gray {
-                GrayPixels::U8(a) => half!(U8, a, u8),
-                GrayPixels::I8(a) => half!(I8, a, i8),
-                GrayPixels::U16(a) => half!(U16, a, u16),
-                GrayPixels::I16(a) => half!(I16, a, i16),
-                GrayPixels::U32(a) => half!(U32, a, u32),
-                GrayPixels::I32(a) => half!(I32, a, i32),
-                GrayPixels::F32(a) => half!(F32, a, f32),
-                GrayPixels::F64(a) => half!(F64, a, f64),
-            })
-        }
-    };
-    Frame { pixels, display: frame.display.clone() }
 }
 
 /// What is known of a frame.
@@ -259,6 +125,8 @@ struct Inner {
     clock: u64,
     textures: HashMap<TextureKey, (TextureHandle, u64)>,
     thumbnails: HashMap<FrameKey, (Thumbnail, u64)>,
+    /// Thumbnails that are not on the graphics card yet.
+    arrived: VecDeque<(FrameKey, Option<ColorImage>)>,
 }
 
 /// All images of the window. Panels only ask; decoding happens on two threads of its own.
@@ -267,7 +135,7 @@ pub struct Images {
     shared: Arc<Shared>,
     results: Receiver<Decoded>,
     inner: RefCell<Inner>,
-    byte_limit: usize,
+    byte_limit: Cell<usize>,
 }
 
 /// Textures that are kept: the two lenses share one, the rest make scrolling back and dragging smooth.
@@ -276,6 +144,10 @@ const TEXTURES_KEPT: usize = 12;
 const THUMBNAIL_SIDE: usize = 128;
 /// Thumbnails that are kept.
 const THUMBNAILS_KEPT: usize = 600;
+/// Thumbnails that go to the graphics card in one frame.
+const THUMBNAILS_A_FRAME: usize = 12;
+/// Thumbnails that wait to be decoded: those asked for longest ago are let go, their rows have been scrolled out of sight.
+const THUMBNAILS_WAITING: usize = 60;
 const DECODING_THREADS: usize = 2;
 
 impl Images {
@@ -292,7 +164,12 @@ impl Images {
                 tracing::error!("no decoding thread: {error}");
             }
         }
-        Self { ctx, shared, results, inner: RefCell::default(), byte_limit }
+        Self { ctx, shared, results, inner: RefCell::default(), byte_limit: Cell::new(byte_limit) }
+    }
+
+    /// How many bytes of decoded frames are kept from now on; returns whether these are fewer than before.
+    pub fn set_limit(&self, byte_limit: usize) -> bool {
+        self.byte_limit.replace(byte_limit) > byte_limit
     }
 
     /// Takes in what was decoded since the last frame.
@@ -308,20 +185,24 @@ impl Images {
                 Decoded::Frame(key, Err(message)) => {
                     inner.frames.insert(key, Slot::Failed(message.into()));
                 }
-                Decoded::Thumbnail(key, image) => {
-                    let thumbnail = match image {
-                        Some(image) => {
-                            Thumbnail::Ready(self.ctx.load_texture("thumbnail", image, TextureOptions::LINEAR))
-                        }
-                        None => Thumbnail::Failed,
-                    };
-                    inner.clock += 1;
-                    inner.thumbnails.insert(key, (thumbnail, inner.clock));
-                    inner.forget_thumbnails();
-                }
+                Decoded::Thumbnail(key, image) => inner.arrived.push_back((key, image)),
             }
         }
-        inner.forget_frames(self.byte_limit);
+        // A few a frame: a list that is scrolled fast asks for many.
+        for _ in 0..THUMBNAILS_A_FRAME {
+            let Some((key, image)) = inner.arrived.pop_front() else { break };
+            let thumbnail = match image {
+                Some(image) => Thumbnail::Ready(self.ctx.load_texture("thumbnail", image, TextureOptions::LINEAR)),
+                None => Thumbnail::Failed,
+            };
+            inner.clock += 1;
+            inner.thumbnails.insert(key, (thumbnail, inner.clock));
+        }
+        inner.forget_thumbnails();
+        if !inner.arrived.is_empty() {
+            self.ctx.request_repaint();
+        }
+        inner.forget_frames(self.byte_limit.get());
     }
 
     /// Says which frames are wanted, the most urgent first, in place of what was wanted before.
@@ -333,6 +214,29 @@ impl Images {
         if wanted != queue.wanted {
             queue.wanted = wanted;
             self.shared.changed.notify_all();
+        }
+    }
+
+    /// Those of the frames that are not decoded; the others count as used.
+    pub fn missing(&self, mut keys: Vec<FrameKey>) -> Vec<FrameKey> {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.clock += 1;
+        keys.retain(|key| match inner.frames.get_mut(key) {
+            Some(Slot::Ready(_, used)) => {
+                *used = inner.clock;
+                false
+            }
+            Some(Slot::Failed(_)) => false,
+            None => true,
+        });
+        keys
+    }
+
+    /// How many frames like one that is decoded are kept; 0 where it is not.
+    pub fn room_for(&self, key: &FrameKey) -> usize {
+        match self.inner.borrow().frames.get(key) {
+            Some(Slot::Ready(frame, _)) => self.byte_limit.get() / frame.bytes.max(1),
+            _ => 0,
         }
     }
 
@@ -363,10 +267,9 @@ impl Images {
         let max_side = self.ctx.input(|input| input.max_texture_side);
         let level = frame.level_for(scale, max_side);
         let key = TextureKey { frame: key.clone(), level, voi: VoiKey::new(voi), inverted: voi.inverted };
-        let factor = 1 << level;
-        let level = &frame.levels[level];
-        let (rows, columns) = level.shape();
-        let covers = (rows * factor, columns * factor);
+        // Halving an odd size leaves the last row out.
+        let (rows, columns) = frame.frame().shape();
+        let covers = ((rows >> level) << level, (columns >> level) << level);
         let inner = &mut *self.inner.borrow_mut();
         inner.clock += 1;
         let clock = inner.clock;
@@ -374,7 +277,7 @@ impl Images {
             *used = clock;
             return FrameTexture { handle: texture.clone(), covers };
         }
-        let image = color_image(&render::gray_image(level, voi));
+        let image = color_image(&render::gray_image(&frame.halved(level), voi));
         let texture = self.ctx.load_texture("frame", image, TextureOptions::LINEAR);
         inner.textures.insert(key, (texture.clone(), clock));
         inner.forget_textures();
@@ -390,7 +293,13 @@ impl Images {
             return thumbnail.clone();
         }
         inner.thumbnails.insert(key.clone(), (Thumbnail::Loading, inner.clock));
-        self.shared.queue().thumbnails.push(key.clone());
+        let mut queue = self.shared.queue();
+        queue.thumbnails.push(key.clone());
+        if queue.thumbnails.len() > THUMBNAILS_WAITING {
+            let let_go = queue.thumbnails.remove(0);
+            inner.thumbnails.remove(&let_go);
+        }
+        drop(queue);
         self.shared.changed.notify_one();
         Thumbnail::Loading
     }
@@ -498,7 +407,7 @@ fn decode_loop(shared: &Shared, results: &Sender<Decoded>, ctx: &egui::Context) 
 fn thumbnail_image(frame: &LoadedFrame) -> ColorImage {
     let (rows, columns) = frame.frame().shape();
     let level = frame.level_for(THUMBNAIL_SIDE as f32 / rows.max(columns).max(1) as f32, usize::MAX);
-    let mut level = Arc::clone(&frame.levels[level]);
+    let mut level = frame.halved(level);
     while level.shape().0.max(level.shape().1) > THUMBNAIL_SIDE && level.shape().0.min(level.shape().1) > 1 {
         level = Arc::new(half_size(&level));
     }
@@ -507,7 +416,8 @@ fn thumbnail_image(frame: &LoadedFrame) -> ColorImage {
 
 #[cfg(test)]
 mod tests {
-    use bifocal_core::study::DisplayAttributes;
+    use bifocal_core::study::{DisplayAttributes, Frame, GrayPixels, Pixels};
+    use ndarray::Array2;
 
     use super::*;
 
@@ -517,39 +427,12 @@ mod tests {
     }
 
     #[test]
-    fn halves_keep_the_mean_and_the_padding() {
-        let mut full = frame(4, 4, |r, c| if c < 2 { 1000 } else { (r * 4) as u16 });
-        full.display.padding = Some((1000.0, 1000.0));
-        let half = half_size(&full);
-        assert_eq!(half.value_at(0, 0), Some(1000.0));
-        assert_eq!(half.value_at(0, 1), Some(2.0));
-        assert_eq!(half.value_at(1, 1), Some(10.0));
-    }
-
-    #[test]
-    fn levels_suit_the_screen_and_the_texture_limit() {
-        let loaded = LoadedFrame::new(frame(1024, 1024, |r, c| (r + c) as u16));
-        assert_eq!(loaded.level_for(1.0, 16384), 0);
-        assert_eq!(loaded.level_for(0.5, 16384), 1);
-        assert_eq!(loaded.level_for(8.0, 512), 1);
-        assert!(loaded.levels.len() >= 3);
-    }
-
-    #[test]
     fn thumbnails_are_small_whatever_the_shape() {
         for (rows, columns) in [(1024, 900), (40, 1500), (255, 255), (1, 700), (0, 0)] {
             let image = thumbnail_image(&LoadedFrame::new(frame(rows, columns, |r, c| (r + c) as u16)));
             let [width, height] = image.size;
             assert!(width.max(height) <= THUMBNAIL_SIDE || height <= 1, "{rows} x {columns}: {width} x {height}");
         }
-    }
-
-    #[test]
-    fn empty_and_flat_frames_do_no_harm() {
-        let flat = LoadedFrame::new(frame(3, 5, |_, _| 7));
-        assert!(flat.auto_window.width > 0.0);
-        let empty = LoadedFrame::new(frame(0, 0, |_, _| 0));
-        assert_eq!(empty.levels.len(), 1);
     }
 
     #[test]
