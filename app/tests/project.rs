@@ -169,7 +169,10 @@ fn a_project_is_made_in_the_window_and_found_among_the_recent_ones() {
     assert!(harness.state().state().project.is_none());
     harness.get_by_label("Nodules 2026");
     let made = Project::open(&place).expect("made");
-    assert_eq!((made.name(), made.readers().expect("listed")), ("Nodules 2026", vec!["anna".to_owned()]));
+    assert_eq!(made.name(), "Nodules 2026");
+    // A reader is listed once the first reading is open.
+    let listed = vec!["anna".to_owned()];
+    until(&mut harness, "the reader", |_| made.readers().expect("listed") == listed);
     assert_eq!(made.sources(), [images.canonicalize().expect("there")]);
     let settings = folder.path().join("home/settings.json");
     until(&mut harness, "saving", |_| Settings::load(&settings).recents.iter().any(|r| r.reader.is_some()));
