@@ -3,7 +3,7 @@
 use bifocal_core::annotation::{Edit, MaskKey, Measured, Shape, ShapeId, ShapeKind};
 use bifocal_core::measure::{PixelScale, Runs, Unit};
 use bifocal_core::study::{InstanceKey, Suv};
-use eframe::egui::{self, Align, CornerRadius, Frame, Layout, Margin, RichText, Sense, Stroke, Ui, UiBuilder, vec2};
+use eframe::egui::{self, Align, Layout, RichText, Sense, Ui, UiBuilder, vec2};
 use lucide_icons::Icon;
 
 use super::{Cx, shape_card, shapes, text, widgets};
@@ -95,43 +95,25 @@ fn row(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, position: Option<usize>, id:
     let builder = UiBuilder::new().id_salt(("shape", id)).sense(Sense::click());
     let response = ui.scope_builder(builder, |ui| {
         let response = ui.response();
-        let fill = if selected {
-            palette.active
-        } else if response.hovered() || response.has_focus() {
-            palette.hover
-        } else {
-            palette.raised
-        };
-        let border =
-            if response.has_focus() { Stroke::new(theme.size().hairline, palette.focus) } else { theme.line() };
-        Frame::new()
-            .fill(fill)
-            .stroke(border)
-            .corner_radius(CornerRadius::same(theme.tokens.radius.m))
-            .inner_margin(Margin::symmetric(space.s as i8, space.xs as i8))
-            .show(ui, |ui| {
-                ui.set_width(ui.available_width());
-                ui.spacing_mut().item_spacing = vec2(space.s, 2.0);
-                ui.spacing_mut().interact_size.y = 0.0;
-                ui.horizontal(|ui| {
-                    ui.set_min_height(theme.size().control);
-                    let color = shapes::color_of(cx, shape.label.as_deref());
-                    let color = if theme.dark { color } else { palette.weak };
-                    ui.label(theme.icon(icon_of(shape.kind), if shape.hidden { palette.faint } else { color }));
-                    buttons(ui, cx, id, shape, &title);
-                });
-                let image = position.map_or_else(|| "another file".to_owned(), |at| format!("image {}", at + 1));
-                let image = if reading.frame_count() > 1 { image } else { String::new() };
-                let origin = if shape.origin.is_some() { "from the model".to_owned() } else { String::new() };
-                widgets::caption(
-                    ui,
-                    theme,
-                    text::join([values.clone(), image, origin, shape.certainty.word().to_owned()]),
-                );
-                if selected {
-                    shape_card::show(ui, cx, reading, id, shape, measured.as_deref());
-                }
+        widgets::card(theme, &response, selected).show(ui, |ui| {
+            ui.set_width(ui.available_width());
+            ui.spacing_mut().item_spacing = vec2(space.s, 2.0);
+            ui.spacing_mut().interact_size.y = 0.0;
+            ui.horizontal(|ui| {
+                ui.set_min_height(theme.size().control);
+                let color = shapes::color_of(cx, shape.label.as_deref());
+                let color = if theme.dark { color } else { palette.weak };
+                ui.label(theme.icon(icon_of(shape.kind), if shape.hidden { palette.faint } else { color }));
+                buttons(ui, cx, id, shape, &title);
             });
+            let image = position.map_or_else(|| "another file".to_owned(), |at| format!("image {}", at + 1));
+            let image = if reading.frame_count() > 1 { image } else { String::new() };
+            let origin = if shape.origin.is_some() { "from the model".to_owned() } else { String::new() };
+            widgets::caption(ui, theme, text::join([values.clone(), image, origin, shape.certainty.word().to_owned()]));
+            if selected {
+                shape_card::show(ui, cx, reading, id, shape, measured.as_deref());
+            }
+        });
     });
     let label = if values.is_empty() { title } else { format!("{title}: {values}") };
     let response = widgets::named(response.response, &label);

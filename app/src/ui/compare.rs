@@ -1,9 +1,7 @@
 //! The panel of two readers: how far they agree on each label, and case by case.
 
 use bifocal_core::project::{Agreement, CaseAgreement, CaseState, Comparison};
-use eframe::egui::{
-    self, Align, ComboBox, CornerRadius, Frame, Grid, Layout, Margin, RichText, Sense, Stroke, Ui, UiBuilder, vec2,
-};
+use eframe::egui::{self, Align, ComboBox, Grid, Layout, RichText, Sense, Ui, UiBuilder, vec2};
 use lucide_icons::Icon;
 
 use super::side::{self, cell, lines};
@@ -208,49 +206,36 @@ fn row(ui: &mut Ui, cx: &Cx<'_>, comparing: &Comparing, case: &CaseAgreement, pl
     let builder = UiBuilder::new().id_salt(("case", &case.series.0)).sense(Sense::click());
     let response = ui.scope_builder(builder, |ui| {
         let response = ui.response();
-        let fill = match (open, response.hovered() || response.has_focus()) {
-            (true, _) => palette.active,
-            (_, true) => palette.hover,
-            _ => palette.raised,
-        };
-        let border =
-            if response.has_focus() { Stroke::new(theme.size().hairline, palette.focus) } else { theme.line() };
-        Frame::new()
-            .fill(fill)
-            .stroke(border)
-            .corner_radius(CornerRadius::same(theme.tokens.radius.m))
-            .inner_margin(Margin::symmetric(space.s as i8, space.xs as i8))
-            .show(ui, |ui| {
-                ui.set_width(ui.available_width());
-                ui.spacing_mut().item_spacing = vec2(space.s, 2.0);
-                ui.spacing_mut().interact_size.y = 0.0;
-                ui.horizontal(|ui| {
-                    ui.label(RichText::new(&patient).color(palette.text));
-                    widgets::caption(ui, theme, text::join([title.clone(), states(comparing, case)]));
-                });
-                if case.labels.is_empty() {
-                    widgets::caption(ui, theme, "Nothing by either");
-                }
-                for label in &case.labels {
-                    ui.horizontal(|ui| {
-                        let color = super::shapes::color_of(cx, Some(&label.label));
-                        let icon = theme.icon(Icon::Square, if theme.dark { color } else { palette.weak });
-                        ui.label(icon.size(theme.tokens.text.small));
-                        ui.label(RichText::new(name_of(cx, &label.label)).font(theme.small()).color(palette.text));
-                        let words = match label.given {
-                            [true, true] => label.dice.map_or_else(
-                                || "both, without an outline".to_owned(),
-                                |dice| format!("Dice {dice:.2}"),
-                            ),
-                            [true, false] => format!("only {}", comparing.pair[0]),
-                            _ => format!("only {}", comparing.pair[1]),
-                        };
-                        let apart = label.given != [true, true];
-                        let color = if apart { palette.warning } else { palette.weak };
-                        ui.label(RichText::new(words).font(theme.small()).color(color));
-                    });
-                }
+        widgets::card(theme, &response, open).show(ui, |ui| {
+            ui.set_width(ui.available_width());
+            ui.spacing_mut().item_spacing = vec2(space.s, 2.0);
+            ui.spacing_mut().interact_size.y = 0.0;
+            ui.horizontal(|ui| {
+                ui.label(RichText::new(&patient).color(palette.text));
+                widgets::caption(ui, theme, text::join([title.clone(), states(comparing, case)]));
             });
+            if case.labels.is_empty() {
+                widgets::caption(ui, theme, "Nothing by either");
+            }
+            for label in &case.labels {
+                ui.horizontal(|ui| {
+                    let color = super::shapes::color_of(cx, Some(&label.label));
+                    let icon = theme.icon(Icon::Square, if theme.dark { color } else { palette.weak });
+                    ui.label(icon.size(theme.tokens.text.small));
+                    ui.label(RichText::new(name_of(cx, &label.label)).font(theme.small()).color(palette.text));
+                    let words = match label.given {
+                        [true, true] => label
+                            .dice
+                            .map_or_else(|| "both, without an outline".to_owned(), |dice| format!("Dice {dice:.2}")),
+                        [true, false] => format!("only {}", comparing.pair[0]),
+                        _ => format!("only {}", comparing.pair[1]),
+                    };
+                    let apart = label.given != [true, true];
+                    let color = if apart { palette.warning } else { palette.weak };
+                    ui.label(RichText::new(words).font(theme.small()).color(color));
+                });
+            }
+        });
     });
     let response = widgets::named(response.response, &format!("Case {patient}, {title}"));
     if response.clicked() {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use bifocal_core::analysis::{Analysis, Finding};
 use bifocal_core::annotation::{Decision, ShapeKind};
-use eframe::egui::{
-    self, Align, Align2, CornerRadius, Frame, Layout, Margin, RichText, Sense, Stroke, Ui, UiBuilder, vec2,
-};
+use eframe::egui::{self, Align, Align2, Layout, Margin, RichText, Sense, Ui, UiBuilder, vec2};
 use lucide_icons::Icon;
 
 use super::{Cx, findings, names, text, widgets};
@@ -27,43 +25,29 @@ pub fn show(ui: &mut Ui, cx: &Cx<'_>, reading: &Reading, analysis: &Arc<Analysis
     let builder = UiBuilder::new().id_salt(("finding", finding.id)).sense(Sense::click());
     let row = ui.scope_builder(builder, |ui| {
         let response = ui.response();
-        let fill = if selected {
-            palette.active
-        } else if response.hovered() || response.has_focus() {
-            palette.hover
-        } else {
-            palette.raised
-        };
-        let border =
-            if response.has_focus() { Stroke::new(theme.size().hairline, palette.focus) } else { theme.line() };
-        Frame::new()
-            .fill(fill)
-            .stroke(border)
-            .corner_radius(CornerRadius::same(theme.tokens.radius.m))
-            .inner_margin(Margin::same(space.s as i8))
-            .show(ui, |ui| {
-                ui.set_width(ui.available_width());
-                ui.spacing_mut().item_spacing = vec2(space.s, space.xs);
-                first_line(ui, cx, finding, &name, review.decision);
-                ui.horizontal(|ui| {
-                    ui.spacing_mut().interact_size.y = 0.0;
-                    findings::probability(ui, cx, finding.probability, None, review.decision != Decision::Rejected);
-                    widgets::caption(ui, theme, names::calibration(finding.calibration));
-                });
-                let detail = text::join([names::place(cx.state, finding), names::size(finding)]);
-                widgets::caption(ui, theme, detail.clone()).on_hover_text(detail);
-                if let Some(whole) = names::in_volume(finding) {
-                    widgets::caption(ui, theme, whole.clone()).on_hover_text(whole);
-                }
-                if selected {
-                    comment(ui, cx, finding, &review.comment);
-                    keys(ui, cx, finding);
-                    take_over(ui, cx, finding);
-                } else if !review.comment.trim().is_empty() {
-                    let comment = RichText::new(review.comment.trim()).font(theme.small()).color(palette.text);
-                    ui.add(egui::Label::new(comment).truncate());
-                }
+        widgets::card(theme, &response, selected).inner_margin(Margin::same(space.s as i8)).show(ui, |ui| {
+            ui.set_width(ui.available_width());
+            ui.spacing_mut().item_spacing = vec2(space.s, space.xs);
+            first_line(ui, cx, finding, &name, review.decision);
+            ui.horizontal(|ui| {
+                ui.spacing_mut().interact_size.y = 0.0;
+                findings::probability(ui, cx, finding.probability, None, review.decision != Decision::Rejected);
+                widgets::caption(ui, theme, names::calibration(finding.calibration));
             });
+            let detail = text::join([names::place(cx.state, finding), names::size(finding)]);
+            widgets::caption(ui, theme, detail.clone()).on_hover_text(detail);
+            if let Some(whole) = names::in_volume(finding) {
+                widgets::caption(ui, theme, whole.clone()).on_hover_text(whole);
+            }
+            if selected {
+                comment(ui, cx, finding, &review.comment);
+                keys(ui, cx, finding);
+                take_over(ui, cx, finding);
+            } else if !review.comment.trim().is_empty() {
+                let comment = RichText::new(review.comment.trim()).font(theme.small()).color(palette.text);
+                ui.add(egui::Label::new(comment).truncate());
+            }
+        });
     });
     let label = format!("Finding {}, {name}, {:.2}", finding.id.0, finding.probability);
     let response = widgets::named(row.response, &label);

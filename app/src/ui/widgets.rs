@@ -206,3 +206,21 @@ pub fn strip(ui: &mut Ui, theme: &Theme, rect: Rect) -> Ui {
     strip.spacing_mut().item_spacing.x = space.s;
     strip
 }
+
+/// The frame of a row of a list that can be chosen: how it is filled and outlined as `response`, which is of the whole row, stands.
+pub fn card(theme: &Theme, response: &Response, chosen: bool) -> egui::Frame {
+    let (palette, space) = (theme.palette, theme.space());
+    let touched = response.hovered() || response.has_focus();
+    let fill = match (chosen, touched) {
+        (true, _) => palette.active,
+        (_, true) => palette.hover,
+        _ => palette.raised,
+    };
+    let border = if response.has_focus() { Stroke::new(theme.size().hairline, palette.focus) } else { theme.line() };
+    let radius = CornerRadius::same(theme.tokens.radius.m);
+    egui::Frame::new()
+        .fill(fill)
+        .stroke(border)
+        .corner_radius(radius)
+        .inner_margin(egui::Margin::symmetric(space.s as i8, space.xs as i8))
+}
